@@ -1,0 +1,70 @@
+"""Where training and evaluation read activations from: one iterator, whatever stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from biosae.errors import DataError
+
+
+class ActivationSource(Protocol):
+    """Token activations in a shuffled order that only the seed and the epoch decide.
+
+    Attributes
+    ----------
+    d_in
+        Width of an activation.
+    n_tokens
+        Activations in one epoch; ``batches`` yields each exactly once.
+    """
+
+    d_in: int
+    n_tokens: int
+
+    def batches(self, batch_size: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[Tensor]:
+        """``(batch_size, d_in) float32`` batches; the last of an epoch may be smaller.
+
+        ``start`` leaves out that many batches from the front without reading them, so that a
+        resumed run continues at the same batch.
+        """
+        ...
+
+
+class ArrayActivations:
+    """Activations held in memory, for example given embeddings.
+
+    Parameters
+    ----------
+    values
+        ``(n_tokens, d_in)`` finite numbers.
+    """
+
+    def __init__(self, values: Tensor):
+        if values.ndim != 2 or 0 in values.shape:
+            raise DataError(f"activations must be a non-empty (n_tokens, d_in) matrix, got shape {tuple(values.shape)}")
+        if not torch.isfinite(values).all():
+            raise DataError("activations contain NaN or infinite values")
+        self.values = values
+
+    @property
+    def d_in(self) -> int:
+        return self.values.shape[1]
+
+    @property
+    def n_tokens(self) -> int:
+        return self.values.shape[0]
+
+    def batches(self, batch_size: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
+        order = torch.randperm(self.n_tokens, generator=generator)
+        for rows in order.split(batch_size)[start:]:
+            yield self.values[rows].float()
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A seed of its own for every epoch of a run."""
+    return seed * 1_000_003 + epoch

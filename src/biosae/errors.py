@@ -1,0 +1,55 @@
+"""Everything biosae raises on purpose; a command prints the message on one line and exits with 1.
+
+    BiosaeError
+    ├── SettingError      a setting or argument out of range, or an unknown name
+    ├── DataError         a file of samples, labels, gene sets or annotations that cannot be used
+    ├── ModelError        a foundation-model checkpoint that is missing, damaged or of another kind
+    ├── ArtefactError     a file of an earlier stage that is missing, damaged or stale
+    ├── TrainingError     training that cannot go on (a loss that is not a number)
+    └── MissingExtraError an optional dependency that is not installed
+
+Messages say what was expected, what was got, and what to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class BiosaeError(Exception):
+    """Base of every error that biosae raises on purpose."""
+
+
+class SettingError(BiosaeError, ValueError):
+    """A setting or argument is out of range or unknown."""
+
+
+class DataError(BiosaeError, ValueError):
+    """An input file cannot be used as it is."""
+
+
+class ModelError(BiosaeError, ValueError):
+    """A foundation-model checkpoint is missing, damaged or of another kind."""
+
+
+class ArtefactError(BiosaeError):
+    """A file of an earlier stage is missing, damaged or stale."""
+
+
+class TrainingError(BiosaeError, RuntimeError):
+    """Training cannot go on."""
+
+
+class MissingExtraError(BiosaeError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """The imported optional module, or an error that names the extra which installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        message = f"this needs {package}, which is not installed: pip install 'biosae[{extra}]'"
+        raise MissingExtraError(message) from error

@@ -1,0 +1,153 @@
+"""The foundation model as biosae sees it: tokens in, activations at a layer out, edits allowed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from biosae.errors import SettingError
+
+from .tokens import TokenBatch, TokenSequences, length_buckets, pad_batch
+
+Edit = Callable[[Tensor], Tensor]
+"""A function of the content tokens' activations, ``(n_tokens, d_model)`` to the same shape."""
+
+
+class ModelAdapter(ABC):
+    """A frozen foundation model.
+
+    An adapter says how samples become tokens (`tokenize`), which module holds the residual stream
+    after a layer (`site`), how the network runs (`run`) and how tokens become one embedding a
+    sample (`pool`). Everything else is the same for all models and final.
+
+    Attributes
+    ----------
+    name
+        The model's name as the reports print it.
+    network
+        The frozen network, in eval mode.
+    vocabulary
+        ``(n_vocabulary,) str`` identifier of each token (Ensembl id, amino acid, ``<cls>``).
+    token_names
+        ``(n_vocabulary,) str`` what a person calls each token (gene symbol, amino acid).
+    d_model, n_layers, pad_token
+        Width of the residual stream, number of layers, id of the padding token.
+    fingerprint
+        16 hex digits that change when weights or vocabulary change.
+    """
+
+    name: str
+    network: nn.Module
+    vocabulary: np.ndarray
+    token_names: np.ndarray
+    d_model: int
+    n_layers: int
+    pad_token: int
+    fingerprint: str
+
+    @abstractmethod
+    def tokenize(self, samples) -> TokenSequences:
+        """The samples as tokens, one sequence a sample in the order of the samples."""
+
+    @abstractmethod
+    def site(self, layer: int) -> nn.Module:
+        """The module whose output is the residual stream after ``layer`` (0-based)."""
+
+    @abstractmethod
+    def run(self, batch: TokenBatch) -> Tensor:
+        """The final hidden states, ``(n, L, d_model)``, without any output head."""
+
+    def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
+        """``(n, d_model)`` one embedding a sample: the mean over its content tokens."""
+        weight = batch.content.unsqueeze(-1).to(hidden.dtype)  # (n, L, 1)
+        return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    # Final from here on.
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def layer_index(self, layer: int) -> int:
+        """The layer counted from 0; negative numbers count from the last."""
+        if not -self.n_layers <= layer < self.n_layers:
+            message = f"{self.name} has layers 0 to {self.n_layers - 1} (or -{self.n_layers} to -1), got {layer}"
+            raise SettingError(message)
+        return layer % self.n_layers
+
+    def batches(self, sequences: TokenSequences, samples: np.ndarray, tokens_per_batch: int) -> Iterator[TokenBatch]:
+        """Batches of samples of similar length on the model's device; see `length_buckets`."""
+        for group in length_buckets(sequences.lengths, samples, tokens_per_batch):
+            yield pad_batch(sequences, group, self.pad_token).to(self.device)
+
+    @torch.no_grad()
+    def activations(self, batch: TokenBatch, layers: Sequence[int]) -> list[Tensor]:
+        """Residual stream after each layer, ``(n_tokens, d_model)`` in ``batch.mask`` order.
+
+        One pass serves all layers and ends at the deepest of them.
+        """
+        wanted = [self.layer_index(layer) for layer in layers]
+        captured: dict[int, Tensor] = {}
+
+        def keep(layer: int) -> Callable[[Tensor], None]:
+            def hook(hidden: Tensor) -> None:
+                captured[layer] = hidden
+                if layer == max(wanted):
+                    raise _StopForward
+
+            return hook
+
+        with _hooks([(self.site(layer), keep(layer)) for layer in set(wanted)]):
+            try:
+                self.run(batch)
+            except _StopForward:
+                pass
+        return [captured[layer][batch.mask] for layer in wanted]
+
+    @torch.no_grad()
+    def embed(self, batch: TokenBatch, layer: int = -1, edit: Edit | None = None) -> Tensor:
+        """``(n, d_model)`` sample embeddings, with the content tokens edited after ``layer``.
+
+        The one mechanism behind embedding recovery, ablation and steering; an edit that returns its
+        input changes no bit. Special tokens are left as they are.
+        """
+        if edit is None:
+            return self.pool(self.run(batch), batch)
+
+        def replace(hidden: Tensor) -> Tensor:
+            edited = hidden.clone()
+            edited[batch.content] = edit(hidden[batch.content]).to(hidden.dtype)
+            return edited
+
+        with _hooks([(self.site(self.layer_index(layer)), replace)]):
+            return self.pool(self.run(batch), batch)
+
+
+class _StopForward(Exception):
+    """Ends a forward pass once the deepest wanted layer has run."""
+
+
+@contextmanager
+def _hooks(sites: list[tuple[nn.Module, Callable[[Tensor], Tensor | None]]]) -> Iterator[None]:
+    """Functions of modules' outputs, gone when the block ends; a returned tensor replaces the output."""
+
+    def forward_hook(function):
+        def hook(module, args, output):
+            if not isinstance(output, tuple):
+                return function(output)
+            changed = function(output[0])
+            return None if changed is None else (changed, *output[1:])
+
+        return hook
+
+    handles = [module.register_forward_hook(forward_hook(function)) for module, function in sites]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

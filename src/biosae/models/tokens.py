@@ -1,0 +1,116 @@
+"""Tokenised samples: what a foundation model reads, ragged as stored and padded as batched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TokenSequences:
+    """The token sequences of many samples, stored end to end without padding.
+
+    Attributes
+    ----------
+    token
+        ``(n_tokens,) int32`` vocabulary ids, samples one after the other.
+    value
+        ``(n_tokens,) float32`` input value of each token in the unit of its model
+        (Geneformer: counts per 10,000); 0 for special tokens.
+    special
+        ``(n_tokens,) bool``, true for tokens that stand for no gene or residue (``<cls>``, ``<eos>``).
+    offsets
+        ``(n_samples + 1,) int64``; sample ``i`` owns tokens ``offsets[i]:offsets[i + 1]``. A sample
+        without tokens is kept, with an empty range, so that rows never shift.
+    """
+
+    token: np.ndarray
+    value: np.ndarray
+    special: np.ndarray
+    offsets: np.ndarray
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``(n_samples,) int64`` tokens of each sample."""
+        return np.diff(self.offsets)
+
+    def sample_of_token(self) -> np.ndarray:
+        """``(n_tokens,) int64`` the sample that owns each token."""
+        return np.repeat(np.arange(self.n_samples), self.lengths)
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """A padded batch of samples.
+
+    Attributes
+    ----------
+    token, value
+        ``(n, L) int64`` and ``(n, L) float32``; padding holds the pad id and 0.
+    mask
+        ``(n, L) bool``, true where a token is real. Padding ends here: everything downstream
+        sees ``hidden[mask]`` in this order (samples one after the other).
+    special
+        ``(n, L) bool``, true for ``<cls>``, ``<eos>`` and their kind.
+    sample
+        ``(n,) int64`` row of each sample in the data set.
+    """
+
+    token: Tensor
+    value: Tensor
+    mask: Tensor
+    special: Tensor
+    sample: Tensor
+
+    @property
+    def content(self) -> Tensor:
+        """``(n, L) bool`` the tokens that stand for a gene or residue: real and not special."""
+        return self.mask & ~self.special
+
+    def to(self, device: torch.device | str) -> TokenBatch:
+        move = lambda t: t.to(device, non_blocking=True)  # noqa: E731
+        return TokenBatch(*(move(t) for t in (self.token, self.value, self.mask, self.special, self.sample)))
+
+
+def pad_batch(sequences: TokenSequences, samples: np.ndarray, pad_token: int) -> TokenBatch:
+    """One padded batch of the given samples, in the given order."""
+    lengths = sequences.lengths[samples]
+    width = int(lengths.max())
+    mask = np.arange(width)[None, :] < lengths[:, None]  # (n, L)
+    source = np.concatenate([np.arange(sequences.offsets[s], sequences.offsets[s + 1]) for s in samples])
+
+    def padded(values: np.ndarray, fill: float, dtype: type) -> Tensor:
+        out = np.full(mask.shape, fill, dtype=dtype)
+        out[mask] = values[source]
+        return torch.from_numpy(out)
+
+    return TokenBatch(
+        token=padded(sequences.token, pad_token, np.int64),
+        value=padded(sequences.value, 0, np.float32),
+        mask=torch.from_numpy(mask),
+        special=padded(sequences.special, False, np.bool_),
+        sample=torch.from_numpy(np.asarray(samples, dtype=np.int64)),
+    )
+
+
+def length_buckets(lengths: np.ndarray, samples: np.ndarray, tokens_per_batch: int) -> Iterator[np.ndarray]:
+    """Groups of samples of similar length whose padded size stays within ``tokens_per_batch``.
+
+    Samples without tokens are in no group. The longest come first, so that a batch that does not
+    fit in memory fails at once and not at the end.
+    """
+    samples = samples[lengths[samples] > 0]
+    ordered = samples[np.argsort(-lengths[samples], kind="stable")]
+    start = 0
+    while start < len(ordered):
+        size = max(1, tokens_per_batch // int(lengths[ordered[start]]))
+        yield ordered[start : start + size]
+        start += size

@@ -1,0 +1,56 @@
+"""Progress bars with rate and time left, on the terminal only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+console = Console(stderr=True)
+
+
+class Advance(Protocol):
+    """Reports ``amount`` finished units, with an optional short status shown beside the bar."""
+
+    def __call__(self, amount: float = 1, status: str = "") -> None: ...
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        unit = task.fields["unit"]
+        return Text(f"{speed:,.0f} {unit}/s" if speed and speed >= 10 else f"{speed or 0:.1f} {unit}/s")
+
+
+@contextmanager
+def progress_bar(description: str, total: float | None, unit: str) -> Iterator[Advance]:
+    """A bar for ``total`` units (None when unknown); yields the function that advances it."""
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f}%"),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
+    )
+    with Progress(*columns, console=console, transient=False) as bar:
+        task = bar.add_task(description, total=total, unit=unit, status="")
+
+        def advance(amount: float = 1, status: str = "") -> None:
+            bar.update(task, advance=amount, **({"status": status} if status else {}))
+
+        yield advance
