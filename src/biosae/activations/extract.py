@@ -1,0 +1,158 @@
+"""Running a foundation model over samples and keeping what it computes at a layer."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from biosae.artefacts import atomic_write, content_hash, settings_hash, write_json
+from biosae.errors import ArtefactError, SettingError
+from biosae.models.base import ModelAdapter
+from biosae.models.tokens import TokenSequences
+from biosae.progress import Advance, progress_bar
+
+from .store import FORMAT, ActivationStore
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def extract_activations(
+    adapter: ModelAdapter,
+    sequences: TokenSequences,
+    layer: int,
+    cache: Path,
+    dtype: str = "float16",
+    tokens_per_batch: int = 16_384,
+    tokens_per_shard: int = 262_144,
+) -> ActivationStore:
+    """The store of these activations under ``cache``, computed unless it is there already.
+
+    The folder is named by a hash of everything that decides its content, so runs that differ only
+    in their autoencoder share it. Finished shards of an interrupted extraction are kept.
+
+    Parameters
+    ----------
+    dtype
+        ``float16``, ``bfloat16`` or ``float32`` on disk.
+    tokens_per_batch
+        Padded tokens in one forward pass; bounds the model's memory.
+    tokens_per_shard
+        Tokens in one file; bounds the memory here.
+
+    Raises
+    ------
+    SettingError
+        If ``dtype`` is unknown or an activation overflows it.
+    ArtefactError
+        If the disk is too small (said before the work starts) or cannot be written.
+    """
+    if dtype not in DTYPES:
+        raise SettingError(f"buffer.dtype must be one of {', '.join(DTYPES)}, got {dtype}")
+    layer = adapter.layer_index(layer)
+    decides = {
+        "format": FORMAT, "model": adapter.fingerprint, "layer": layer, "dtype": dtype,
+        "tokens": _sequences_hash(sequences), "tokens_per_shard": tokens_per_shard,
+    }  # fmt: skip
+    folder = Path(cache) / settings_hash(decides)
+    if (folder / "manifest.json").exists():
+        logger.info("activations of this layer are already in %s", folder)
+        return ActivationStore(folder)
+    _check_disk(folder, len(sequences.token) * adapter.d_model * DTYPES[dtype].itemsize)
+    names = []
+    with progress_bar(f"{adapter.name} layer {layer}", len(sequences.token), "tokens") as advance:
+        for number, samples in enumerate(_sample_ranges(sequences, tokens_per_shard)):
+            path = folder / f"shard-{number:05d}.safetensors"
+            if path.exists():
+                advance(int(sequences.lengths[samples].sum()))
+            else:
+                _write_shard(adapter, sequences, samples, layer, DTYPES[dtype], tokens_per_batch, path, advance)
+            names.append(path.name)
+    write_json(folder / "manifest.json", _manifest(adapter, sequences, folder, names, decides))
+    return ActivationStore(folder)
+
+
+def _sample_ranges(sequences: TokenSequences, tokens_per_shard: int) -> list[np.ndarray]:
+    """Consecutive samples with at most ``tokens_per_shard`` tokens, or one sample that alone has more."""
+    ranges, first = [], 0
+    while first < sequences.n_samples:
+        limit = sequences.offsets[first] + tokens_per_shard
+        last = max(first + 1, int(np.searchsorted(sequences.offsets, limit, side="right")) - 1)
+        ranges.append(np.arange(first, last))
+        first = last
+    return ranges
+
+
+def _write_shard(
+    adapter: ModelAdapter,
+    sequences: TokenSequences,
+    samples: np.ndarray,
+    layer: int,
+    dtype: torch.dtype,
+    tokens_per_batch: int,
+    path: Path,
+    advance: Advance,
+) -> None:
+    tokens = slice(sequences.offsets[samples[0]], sequences.offsets[samples[-1] + 1])
+    values = torch.empty(tokens.stop - tokens.start, adapter.d_model, dtype=dtype)
+    for batch in adapter.batches(sequences, samples, tokens_per_batch):
+        (hidden,) = adapter.activations(batch, [layer])
+        rows = np.concatenate([np.arange(*sequences.offsets[s : s + 2]) for s in batch.sample.tolist()]) - tokens.start
+        values[torch.from_numpy(rows)] = _as_dtype(hidden.cpu(), dtype)
+        advance(len(rows))
+    tensors = {
+        "values": values,
+        "token": torch.from_numpy(sequences.token[tokens].copy()),
+        "sample": torch.from_numpy(np.repeat(samples, sequences.lengths[samples])),
+        "value": torch.from_numpy(sequences.value[tokens].copy()),
+        "special": torch.from_numpy(sequences.special[tokens].copy()),
+    }
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def _as_dtype(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    converted = hidden.to(dtype)
+    if not torch.isfinite(converted).all():
+        largest = hidden.abs().max()
+        message = (
+            f"activations up to {largest:.3g} do not fit {dtype}" if torch.isfinite(largest) else "activations are NaN"
+        )
+        raise SettingError(f"{message}; use buffer.dtype=bfloat16 or float32")
+    return converted
+
+
+def _manifest(adapter: ModelAdapter, sequences: TokenSequences, folder: Path, names: list[str], decides: dict) -> dict:
+    shards = []
+    for name, samples in zip(names, _sample_ranges(sequences, decides["tokens_per_shard"]), strict=True):
+        path = folder / name
+        n_tokens = int(sequences.lengths[samples].sum())
+        shards.append({"name": name, "n_tokens": n_tokens, "bytes": path.stat().st_size, "hash": content_hash(path)})
+    described = {"d_in": adapter.d_model, "n_samples": sequences.n_samples, "model_name": adapter.name}
+    return decides | described | {"shards": shards}
+
+
+def _sequences_hash(sequences: TokenSequences) -> str:
+    parts = (sequences.token, sequences.value, sequences.special, sequences.offsets)
+    return settings_hash({str(n): _bytes_hash(part) for n, part in enumerate(parts)})
+
+
+def _bytes_hash(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+
+
+def _check_disk(folder: Path, n_bytes: int) -> None:
+    existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    logger.info("activations take %.2f GB in %s (%.0f GB free)", n_bytes / 1e9, folder, free / 1e9)
+    if free < 1.05 * n_bytes:
+        message = f"activations need {n_bytes / 1e9:.1f} GB in {folder}, only {free / 1e9:.1f} GB are free; "
+        raise ArtefactError(message + "use buffer=stream, buffer.dtype=float16, fewer cells or another buffer.cache")
