@@ -1,0 +1,31 @@
+"""A second chance for silent features: they learn to reconstruct what the others left over."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import Forward
+
+
+def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
+    """Error of the dead features' reconstruction of the residual, 1 when they predict its mean.
+
+    The residual is detached and decoded without the decoder bias; at most ``d_in / 2`` dead features
+    take part in a row (Gao et al. 2024, arXiv 2406.04093, appendix A.2). Zero while no feature is dead.
+
+    Parameters
+    ----------
+    dead
+        ``(d_sae,) bool``.
+    """
+    features = dead.nonzero().squeeze(1)
+    target = forward.residual.detach()
+    variance = (target - target.mean(0)).square().sum()
+    if len(features) == 0 or not variance > 0:
+        return target.new_zeros(())
+    k = min(max(1, target.shape[1] // 2), len(features))
+    values, chosen = torch.relu(forward.pre.columns(features)).topk(k, sorted=False)
+    codes = torch.zeros(len(target), len(features), dtype=values.dtype, device=values.device)
+    estimate = codes.scatter(1, chosen, values) @ W_dec[features]
+    return (target - estimate).square().sum() / variance

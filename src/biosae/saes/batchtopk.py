@@ -1,0 +1,55 @@
+"""BatchTopK: a batch keeps its k strongest codes a token on average; inference uses a threshold."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .auxk import auxk_loss
+from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
+from .codes import Codes
+from .preactivations import PreActivations
+from .selection import above, batch_top_k
+from .threshold import RunningThreshold
+
+
+class BatchTopK(SAE):
+    """BatchTopK sparse autoencoder (Bussmann et al. 2024, arXiv 2412.06410).
+
+    Parameters
+    ----------
+    k
+        Mean number of features a token keeps.
+    auxk_coefficient
+        Weight of the auxiliary loss that revives dead features.
+    threshold_window_fraction
+        Share of the run over which the inference threshold is averaged.
+    """
+
+    def __init__(
+        self,
+        d_in: int,
+        d_sae: int,
+        k: int,
+        auxk_coefficient: float = 1 / 32,
+        threshold_window_fraction: float = 0.02,
+        seed: int = 0,
+    ):
+        super().__init__(d_in, d_sae, seed)
+        check_k(k, d_sae)
+        check_at_least("auxk_coefficient", auxk_coefficient, 0)
+        check_fraction("threshold_window_fraction", threshold_window_fraction)
+        self.k, self.auxk_coefficient = k, auxk_coefficient
+        self.threshold_window_fraction = threshold_window_fraction
+        self.threshold = RunningThreshold()
+
+    def select(self, pre: PreActivations) -> Codes:
+        return above(pre, self.threshold.value)
+
+    def select_for_training(self, pre: PreActivations) -> Codes:
+        return batch_top_k(pre, self.k)
+
+    def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
+        return {"auxk": self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)}
+
+    def after_step(self, forward: Forward, progress: Progress) -> None:
+        self.threshold.update(forward.codes, self.threshold_window_fraction * progress.total_steps)

@@ -1,0 +1,126 @@
+"""The sparse code of a batch of activations, kept only where it can differ from zero."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """The entries of an ``(n_rows, d_sae)`` matrix that are kept, row after row.
+
+    Attributes
+    ----------
+    row_offsets
+        ``(n_rows + 1,) int64``; row ``i`` owns entries ``row_offsets[i]:row_offsets[i + 1]``.
+    features
+        ``(n_entries,) int64`` column of each entry; no column twice in a row, any order within it.
+    """
+
+    row_offsets: Tensor
+    features: Tensor
+    d_sae: int
+
+    @classmethod
+    def from_indices(cls, indices: Tensor, d_sae: int) -> Support:
+        """The same number of entries in every row, from ``(n_rows, k) int64`` columns."""
+        n_rows, k = indices.shape
+        row_offsets = torch.arange(n_rows + 1, device=indices.device) * k
+        return cls(row_offsets, indices.reshape(-1), d_sae)
+
+    @classmethod
+    def from_mask(cls, mask: Tensor) -> Support:
+        """The true entries of an ``(n_rows, d_sae) bool`` matrix."""
+        return cls.from_positions(mask.reshape(-1).nonzero().squeeze(1), *mask.shape)
+
+    @classmethod
+    def from_positions(cls, positions: Tensor, n_rows: int, d_sae: int) -> Support:
+        """Entries given as ascending ``row * d_sae + column``."""
+        counts = torch.bincount(positions // d_sae, minlength=n_rows)
+        return cls(torch.nn.functional.pad(counts.cumsum(0), (1, 0)), positions % d_sae, d_sae)
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.row_offsets) - 1
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """``(n_entries,) int64`` row of each entry."""
+        numbers = torch.arange(self.n_rows, device=self.features.device)
+        return numbers.repeat_interleave(self.row_offsets.diff(), output_size=len(self.features))
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """``(n_entries,) int64`` place of each entry in the flattened matrix."""
+        return self.rows * self.d_sae + self.features
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Non-negative codes of a batch, one interface whether they are stored sparse or dense.
+
+    Attributes
+    ----------
+    values
+        ``(n_entries,)`` at the entries of ``support``, or ``(n_rows, d_sae)`` when there is none.
+    support
+        Where the values stand; entries elsewhere are zero.
+    """
+
+    values: Tensor
+    support: Support | None = None
+
+    @property
+    def n_rows(self) -> int:
+        return self.values.shape[0] if self.support is None else self.support.n_rows
+
+    @property
+    def d_sae(self) -> int:
+        return self.values.shape[1] if self.support is None else self.support.d_sae
+
+    def dense(self) -> Tensor:
+        """``(n_rows, d_sae)`` with every zero written out; differentiable."""
+        if self.support is None:
+            return self.values
+        empty = self.values.new_zeros(self.n_rows * self.d_sae)
+        return empty.scatter(0, self.support.positions, self.values).view(self.n_rows, self.d_sae)
+
+    def entries(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, feature and value of every code above zero, by row and then by feature."""
+        if self.support is None:
+            rows, features = (self.values > 0).nonzero(as_tuple=True)
+            return rows, features, self.values[rows, features]
+        positive = (self.values > 0).nonzero().squeeze(1)
+        order = positive[self.support.positions[positive].argsort()]
+        return self.support.rows[order], self.support.features[order], self.values[order]
+
+    def csr(self) -> Tensor:
+        """``(n_rows, d_sae)`` torch sparse CSR tensor of the codes above zero."""
+        rows, features, values = self.entries()
+        counts = torch.bincount(rows, minlength=self.n_rows)
+        offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+        shape = (self.n_rows, self.d_sae)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+            return torch.sparse_csr_tensor(offsets, features, values, shape, check_invariants=False)
+
+    def l0(self) -> Tensor:
+        """``(n_rows,) int64`` number of features above zero in each row."""
+        if self.support is None:
+            return (self.values > 0).sum(1)
+        return torch.bincount(self.support.rows[self.values > 0], minlength=self.n_rows)
+
+    def firing_counts(self) -> Tensor:
+        """``(d_sae,) int64`` number of rows in which each feature is above zero."""
+        if self.support is None:
+            return (self.values > 0).sum(0)
+        return torch.bincount(self.support.features[self.values > 0], minlength=self.d_sae)
+
+    def decode(self, W_dec: Tensor) -> Tensor:
+        """``(n_rows, d_in)`` sum of decoder rows weighted by the codes; differentiable."""
+        return self.dense() @ W_dec

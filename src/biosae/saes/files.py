@@ -1,0 +1,72 @@
+"""An SAE on disk: ``sae.safetensors`` (weights and buffers) beside ``sae.yaml`` (class and arguments)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from biosae.artefacts import atomic_write
+from biosae.errors import ArtefactError, BiosaeError
+
+from .base import SAE
+from .build import build
+
+WEIGHTS = "sae.safetensors"
+SETTINGS = "sae.yaml"
+MADE_BY = "biosae train"
+
+
+def save(sae: SAE, folder: Path) -> None:
+    """Writes both files into ``folder``."""
+    kind = type(sae)
+    settings = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **sae.settings()}
+    with atomic_write(Path(folder) / SETTINGS) as temporary:
+        temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in sae.state_dict().items()}
+    with atomic_write(Path(folder) / WEIGHTS) as temporary:
+        save_file(tensors, temporary)
+
+
+def load(folder: Path, device: str | torch.device = "cpu") -> SAE:
+    """The SAE in ``folder``; missing, damaged or foreign files raise `ArtefactError`."""
+    settings = _read_settings(Path(folder) / SETTINGS)
+    tensors = _read_tensors(Path(folder) / WEIGHTS)
+    try:
+        sae = _construct(settings)
+        sae.load_state_dict(tensors)
+    except (BiosaeError, RuntimeError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtefactError(f"{folder} does not hold an SAE that fits its {SETTINGS}: {reason}") from error
+    return sae.to(device).eval()
+
+
+def _construct(settings: dict[str, Any]) -> SAE:
+    settings = dict(settings)
+    target, d_in, d_sae = (settings.pop(name) for name in ("_target_", "d_in", "d_sae"))
+    return build(target, d_in, d_sae, seed=settings.pop("seed"), hyperparams=settings)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ArtefactError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict):
+        raise ArtefactError(f"{path} must name the SAE's class and settings, got {type(settings).__name__}")
+    return settings
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`") from None
+    except (OSError, SafetensorError) as error:
+        raise ArtefactError(f"{path} is damaged ({error}); make it again with `{MADE_BY}`") from error

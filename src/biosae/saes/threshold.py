@@ -1,0 +1,40 @@
+"""The inference threshold of batch-wise selection."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .codes import Codes
+
+
+class RunningThreshold(nn.Module):
+    """Running mean of the smallest code that a training batch kept.
+
+    With it a feature fires when its pre-activation passes one fixed number, so that a token's codes do
+    not depend on its batch mates (Bussmann et al. 2024, arXiv 2412.06410, equation 7). The mean is
+    debiased, so it is right from the first step on, and kept in float64.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("average", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
+
+    @property
+    def value(self) -> Tensor:
+        """``() float64``; zero before the first update, which selects like ReLU."""
+        return self.average / self.weight.clamp(min=torch.finfo(torch.float64).tiny)
+
+    @torch.no_grad()
+    def update(self, codes: Codes, window_steps: float) -> None:
+        """Takes in one training batch; a batch without any code changes nothing.
+
+        ``window_steps`` is how many steps the mean reaches back.
+        """
+        kept = codes.values[codes.values > 0]
+        if len(kept) == 0:
+            return
+        share = 1 / max(window_steps, 1)
+        self.average.lerp_(kept.min().double(), share)
+        self.weight.lerp_(torch.ones_like(self.weight), share)

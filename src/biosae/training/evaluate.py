@@ -1,0 +1,80 @@
+"""How well an SAE does on activations, by the inference path and without changing any state."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from biosae.activations.source import ActivationSource
+from biosae.errors import DataError
+from biosae.saes.base import SAE
+
+
+@torch.no_grad()
+def evaluate(sae: SAE, source: ActivationSource, batch_size: int) -> dict[str, float]:
+    """The numbers of evaluation.json over one pass of ``source``, summed in float64.
+
+    ``fvu``
+        Squared error over the variance around the source's own mean: 0 for a perfect reconstruction,
+        1 for one that is always the mean.
+    ``nmse``
+        Mean over tokens of squared error over squared norm, so that large tokens weigh no more than small.
+    ``cosine``
+        Mean cosine between activation and reconstruction.
+    ``l0``
+        Mean number of active features of a token, measured.
+    ``dead_fraction``
+        Share of features that fire on no token of the source.
+    ``relative_reconstruction_bias``
+        Mean of ``|r|^2`` over mean of ``x . r``, around the fitted centre; below 1 the reconstruction ``r`` is
+        shrunken (Rajamanoharan et al. 2024, arXiv 2404.16014, equation 10).
+    """
+    sums = _Sums(sae)
+    for x in source.batches(batch_size, seed=0):
+        sums.add(x.to(sae.W_dec.device))
+    return sums.metrics()
+
+
+class _Sums:
+    """Numerators and denominators, divided once at the end."""
+
+    def __init__(self, sae: SAE):
+        self.sae = sae
+        self.n_tokens = 0
+        self.totals: dict[str, Tensor] = {}
+        self.fired = torch.zeros(sae.d_sae, dtype=torch.bool, device=sae.W_dec.device)
+
+    def add(self, x: Tensor) -> None:
+        codes = self.sae.encode(x)
+        reconstruction = self.sae.decode(codes).double()
+        x = x.double()
+        centred, centred_reconstruction = x - self.sae.input_mean, reconstruction - self.sae.input_mean
+        error = (x - reconstruction).square().sum(1)
+        self.n_tokens += len(x)
+        self.fired |= codes.firing_counts() > 0
+        self._add("error", error.sum())
+        self._add("relative_error", torch.nan_to_num(error / x.square().sum(1), nan=0.0).sum())
+        self._add("centred", centred.sum(0))
+        self._add("centred_square", centred.square().sum())
+        self._add("cosine", torch.cosine_similarity(x, reconstruction, dim=1).sum())
+        self._add("l0", codes.l0().sum())
+        self._add("reconstruction_square", centred_reconstruction.square().sum())
+        self._add("product", (centred * centred_reconstruction).sum())
+
+    def _add(self, name: str, amount: Tensor) -> None:
+        self.totals[name] = self.totals.get(name, 0) + amount
+
+    def metrics(self) -> dict[str, float]:
+        if self.n_tokens == 0:
+            raise DataError("there is no held-out activation to evaluate on; leave more samples out of training")
+        totals = self.totals
+        variance = totals["centred_square"] - totals["centred"].square().sum() / self.n_tokens
+        return {
+            "fvu": float(totals["error"] / variance),
+            "nmse": float(totals["relative_error"] / self.n_tokens),
+            "cosine": float(totals["cosine"] / self.n_tokens),
+            "l0": float(totals["l0"] / self.n_tokens),
+            "dead_fraction": 1 - float(self.fired.double().mean()),
+            "relative_reconstruction_bias": float(totals["reconstruction_square"] / totals["product"]),
+            "n_tokens": self.n_tokens,
+        }

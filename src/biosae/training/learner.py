@@ -1,0 +1,139 @@
+"""One SAE in training: its optimiser, its counters and its one training step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from biosae.errors import TrainingError
+from biosae.saes.base import SAE, Forward, Progress
+
+from .schedule import lr_factor
+from .settings import TrainerSettings
+
+AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Learner:
+    """An SAE with everything that changes while it learns.
+
+    Parameters
+    ----------
+    sae
+        Trained in place; its normaliser is fitted.
+    total_steps, total_tokens
+        Length of the run, which all schedules are shares of.
+    """
+
+    def __init__(self, sae: SAE, settings: TrainerSettings, total_steps: int, total_tokens: int):
+        self.sae, self.settings, self.total_steps = sae, settings, total_steps
+        self.dead_after_tokens = settings.dead_window_fraction * total_tokens
+        device = sae.W_dec.device
+        self.optimizer = torch.optim.Adam(sae.parameters(), lr=settings.lr, fused=True)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+        self.tokens_since_fired = torch.zeros(sae.d_sae, dtype=torch.int64, device=device)
+        self.n_steps = 0
+        self.n_tokens = 0
+        self._sums: defaultdict[str, float] = defaultdict(float)
+
+    def progress(self) -> Progress:
+        return Progress(self.n_steps, self.total_steps, self.tokens_since_fired > self.dead_after_tokens)
+
+    def step(self, x: Tensor) -> None:
+        """Learns from one ``(batch, d_in)`` batch in host units.
+
+        Raises
+        ------
+        TrainingError
+            When the loss is not finite; the weights are then still those of the step before.
+        """
+        progress = self.progress()
+        with self._autocast():
+            forward = self.sae.training_forward(x)
+            losses = self.sae.losses(forward, progress)
+        loss = sum(losses.values())
+        self._check_finite(loss, losses)
+        self._update(loss)
+        with torch.no_grad():
+            self.sae.after_step(forward, progress)
+        self._count(forward, {"loss": loss, **losses})
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the steps since the last call, and where the counters stand."""
+        sums, n = self._sums, self._sums["n_tokens"]
+        metrics = {name: total / n for name, total in sums.items() if name.startswith("mean:")}
+        metrics = {name.removeprefix("mean:"): value for name, value in metrics.items()}
+        metrics["fvu"] = sums["error"] / sums["variance"]
+        metrics["dead_fraction"] = float(self.progress().dead.double().mean())
+        metrics["lr"] = self.optimizer.param_groups[0]["lr"]
+        sums.clear()
+        return metrics
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
+        """Tensors and plain numbers that, with the SAE, continue the run at the next bit."""
+        tensors = {"tokens_since_fired": self.tokens_since_fired}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+        numbers = {"n_steps": self.n_steps, "n_tokens": self.n_tokens, "sums": dict(self._sums)}
+        return tensors, {**numbers, "scaler": self.scaler.state_dict()}
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict) -> None:
+        """Takes back what `state` gave."""
+        self.tokens_since_fired.copy_(tensors["tokens_since_fired"])
+        moments: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, moment = name.split(".")
+                moments[int(index)][moment] = tensor
+        self._restore_moments(moments)
+        self.scaler.load_state_dict(numbers["scaler"])
+        self.n_steps, self.n_tokens = numbers["n_steps"], numbers["n_tokens"]
+        self._sums = defaultdict(float, numbers["sums"])
+
+    def _restore_moments(self, moments: dict[int, dict[str, Tensor]]) -> None:
+        """The fused optimiser wants moments laid out in memory like their parameter."""
+        for index, parameter in enumerate(self.sae.parameters()):
+            for name, tensor in moments.get(index, {}).items():
+                if tensor.shape == parameter.shape:
+                    moments[index][name] = torch.empty_like(parameter).copy_(tensor)
+        state = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({**state, "state": dict(moments)})
+
+    def _autocast(self) -> torch.autocast:
+        dtype = AMP_DTYPES.get(self.settings.precision)
+        return torch.autocast(self.sae.W_dec.device.type, dtype=dtype, enabled=dtype is not None)
+
+    def _check_finite(self, loss: Tensor, losses: dict[str, Tensor]) -> None:
+        if torch.isfinite(loss):
+            return
+        broken = ", ".join(f"{name} {float(term):g}" for name, term in losses.items())
+        raise TrainingError(f"the loss is not finite at step {self.n_steps} ({broken}); lower lr={self.settings.lr}")
+
+    def _update(self, loss: Tensor) -> None:
+        factor = lr_factor(self.settings, (self.n_steps + 0.5) / self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.lr * factor
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        self.sae.project_decoder_gradient()
+        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.max_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.sae.normalize_decoder()
+
+    @torch.no_grad()
+    def _count(self, forward: Forward, losses: dict[str, Tensor]) -> None:
+        n = len(forward.x)
+        fired = forward.codes.firing_counts()
+        self.tokens_since_fired.add_(n)[fired > 0] = 0
+        self.n_steps += 1
+        self.n_tokens += n
+        self._sums["n_tokens"] += n
+        self._sums["error"] += float(forward.residual.square().sum(dtype=torch.float64))
+        self._sums["variance"] += float(forward.x.square().sum(dtype=torch.float64))
+        self._sums["mean:l0"] += float(fired.sum())
+        for name, term in losses.items():
+            self._sums[f"mean:{name}"] += n * float(term)

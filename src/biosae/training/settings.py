@@ -1,0 +1,86 @@
+"""What a training run is told; every length is a number of tokens or a share of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from biosae.errors import SettingError
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+DECAYS = ("linear", "cosine")
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """The settings of `config/training/default.yaml`, plus the learning rate of the variant.
+
+    Attributes
+    ----------
+    lr
+        Peak learning rate of Adam.
+    epochs
+        Passes over the training activations.
+    max_tokens
+        Ends the run after that many activations instead; None for whole epochs.
+    batch_size
+        Activations in a step.
+    warmup_fraction, decay_fraction, decay
+        Share of the run in which the learning rate rises from 0, share at its end in which it falls to 0,
+        and the shape of the fall (``linear`` or ``cosine``).
+    max_grad_norm
+        Gradients are scaled down to this norm.
+    eval_every
+        Steps between evaluations on held-out activations; a checkpoint is kept at each.
+    precision
+        ``fp32``, or ``bf16`` or ``fp16`` products with float32 weights.
+    dead_window_fraction
+        A feature that has not fired for this share of the run's tokens counts as dead.
+    normaliser_tokens
+        Activations that centre and scale are fitted on.
+    """
+
+    lr: float
+    epochs: int = 1
+    max_tokens: int | None = None
+    batch_size: int = 1024
+    warmup_fraction: float = 0.05
+    decay_fraction: float = 0.2
+    decay: str = "linear"
+    max_grad_norm: float = 1.0
+    eval_every: int = 100
+    precision: str = "fp32"
+    dead_window_fraction: float = 0.05
+    normaliser_tokens: int = 65536
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "eval_every", "normaliser_tokens"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "a whole number of at least 1")
+        _check("max_tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "at least 1 or null")
+        for name in ("lr", "max_grad_norm"):
+            _check(name, getattr(self, name), getattr(self, name) > 0, "above 0")
+        for name in ("warmup_fraction", "decay_fraction", "dead_window_fraction"):
+            _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
+        total = self.warmup_fraction + self.decay_fraction
+        _check("warmup_fraction + decay_fraction", total, total <= 1, "at most 1")
+        _check("precision", self.precision, self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
+        _check("decay", self.decay, self.decay in DECAYS, f"one of {', '.join(DECAYS)}")
+
+    def total_steps(self, n_tokens: int) -> int:
+        """Steps of a run over a source of ``n_tokens`` activations an epoch."""
+        a_pass = self.steps_per_epoch(n_tokens)
+        if self.max_tokens is None:
+            return self.epochs * a_pass
+        passes, rest = divmod(self.max_tokens, n_tokens)
+        return passes * a_pass + -(-rest // self.batch_size)
+
+    def steps_per_epoch(self, n_tokens: int) -> int:
+        return -(-n_tokens // self.batch_size)
+
+    def total_tokens(self, n_tokens: int) -> int:
+        """Activations that a run over a source of ``n_tokens`` an epoch is meant to see."""
+        return self.epochs * n_tokens if self.max_tokens is None else self.max_tokens
+
+
+def _check(name: str, value: object, holds: bool, expected: str) -> None:
+    if not holds:
+        raise SettingError(f"{name} must be {expected}, got {value}")

@@ -1,0 +1,181 @@
+"""The training loop: one pass over the activations serves every SAE in it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from biosae.activations.source import ActivationSource
+from biosae.errors import SettingError, TrainingError
+from biosae.progress import progress_bar
+from biosae.saes import files
+from biosae.saes.base import SAE
+
+from .checkpoint import FOLDER, restore_checkpoint, save_checkpoint
+from .evaluate import evaluate
+from .learner import Learner
+from .metrics import write_metrics
+from .settings import TrainerSettings
+from .tracker import Tracker
+
+
+@dataclass
+class Run:
+    """One SAE to train, where its files go and who else is told its metrics."""
+
+    sae: SAE
+    settings: TrainerSettings
+    folder: Path
+    tracker: Tracker | None = None
+    rows: list[dict] = field(default_factory=list, init=False)
+
+
+class Trainer:
+    """Trains SAEs on one source of activations.
+
+    Every ``eval_every`` steps each is evaluated on ``validation``, its metrics.csv is written and a
+    checkpoint kept, from which `run` with ``resume`` continues bit by bit on the same kind of machine.
+
+    Parameters
+    ----------
+    runs
+        The SAEs, already on their device. They may differ in anything but the number of steps:
+        ``batch_size``, ``epochs``, ``max_tokens`` and ``eval_every`` must agree.
+    source, validation
+        Activations to learn from, and held-out ones.
+    seed
+        Decides the order of the activations.
+    """
+
+    def __init__(self, runs: Sequence[Run], source: ActivationSource, validation: ActivationSource, seed: int = 0):
+        self.runs, self.source, self.validation, self.seed = list(runs), source, validation, seed
+        self.settings = _common_settings(self.runs)
+        self.total_steps = self.settings.total_steps(source.n_tokens)
+        self.total_tokens = self.settings.total_tokens(source.n_tokens)
+        for run in self.runs:
+            if run.sae.d_in != source.d_in:
+                raise SettingError(f"the SAE has d_in={run.sae.d_in}, the activations have width {source.d_in}")
+
+    def run(self, resume: bool = False) -> list[dict[str, float]]:
+        """Trains to the end, saves every SAE into its folder and gives their final held-out numbers.
+
+        Raises
+        ------
+        TrainingError
+            When a loss is not finite. The last good checkpoint stays.
+        KeyboardInterrupt
+            After Ctrl-C, once a checkpoint is written.
+        """
+        if not resume:
+            self._fit_normalisers()
+        learners = [Learner(run.sae, run.settings, self.total_steps, self.total_tokens) for run in self.runs]
+        if resume:
+            for run, learner in zip(self.runs, learners, strict=True):
+                run.rows = restore_checkpoint(run.folder, learner, self.seed)
+        self._loop(learners)
+        for run in self.runs:
+            files.save(run.sae, run.folder)
+        return [evaluate(run.sae, self.validation, self.settings.batch_size) for run in self.runs]
+
+    def _fit_normalisers(self) -> None:
+        sample, wanted = [], self.settings.normaliser_tokens
+        for x in self.source.batches(self.settings.batch_size, self.seed):
+            sample.append(x)
+            if sum(map(len, sample)) >= wanted:
+                break
+        x = torch.cat(sample)[:wanted]
+        for run in self.runs:
+            run.sae.fit_normaliser(x.to(run.sae.W_dec.device))
+
+    def _loop(self, learners: list[Learner]) -> None:
+        with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts() as interrupted:
+            advance(learners[0].n_tokens)
+            for x in self._batches(learners[0].n_steps):
+                self._step(learners, x)
+                due = learners[0].n_steps % self.settings.eval_every == 0 or learners[0].n_steps == self.total_steps
+                if due:
+                    self._report(learners)
+                if due or interrupted():
+                    self._save(learners)
+                if interrupted():
+                    raise KeyboardInterrupt(f"stopped at step {learners[0].n_steps}; the checkpoint can be resumed")
+                advance(len(x), status=self._status())
+
+    def _batches(self, first: int) -> Iterator[Tensor]:
+        """The batches of the steps from ``first`` on, across epochs."""
+        a_pass = self.settings.steps_per_epoch(self.source.n_tokens)
+        step = first
+        while step < self.total_steps:
+            epoch, start = divmod(step, a_pass)
+            for x in self.source.batches(self.settings.batch_size, self.seed, epoch, start):
+                if step == self.total_steps:
+                    return
+                yield x
+                step += 1
+
+    def _step(self, learners: list[Learner], x: Tensor) -> None:
+        for run, learner in zip(self.runs, learners, strict=True):
+            try:
+                learner.step(x.to(run.sae.W_dec.device))
+            except TrainingError as error:
+                kept = Path(run.folder) / FOLDER
+                where = f"the last good checkpoint is {kept}" if kept.exists() else "no checkpoint was due yet"
+                raise TrainingError(f"{error}; {where}") from None
+
+    def _report(self, learners: list[Learner]) -> None:
+        for run, learner in zip(self.runs, learners, strict=True):
+            measured = {
+                "train": learner.metrics(),
+                "validate": evaluate(run.sae, self.validation, self.settings.batch_size),
+            }
+            for split, metrics in measured.items():
+                metrics.pop("n_tokens", None)
+                run.rows.append({"step": learner.n_steps, "tokens": learner.n_tokens, "split": split, **metrics})
+                if run.tracker is not None:
+                    run.tracker.log({f"{split}/{name}": value for name, value in metrics.items()}, learner.n_steps)
+            write_metrics(Path(run.folder) / "metrics.csv", run.rows)
+
+    def _save(self, learners: list[Learner]) -> None:
+        for run, learner in zip(self.runs, learners, strict=True):
+            save_checkpoint(run.folder, learner, run.rows, self.seed)
+
+    def _status(self) -> str:
+        rows = self.runs[0].rows
+        return f"held-out fvu {rows[-1]['fvu']:.3f}, l0 {rows[-1]['l0']:.1f}" if rows else ""
+
+
+def _common_settings(runs: list[Run]) -> TrainerSettings:
+    if not runs:
+        raise SettingError("there is no SAE to train")
+    for name in ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens"):
+        values = {getattr(run.settings, name) for run in runs}
+        if len(values) > 1:
+            raise SettingError(f"SAEs trained together need the same {name}, got {sorted(values, key=str)}")
+    return runs[0].settings
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed since the block began; a second one stops at once."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: object) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)
