@@ -108,7 +108,7 @@ class Learner:
     def _check_finite(self, loss: Tensor, losses: dict[str, Tensor]) -> None:
         if torch.isfinite(loss):
             return
-        broken = ", ".join(f"{name} {float(term):g}" for name, term in losses.items())
+        broken = ", ".join(f"{name} {term.item():g}" for name, term in losses.items())
         raise TrainingError(f"the loss is not finite at step {self.n_steps} ({broken}); lower lr={self.settings.lr}")
 
     def _update(self, loss: Tensor) -> None:
@@ -136,4 +136,4 @@ class Learner:
         self._sums["variance"] += float(forward.x.square().sum(dtype=torch.float64))
         self._sums["mean:l0"] += float(fired.sum())
         for name, term in losses.items():
-            self._sums[f"mean:{name}"] += n * float(term)
+            self._sums[f"mean:{name}"] += n * term.item()

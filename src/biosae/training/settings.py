@@ -54,8 +54,9 @@ class TrainerSettings:
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "eval_every", "normaliser_tokens"):
-            _check(name, getattr(self, name), getattr(self, name) >= 1, "a whole number of at least 1")
-        _check("max_tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "at least 1 or null")
+            _check(name, getattr(self, name), _is_count(getattr(self, name)), "a whole number of at least 1")
+        fits = self.max_tokens is None or _is_count(self.max_tokens)
+        _check("max_tokens", self.max_tokens, fits, "a whole number of at least 1, or null")
         for name in ("lr", "max_grad_norm"):
             _check(name, getattr(self, name), getattr(self, name) > 0, "above 0")
         for name in ("warmup_fraction", "decay_fraction", "dead_window_fraction"):
@@ -79,6 +80,10 @@ class TrainerSettings:
     def total_tokens(self, n_tokens: int) -> int:
         """Activations that a run over a source of ``n_tokens`` an epoch is meant to see."""
         return self.epochs * n_tokens if self.max_tokens is None else self.max_tokens
+
+
+def _is_count(value: float) -> bool:
+    return value >= 1 and int(value) == value
 
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:

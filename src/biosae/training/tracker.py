@@ -1,13 +1,83 @@
-"""Where metrics go besides the run's own table."""
+"""Where a run's numbers go beside ``metrics.csv``."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
+
+from biosae.errors import SettingError, require
 
 
 class Tracker(Protocol):
-    """A logger such as Weights & Biases; names are like ``train/loss`` and ``validate/fvu``."""
+    """Receives the metrics of a run while it trains."""
 
-    def log(self, metrics: dict[str, float], step: int) -> None: ...
+    def start(self, folder: Path, config: dict[str, Any]) -> None:
+        """Opens the record of the run in ``folder``, with its resolved configuration."""
 
-    def close(self) -> None: ...
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        """Records numbers at a training step; names are like ``train/loss`` and ``validate/fvu``."""
+
+    def close(self) -> None:
+        """Ends the record."""
+
+
+class NoTracker:
+    """Nothing beside ``metrics.csv``, which every run writes."""
+
+    def start(self, folder: Path, config: dict[str, Any]) -> None:
+        pass
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class WandbTracker:
+    """Weights & Biases; offline runs lie in the run folder until ``wandb sync`` uploads them.
+
+    Parameters
+    ----------
+    mode
+        ``offline``, ``online`` or ``disabled``.
+    project
+        Name of the project on the server.
+    """
+
+    def __init__(self, mode: str, project: str):
+        if mode not in ("offline", "online", "disabled"):
+            raise SettingError(f"tracker.mode must be offline, online or disabled, got {mode}")
+        self._mode, self._project = mode, project
+        self._wandb = require("wandb", "tracking")
+        self._run = None
+
+    def start(self, folder: Path, config: dict[str, Any]) -> None:
+        name = "-".join(folder.parts[-2:])
+        self._run = self._wandb.init(mode=self._mode, project=self._project, name=name, dir=folder, config=config)
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        self._run.log(metrics, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class TensorboardTracker:
+    """TensorBoard event files in the run folder."""
+
+    def __init__(self) -> None:
+        require("tensorboard", "tracking")
+        self._writer = None
+
+    def start(self, folder: Path, config: dict[str, Any]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(folder / "tensorboard")
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        for name, number in metrics.items():
+            self._writer.add_scalar(name, number, step)
+
+    def close(self) -> None:
+        self._writer.close()

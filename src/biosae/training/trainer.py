@@ -155,9 +155,9 @@ def _common_settings(runs: list[Run]) -> TrainerSettings:
     if not runs:
         raise SettingError("there is no SAE to train")
     for name in ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens"):
-        values = {getattr(run.settings, name) for run in runs}
+        values = dict.fromkeys(getattr(run.settings, name) for run in runs)
         if len(values) > 1:
-            raise SettingError(f"SAEs trained together need the same {name}, got {sorted(values, key=str)}")
+            raise SettingError(f"SAEs trained together need the same {name}, got {', '.join(map(str, values))}")
     return runs[0].settings
 
 

@@ -1,0 +1,57 @@
+"""Embedding recovery: how much of a sample's embedding survives when the model reads the SAE's output."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from biosae.errors import DataError
+from biosae.models.base import ModelAdapter
+from biosae.models.tokens import TokenSequences
+from biosae.progress import progress_bar
+from biosae.saes.base import SAE
+
+
+def embedding_recovery(
+    adapter: ModelAdapter,
+    sequences: TokenSequences,
+    samples: np.ndarray,
+    layer: int,
+    sae: SAE,
+    mean_activation: Tensor,
+    tokens_per_batch: int = 16_384,
+) -> dict[str, float]:
+    """``recovery_vs_zero`` and ``recovery_vs_mean``: 1 is the unedited model, 0 the ablation.
+
+    Each is ``1 - sum ||e - e_sae||^2 / sum ||e - e_ablated||^2`` over the samples' embeddings ``e``,
+    where the activations after ``layer`` are replaced by the SAE's reconstruction, or by zero or
+    their mean over training tokens. The mean is the stricter baseline.
+
+    Parameters
+    ----------
+    mean_activation
+        ``(d_model,)``.
+
+    Raises
+    ------
+    DataError
+        If no sample has a token.
+    """
+    edits = {
+        "sae": sae.forward,
+        "zero": torch.zeros_like,
+        "mean": lambda x: mean_activation.to(x).expand_as(x),
+    }
+    distance = dict.fromkeys(edits, 0.0)
+    samples = samples[sequences.lengths[samples] > 0]
+    if len(samples) == 0:
+        raise DataError("embedding recovery needs at least one sample with a token")
+    with progress_bar("Embedding recovery", len(samples), "samples") as advance:
+        for batch in adapter.batches(sequences, samples, tokens_per_batch):
+            original = adapter.embed(batch)
+            for name, edit in edits.items():
+                edited = adapter.embed(batch, layer, edit)
+                distance[name] += (edited - original).double().square().sum().item()
+            advance(len(batch.sample))
+    return {f"recovery_vs_{name}": 1 - distance["sae"] / distance[name] for name in ("zero", "mean")}

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import torch
+
+from biosae.saes.auxk import auxk_loss
+from biosae.saes.base import Forward
+from biosae.saes.codes import Codes
+from biosae.saes.preactivations import PreActivations
+
+
+def random_forward(d_in: int = 6, d_sae: int = 12) -> tuple[Forward, torch.Tensor, dict[str, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    leaves = {"W_enc": draw(d_in, d_sae), "b_enc": draw(d_sae), "W_dec": draw(d_sae, d_in), "b_dec": draw(d_in)}
+    for leaf in leaves.values():
+        leaf.requires_grad_()
+    x = draw(9, d_in)
+    pre = PreActivations(x - leaves["b_dec"], leaves["W_enc"], leaves["b_enc"])
+    codes = Codes(torch.relu(pre.dense))
+    return Forward(x, pre, codes, codes.decode(leaves["W_dec"]) + leaves["b_dec"]), leaves["W_dec"], leaves
+
+
+def by_hand(forward: Forward, dead: torch.Tensor, W_dec: torch.Tensor, k: int) -> float:
+    """The definition of Gao et al. (2024), appendix A.2, a token at a time."""
+    residual = (forward.x - forward.reconstruction).detach()
+    total, spread = 0.0, 0.0
+    for row in range(len(residual)):
+        activity = torch.relu(forward.pre.dense[row]) * dead
+        best = activity.argsort(descending=True)[:k]
+        estimate = sum(activity[j] * W_dec[j] for j in best)
+        total += ((residual[row] - estimate).square().sum()).item()
+        spread += float((residual[row] - residual.mean(0)).square().sum())
+    return total / spread
+
+
+def test_value_follows_the_definition_without_decoder_bias():
+    forward, W_dec, _ = random_forward()
+    dead = torch.zeros(12, dtype=torch.bool)
+    dead[[0, 2, 3, 7, 9]] = True
+    # float64 sums of 54 numbers.
+    assert abs(auxk_loss(forward, dead, W_dec).item() - by_hand(forward, dead, W_dec, k=3)) < 1e-12
+
+
+def test_zero_codes_predict_nothing():
+    forward, W_dec, _ = random_forward()
+    dead = torch.ones(12, dtype=torch.bool)
+    loss = auxk_loss(forward, dead, torch.zeros_like(W_dec))
+    residual = forward.residual.detach()
+    expected = residual.square().sum() / (residual - residual.mean(0)).square().sum()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_gradient_reaches_the_dead_features_encoder_and_decoder_only():
+    forward, W_dec, leaves = random_forward()
+    dead = torch.zeros(12, dtype=torch.bool)
+    dead[[0, 2, 3]] = True  # as many as d_in / 2, so that each takes part
+    auxk_loss(forward, dead, W_dec).backward()
+    for name, axis in (("W_enc", 1), ("b_enc", 0), ("W_dec", 0)):
+        norms = leaves[name].grad.movedim(axis, 0).reshape(12, -1).norm(dim=1)
+        assert torch.equal(norms > 0, dead), name
+
+
+def test_target_is_detached():
+    forward, W_dec, leaves = random_forward()
+    dead = torch.zeros(12, dtype=torch.bool)
+    dead[:4] = True
+    auxk_loss(forward, dead, W_dec).backward()
+    through_encoder = -(leaves["b_enc"].grad @ leaves["W_enc"].detach().t())
+    torch.testing.assert_close(leaves["b_dec"].grad, through_encoder)
+
+
+def test_no_dead_feature_and_no_residual_give_zero():
+    forward, W_dec, _ = random_forward()
+    none = torch.zeros(12, dtype=torch.bool)
+    assert auxk_loss(forward, none, W_dec).item() == 0
+    perfect = Forward(forward.x, forward.pre, forward.codes, forward.x)
+    assert auxk_loss(perfect, ~none, W_dec).item() == 0

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from biosae.errors import SettingError
+from biosae.saes.build import build
+
+TOPK = "biosae.saes.topk.TopK"
+
+
+def test_builds_what_was_named():
+    sae = build(TOPK, 8, 24, {"k": 3}, seed=5)
+    expected = {"d_in": 8, "d_sae": 24, "k": 3, "auxk_coefficient": 1 / 32, "seed": 5}
+    assert {name: sae.settings()[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("hyperparams", "message"),
+    [
+        ({"k": 3, "auxk_coeficient": 1}, "did you mean auxk_coefficient"),
+        ({"k": 3, "zzz": 1}, "it takes k, auxk_coefficient"),
+        ({"k": 3, "seed": 1}, "no hyperparameter seed"),
+        ({}, "needs the hyperparameter k"),
+        ({"k": 25}, "between 1 and d_sae=24, got 25"),
+        ({"k": 0}, "between 1 and d_sae=24, got 0"),
+        ({"k": 2.5}, "whole number"),
+        ({"k": 3, "auxk_coefficient": -1.0}, "auxk_coefficient must be at least 0"),
+        ({"k": 3, "auxk_coefficient": float("nan")}, "auxk_coefficient must be at least 0"),
+    ],
+)
+def test_bad_hyperparameters_are_one_clear_line(hyperparams, message):
+    with pytest.raises(SettingError, match=message) as caught:
+        build(TOPK, 8, 24, hyperparams)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("d_in", "d_sae", "name"), [(0, 8, "d_in"), (8, 0, "d_sae")])
+def test_empty_sizes_are_refused(d_in, d_sae, name):
+    with pytest.raises(SettingError, match=f"{name} must be at least 1"):
+        build(TOPK, d_in, d_sae, {"k": 1})
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["os.system", "biosae.saes.topk.Missing", "biosae.saes.nowhere.TopK", "biosae.saes.base.SAE",
+     "biosae.saes.topk.check_k", "biosae.saes.files.torch.nn.Linear", "TopK"],
+)  # fmt: skip
+def test_only_variants_of_this_package_are_built(target):
+    with pytest.raises(SettingError):
+        build(target, 8, 24, {"k": 3})

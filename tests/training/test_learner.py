@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import torch
+
+from biosae.saes.topk import TopK
+from biosae.training.learner import Learner
+
+
+def make(settings, source, **changes) -> Learner:
+    sae = TopK(16, 48, k=3)
+    sae.fit_normaliser(source.values)
+    return Learner(sae, settings(**changes), total_steps=100, total_tokens=10_000)
+
+
+def test_dead_features_are_counted_in_tokens(settings, source):
+    """A feature that cannot fire is dead once the window of 1,000 tokens has passed, whatever the batch size."""
+    for batch_size in (100, 500):
+        learner = make(settings, source, dead_window_fraction=0.1)
+        with torch.no_grad():
+            learner.sae.b_enc[:5] = -100
+        when = None
+        for x in source.values.split(batch_size):
+            learner.step(x)
+            if when is None and learner.progress().dead[:5].all():
+                when = learner.n_tokens
+        assert when == 1000 + batch_size
+        assert not learner.progress().dead[5:].all()
+
+
+def test_step_matches_plain_adam_written_out(settings, source):
+    """One step against torch.optim.Adam on a clone, with projection, clipping and renormalisation by hand."""
+    learner = make(settings, source, warmup_fraction=0.0, max_grad_norm=0.01)
+    twin = make(settings, source).sae
+    x = source.values[:200]
+    optimizer = torch.optim.Adam(twin.parameters(), lr=3e-3)
+    forward = twin.training_forward(x)
+    (twin.normalise(x) - forward.reconstruction).square().mean().backward()
+    row = twin.W_dec.detach()
+    twin.W_dec.grad -= (twin.W_dec.grad * row).sum(1, keepdim=True) * row
+    total = sum(p.grad.square().sum() for p in twin.parameters()).sqrt()
+    for parameter in twin.parameters():
+        parameter.grad *= 0.01 / total
+    optimizer.step()
+    with torch.no_grad():
+        twin.W_dec /= twin.W_dec.norm(dim=1, keepdim=True)
+    learner.step(x)
+    for mine, theirs in zip(learner.sae.parameters(), twin.parameters(), strict=True):
+        # Adam's first step is lr * sign(gradient), up to rounding where the gradient is near its epsilon.
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
+
+
+def test_metrics_are_means_over_the_interval(settings, source):
+    learner = make(settings, source)
+    parts = []
+    for x in source.values[:450].split(200):
+        forward = learner.sae.training_forward(x)
+        losses = learner.sae.losses(forward, learner.progress())
+        parts.append((len(x), losses["reconstruction"].item(), forward))
+        learner.step(x)
+    metrics = learner.metrics()
+    expected = sum(n * loss for n, loss, _ in parts) / 450
+    error = sum(forward.residual.square().sum().item() for *_, forward in parts)
+    variance = sum(forward.x.square().sum().item() for *_, forward in parts)
+    assert abs(metrics["reconstruction"] - expected) < 1e-6
+    assert abs(metrics["fvu"] - error / variance) < 1e-6
+    assert metrics["l0"] <= 3
+    learner.step(source.values[:200])
+    assert learner.metrics()["loss"] != metrics["loss"]

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import csv
+import os
+import signal
+
+import pytest
+import torch
+
+from biosae.activations.source import ArrayActivations
+from biosae.errors import ArtefactError, SettingError, TrainingError
+from biosae.saes.batchtopk import BatchTopK
+from biosae.saes.files import load
+from biosae.saes.topk import TopK
+from biosae.training.evaluate import evaluate
+from biosae.training.trainer import Run, Trainer
+
+
+class Recorder:
+    """A tracker that keeps what it is told."""
+
+    def __init__(self):
+        self.seen: list[tuple[int, dict[str, float]]] = []
+
+    def log(self, metrics, step):
+        self.seen.append((step, metrics))
+
+    def close(self):
+        raise AssertionError("whoever made the tracker closes it")
+
+
+class Interrupting(ArrayActivations):
+    """Activations that call a function before one of their batches."""
+
+    def __init__(self, values, at, action):
+        super().__init__(values)
+        self.at, self.action, self.n_given = at, action, 0
+
+    def batches(self, *args, **kwargs):
+        for x in super().batches(*args, **kwargs):
+            self.n_given += 1
+            yield self.action(x) if self.n_given == self.at else x
+
+
+def train(sae, source, validation, settings, folder, resume=False, **run):
+    return Trainer([Run(sae, settings, folder, **run)], source, validation, seed=4).run(resume)[0]
+
+
+def test_training_finds_the_planted_features(source, validation, settings, tmp_path):
+    sae = TopK(16, 48, k=3)
+    metrics = train(sae, source, validation, settings(epochs=40, lr=1e-2), tmp_path)
+    assert metrics["fvu"] < 0.1
+    assert metrics["l0"] <= 3
+    assert metrics == evaluate(load(tmp_path), validation, 256)
+
+
+def test_saved_decoder_rows_are_unit(source, validation, settings, tmp_path):
+    """Trap 1: the norm is set after the optimiser's step, so also in the file and every checkpoint."""
+    train(TopK(16, 48, k=3), source, validation, settings(), tmp_path)
+    for folder in (tmp_path, tmp_path / "checkpoint"):
+        torch.testing.assert_close(load(folder).W_dec.norm(dim=1), torch.ones(48))
+
+
+def test_metrics_table_and_tracker_tell_the_same(source, validation, settings, tmp_path):
+    tracker = Recorder()
+    train(TopK(16, 48, k=3), source, validation, settings(), tmp_path, tracker=tracker)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert list(rows[0])[:5] == ["step", "tokens", "split", "loss", "reconstruction"]
+    assert {"auxk", "fvu", "l0", "dead_fraction", "lr"} <= set(rows[0])
+    places = [(int(row["step"]), int(row["tokens"]), row["split"]) for row in rows]
+    ends = [(5, 1280), (10, 2512), (15, 3792), (20, 5024), (24, 6000)]  # 2,000 tokens are 7 x 256 + 208
+    assert places == [(*end, split) for end in ends for split in ("train", "validate")]
+    for row, (step, metrics) in zip(rows, tracker.seen, strict=True):
+        assert int(row["step"]) == step
+        for name, value in metrics.items():
+            split, _, column = name.partition("/")
+            assert row["split"] == split
+            assert float(row[column]) == pytest.approx(value)
+    assert rows[1]["loss"] == ""
+
+
+@pytest.mark.parametrize("variant", [TopK, BatchTopK])
+def test_resumed_run_is_bit_identical(variant, source, validation, settings, tmp_path):
+    """Interrupted inside an epoch and inside a metrics interval."""
+    whole = variant(16, 48, k=3)
+    train(whole, source, validation, settings(), tmp_path / "whole")
+
+    def interrupt(x):
+        os.kill(os.getpid(), signal.SIGINT)
+        return x
+
+    stopped = Interrupting(source.values, at=4 + 13, action=interrupt)  # 4 batches fit the normaliser
+    with pytest.raises(KeyboardInterrupt):
+        train(variant(16, 48, k=3), stopped, validation, settings(), tmp_path / "parts")
+    assert not (tmp_path / "parts" / "sae.yaml").exists()
+    resumed = variant(16, 48, k=3)
+    train(resumed, source, validation, settings(), tmp_path / "parts", resume=True)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    tables = [(tmp_path / folder / "metrics.csv").read_text() for folder in ("whole", "parts")]
+    assert tables[0] == tables[1]
+
+
+def test_interrupt_leaves_the_previous_handler(source, validation, settings, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    train(TopK(16, 48, k=3), source, validation, settings(epochs=1), tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(source, validation, settings, tmp_path):
+    broken = Interrupting(source.values, at=4 + 13, action=lambda x: x * float("nan"))
+    with pytest.raises(TrainingError, match=r"not finite at step 12 .*lower lr.*last good checkpoint is .*checkpoint"):
+        train(TopK(16, 48, k=3), broken, validation, settings(), tmp_path)
+    kept = load(tmp_path / "checkpoint")
+    assert all(torch.isfinite(tensor).all() for tensor in kept.state_dict().values())
+    resumed = TopK(16, 48, k=3)
+    train(resumed, source, validation, settings(), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("k", "changes", "message"),
+    [(4, {}, "k=3, this run has 4"), (3, {"lr": 1e-4}, "lr=0.003, this run has 0.0001")],
+)
+def test_resume_with_other_settings_is_refused(source, validation, settings, tmp_path, k, changes, message):
+    train(TopK(16, 48, k=3), source, validation, settings(), tmp_path)
+    with pytest.raises(SettingError, match=message):
+        train(TopK(16, 48, k=k), source, validation, settings(**changes), tmp_path, resume=True)
+
+
+def test_resume_without_checkpoint_is_refused(source, validation, settings, tmp_path):
+    with pytest.raises(ArtefactError, match="does not exist"):
+        train(TopK(16, 48, k=3), source, validation, settings(), tmp_path, resume=True)
+
+
+def test_same_seed_same_weights(source, validation, settings, tmp_path):
+    weights = []
+    for name in ("one", "two"):
+        sae = TopK(16, 48, k=3)
+        train(sae, source, validation, settings(), tmp_path / name)
+        weights.append(sae.W_dec.detach().clone())
+    assert torch.equal(*weights)
+
+
+def test_saes_trained_together_are_those_trained_alone(source, validation, settings, tmp_path):
+    together = [TopK(16, 48, k=3), BatchTopK(16, 32, k=5)]
+    wanted = [settings(), settings(lr=1e-3)]
+    runs = [Run(sae, made, tmp_path / f"{i}") for i, (sae, made) in enumerate(zip(together, wanted, strict=True))]
+    both = Trainer(runs, source, validation, seed=4).run()
+    for index, alone in enumerate([TopK(16, 48, k=3), BatchTopK(16, 32, k=5)]):
+        metrics = train(alone, source, validation, wanted[index], tmp_path / f"alone{index}")
+        assert metrics == both[index]
+        assert torch.equal(alone.W_dec, together[index].W_dec)
+
+
+def test_saes_trained_together_must_agree_on_the_batches(source, validation, settings, tmp_path):
+    runs = [Run(TopK(16, 8, k=3), settings(batch_size=size), tmp_path) for size in (64, 128)]
+    with pytest.raises(SettingError, match="need the same batch_size, got 64, 128"):
+        Trainer(runs, source, validation)
+
+
+def test_activations_of_another_width_are_refused(source, validation, settings, tmp_path):
+    with pytest.raises(SettingError, match="d_in=12, the activations have width 16"):
+        Trainer([Run(TopK(12, 48, k=3), settings(), tmp_path)], source, validation)
+
+
+def test_bf16_products_keep_float32_weights(source, validation, settings, tmp_path):
+    sae = BatchTopK(16, 48, k=3)
+    metrics = train(sae, source, validation, settings(epochs=20, lr=1e-2, precision="bf16"), tmp_path)
+    assert all(parameter.dtype == torch.float32 for parameter in sae.parameters())
+    assert metrics["fvu"] < 0.2
