@@ -75,7 +75,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--cells-per-step", type=int, default=32)
     parser.add_argument("--max-genes", type=int, default=256)
-    parser.add_argument("--min-cells", type=int, default=200, help="a gene enters the vocabulary when this many cells express it")
+    parser.add_argument(
+        "--min-cells", type=int, default=200, help="a gene enters the vocabulary when this many cells express it"
+    )
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -98,9 +100,6 @@ def read_corpus(data: Path, min_cells: int, seed: int) -> Corpus:
     blocks, totals = [], []
     for name in CORPUS:
         cells = anndata.read_h5ad(data / "sc" / f"{name}.h5ad")
-        if name == "kang_ifnb_labelled_hvg7k":  # 128 of its cells are in the other Kang file
-            cells = cells[~cells.obs_names.isin(seen)].copy()
-        seen = cells.obs_names
         names = zip(cells.var["gene_ids"], cells.var["gene_symbol"], strict=True)
         row = np.array([gene_row.get(mapping.get((id or symbol).upper()), -1) for id, symbol in names])
         column = np.flatnonzero(row >= 0)
@@ -198,7 +197,11 @@ def train(network: BertForMaskedLM, corpus: Corpus, args: argparse.Namespace) ->
 def write_weights(network: BertForMaskedLM, path: Path) -> None:
     """The weights in float16, without the tied output matrix (as the published files)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {n: t.detach().half().contiguous() for n, t in network.state_dict().items() if "cls.predictions.decoder" not in n and "position_ids" not in n}
+    kept = {
+        n: t.detach().half().contiguous()
+        for n, t in network.state_dict().items()
+        if "cls.predictions.decoder" not in n and "position_ids" not in n
+    }
     save_file(kept, path, metadata={"format": "pt"})
 
 
@@ -208,7 +211,11 @@ def write_dictionaries(out: Path, data: Path, corpus: Corpus) -> None:
     median = {g: corpus.median[n] for g, n in corpus.vocabulary.items() if g in genes}
     mapping = read_gz(data / "genes" / "geneformer_ensembl_mapping_dict_gc104M.json.gz")
     names = {name: id for name, id in mapping.items() if id in genes}
-    for name, table in {"token_dictionary": corpus.vocabulary, "gene_median_dictionary": median, "ensembl_mapping_dict": names}.items():
+    for name, table in {
+        "token_dictionary": corpus.vocabulary,
+        "gene_median_dictionary": median,
+        "ensembl_mapping_dict": names,
+    }.items():
         with gzip.GzipFile(out / f"{name}.json.gz", "wb", mtime=0) as file:
             file.write(json.dumps(table).encode())
 

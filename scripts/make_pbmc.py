@@ -1,0 +1,25 @@
+"""Make the embedded data set: the labelled PBMC 3k cells and the genes that at least three of them express.
+
+python scripts/make_pbmc.py ../shared/data/sc/pbmc3k.h5ad src/biosae/data/embedded/pbmc3k.h5ad
+"""
+
+import sys
+
+import anndata
+import numpy as np
+
+
+def main() -> None:
+    source, target = sys.argv[1:]
+    cells = anndata.read_h5ad(source)
+    cells = cells[cells.obs["cell_type"] != "unlabelled"]
+    cells = cells[:, cells.X.getnnz(axis=0) >= 3].copy()
+    cells.X = cells.X.astype(np.uint16)
+    cells.obs = cells.obs[["cell_type", "cell_type_coarse"]].apply(lambda column: column.cat.remove_unused_categories())
+    cells.var = cells.var[["gene_ids"]]
+    cells.uns = {"source": "10x Genomics, 3k PBMCs from a healthy donor, CC BY 4.0; labels from the Seurat tutorial"}
+    cells.write_h5ad(target, compression="gzip", compression_opts=9)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""`biosae doctor [file.h5ad]`: what is installed, and what biosae would do with a file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import platform
+import re
+import shutil
+from pathlib import Path
+
+import psutil
+from omegaconf import OmegaConf
+from rich.markup import escape
+from rich.table import Table
+
+from biosae.data.cells import open_h5ad, read_cells
+from biosae.data.matrix import matrix_kind
+from biosae.errors import BiosaeError, DataError
+from biosae.progress import console
+
+from .inputs import load_model
+
+CORE = ("torch", "numpy", "scipy", "pandas", "anndata", "transformers", "hydra-core", "safetensors")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="biosae doctor", description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path, help="an .h5ad to look at")
+    parser.add_argument("--model", default="geneformer-mini", help="match the genes of the file to this scfm= option")
+    arguments = parser.parse_args()
+    _show("This machine", machine())
+    _show("Extras", extras())
+    if arguments.file is not None:
+        try:
+            _show(str(arguments.file), inspect_file(arguments.file, arguments.model))
+        except BiosaeError as error:
+            console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+            raise SystemExit(1) from None
+
+
+def machine() -> dict[str, str]:
+    """Versions, devices, memory and disk."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    memory, disk = psutil.virtual_memory(), shutil.disk_usage(".")
+    return {
+        "biosae": importlib.metadata.version("biosae"),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in CORE},
+        "devices": ", ".join(gpus) or f"no GPU; {torch.get_num_threads()} threads",
+        "memory": f"{memory.available / 1e9:.0f} of {memory.total / 1e9:.0f} GB free",
+        "disk here": f"{disk.free / 1e9:.0f} of {disk.total / 1e9:.0f} GB free",
+    }
+
+
+def extras() -> dict[str, str]:
+    """For each extra, whether its packages are installed or the line that installs them."""
+    packages: dict[str, list[str]] = {}
+    for requirement in importlib.metadata.requires("biosae") or []:
+        extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
+        if extra and not requirement.startswith("biosae"):
+            packages.setdefault(extra[1], []).append(re.match(r"[\w-]+", requirement)[0])
+    return {name: _extra_state(name, needed) for name, needed in packages.items() if name != "dev"}
+
+
+def _extra_state(extra: str, packages: list[str]) -> str:
+    missing = [package for package in packages if not _is_installed(package)]
+    if missing:
+        return f"{', '.join(missing)} missing: pip install 'biosae[{extra}]'"
+    return ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def inspect_file(path: Path, model: str) -> dict[str, str]:
+    """What every matrix of the file holds, and what reading it for a model would find."""
+    adata = open_h5ad(path)
+    matrices = {"X": adata.X} | {f"layers[{name}]": layer for name, layer in adata.layers.items()}
+    findings = {name: matrix_kind(matrix) for name, matrix in matrices.items() if matrix is not None}
+    findings["obs columns"] = ", ".join(map(str, adata.obs.columns)) or "none"
+    try:
+        cells = read_cells(path)
+    except DataError as error:
+        return findings | {"would stop": str(error)}
+    findings["would use"] = "; ".join(cells.findings)
+    findings[model] = load_model(_model_config(model), "cpu").match_genes(cells.adata.var).sentence
+    return findings
+
+
+def _model_config(name: str) -> OmegaConf:
+    folder = Path(__file__).parents[1] / "config" / "scfm"
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise DataError(f"there is no model {name}; there are {known}")
+    return OmegaConf.load(path)
+
+
+def _show(title: str, rows: dict[str, str]) -> None:
+    table = Table(title=escape(title), show_header=False, box=None, title_justify="left", title_style="bold")
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(escape(name), escape(value))
+    console.print(table)
+    console.print()

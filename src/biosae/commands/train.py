@@ -1,0 +1,158 @@
+"""`biosae train`: samples and a foundation model in, a sparse autoencoder of one layer out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from biosae.activations.source import ActivationSource
+from biosae.activations.store import ActivationStore
+from biosae.activations.stream import StreamedActivations
+from biosae.artefacts import atomic_write, content_hash, write_json
+from biosae.errors import SettingError
+from biosae.saes.base import SAE
+from biosae.saes.build import build
+from biosae.training.recovery import embedding_recovery
+from biosae.training.settings import TrainerSettings
+from biosae.training.trainer import Run, Trainer
+
+from .inputs import Inputs, load_inputs, stored_activations, with_tokens
+from .launch import launch
+from .runs import RUN, new_run_folder, save_config
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "numpy", "anndata", "transformers", "scikit-learn")
+
+
+def main() -> None:
+    launch("train", train)
+
+
+def train(cfg: DictConfig) -> Path:
+    """Trains one SAE and gives the folder of the run."""
+    return train_on(cfg, load_inputs(cfg))
+
+
+def train_on(cfg: DictConfig, inputs: Inputs) -> Path:
+    """Trains one SAE on inputs that are read already."""
+    sae, settings = build_sae(cfg, inputs.adapter.d_model)
+    layer = inputs.adapter.layer_index(cfg.sae.target_layer)
+    training, validation, store = sources(cfg, inputs, layer)
+    tracker = instantiate(cfg.tracker)
+    folder = new_run_folder(cfg.experiment.root, cfg.experiment.number)
+    logger.info("run folder %s", folder)
+    save_config(folder, cfg)
+    write_split(folder, inputs)
+    tracker.start(folder, OmegaConf.to_container(cfg, resolve=True))
+    try:
+        (evaluation,) = Trainer([Run(sae, settings, folder, tracker)], training, validation, cfg.seed).run()
+    finally:
+        tracker.close()
+    evaluation |= recovery(cfg, inputs, layer, sae)
+    write_json(folder / "evaluation.json", evaluation)
+    write_json(folder / RUN, description(cfg, inputs, layer, sae, folder, training, store))
+    logger.info("held-out: %s", ", ".join(f"{name} {number:.3g}" for name, number in evaluation.items()))
+    return folder
+
+
+def build_sae(cfg: DictConfig, d_in: int) -> tuple[SAE, TrainerSettings]:
+    """The untrained SAE and how to train it; every setting is checked here."""
+    d_sae = round(cfg.sae.dictionary_multiplier * d_in)
+    if d_sae < 1:
+        message = f"sae.dictionary_multiplier={cfg.sae.dictionary_multiplier} makes a dictionary of {d_sae} features"
+        raise SettingError(f"{message}; it must be at least {1 / d_in:.3g}")
+    hyperparams = OmegaConf.to_container(cfg.sae.hyperparams, resolve=True)
+    lr = hyperparams.pop("lr")
+    training = OmegaConf.to_container(cfg.training, resolve=True)
+    return build(cfg.sae._target_, d_in, d_sae, hyperparams, cfg.seed), TrainerSettings(lr=lr, **training)
+
+
+def sources(
+    cfg: DictConfig, inputs: Inputs, layer: int
+) -> tuple[ActivationSource, ActivationSource, ActivationStore | None]:
+    """Activations to learn from and to watch, and the store behind them when there is one."""
+    parts = [with_tokens(inputs.split.samples(part), inputs.sequences) for part in ("train", "validate")]
+    if cfg.buffer.kind == "store":
+        store = stored_activations(cfg, inputs, layer)
+        return *(store.content_of(part, cfg.buffer.buffer_tokens) for part in parts), store
+    if cfg.buffer.kind == "stream":
+        size = (cfg.buffer.buffer_tokens, cfg.buffer.tokens_per_batch)
+        return *(StreamedActivations(inputs.adapter, inputs.sequences, part, layer, *size) for part in parts), None
+    raise SettingError(f"buffer.kind must be store or stream, got {cfg.buffer.kind}")
+
+
+def recovery(cfg: DictConfig, inputs: Inputs, layer: int, sae: SAE) -> dict[str, float]:
+    """Embedding recovery on the validation samples; the fitted centre stands for the mean activation."""
+    samples = inputs.split.samples("validate")
+    mean = sae.input_mean.detach()
+    per_batch = cfg.buffer.tokens_per_batch
+    return embedding_recovery(inputs.adapter, inputs.sequences, samples, layer, sae, mean, per_batch)
+
+
+def write_split(folder: Path, inputs: Inputs) -> None:
+    """split.csv: which sample belongs to which part."""
+    table = inputs.cells.adata.obs[[]].rename_axis("sample").assign(part=inputs.split.part, group=inputs.split.group)
+    with atomic_write(folder / "split.csv") as temporary:
+        table.to_csv(temporary)
+
+
+def description(
+    cfg: DictConfig,
+    inputs: Inputs,
+    layer: int,
+    sae: SAE,
+    folder: Path,
+    training: ActivationSource,
+    store: ActivationStore | None,
+) -> dict:
+    """What run.json says: data, split, model, SAE and versions, with the hashes that tie them together."""
+    adapter, adata = inputs.adapter, inputs.cells.adata
+    return {
+        "format": 1,
+        "biosae": importlib.metadata.version("biosae"),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": sys.version.split()[0]},
+        "created": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "command": " ".join(sys.argv),
+        "seed": cfg.seed,
+        "data": {
+            "name": cfg.data.name,
+            "path": str(inputs.path),
+            "description": cfg.data.description,
+            "kind": "cells",
+            "n_samples": adata.n_obs,
+            "n_columns": adata.n_vars,
+            "hash": content_hash(inputs.path),
+            "label_keys": inputs.cells.label_keys,
+            "batch_key": inputs.cells.batch_key,
+        },
+        "split": {"n": inputs.split.sizes(), "group_key": cfg.data.split.group_key, "seed": cfg.seed},
+        "model": {
+            "name": adapter.name,
+            "fingerprint": adapter.fingerprint,
+            "layer": layer,
+            "n_layers": adapter.n_layers,
+            "d_model": adapter.d_model,
+            "n_genes_matched": adapter.match_genes(adata.var).n_matched,
+        },
+        "sae": {
+            "variant": cfg.sae._target_.rpartition(".")[2],
+            "d_in": sae.d_in,
+            "d_sae": sae.d_sae,
+            "hash": content_hash(folder / "sae.safetensors"),
+        },
+        "activations": {
+            "folder": None if store is None else str(store.folder),
+            "n_tokens": len(inputs.sequences.token),
+            "n_train_tokens": training.n_tokens,
+            "hash": None if store is None else store.hash,
+        },
+        "device": str(next(sae.parameters()).device) + f", torch {torch.__version__}",
+    }

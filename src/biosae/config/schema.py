@@ -1,0 +1,117 @@
+"""The shape of the configuration: every key, its type, and what it means.
+
+Hydra checks names and types against these classes; the numbers stand in the YAML files beside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class SplitBy:
+    """How samples are held out; ``group_key`` names the obs column (donor, batch) that is kept whole."""
+
+    group_key: str | None = None
+
+
+@dataclass
+class Preprocess:
+    """``split``: held-out share of the samples; ``subset_hvg``: highly variable genes to keep, all when empty."""
+
+    split: float = MISSING
+    subset_hvg: int | None = None
+
+
+@dataclass
+class CellData:
+    """An .h5ad of cells; keys left empty are detected in the file and reported."""
+
+    name: str = MISSING
+    path: str | None = None
+    description: str = ""
+    label_keys: list[str] | None = None
+    batch_key: str | None = None
+    counts_layer: str | None = None
+    gene_column: str | None = None
+    n_cells: int | None = None
+    split: SplitBy = field(default_factory=SplitBy)
+    preprocess: Preprocess = field(default_factory=Preprocess)
+
+
+@dataclass
+class Autoencoder:
+    """An SAE variant: its class, the layer it reads, its width relative to d_in, and its numbers."""
+
+    _target_: str = MISSING
+    target_layer: int = MISSING
+    dictionary_multiplier: float = MISSING
+    hyperparams: dict[str, Any] = MISSING
+
+
+@dataclass
+class Buffer:
+    """Where activations wait: ``store`` on disk (made once, shared by runs) or ``stream`` (computed each epoch)."""
+
+    kind: str = MISSING
+    buffer_tokens: int = MISSING
+    tokens_per_batch: int = MISSING
+    cache: str | None = None
+    dtype: str = "float16"
+
+
+@dataclass
+class Experiment:
+    """Runs land in ``root/number/timestamp``; a held-out evaluation every ``eval_steps`` steps."""
+
+    root: str = MISSING
+    number: str = MISSING
+    eval_steps: int = MISSING
+
+
+@dataclass
+class SaeCheckpoint:
+    """The run that a later stage reads; ``latest`` is the newest of its experiment."""
+
+    experiment: str = MISSING
+    timestamp: str = MISSING
+
+
+@dataclass
+class Analysis:
+    """Which scores to compute, and the size of their nulls."""
+
+    run_label_scoring: bool = MISSING
+    run_gene_scoring: bool = MISSING
+    run_expression_scoring: bool = MISSING
+    run_density_scoring: bool = MISSING
+    n_permutations: int = MISSING
+
+
+@dataclass
+class Config:
+    """Everything that a command can be told."""
+
+    data: Any = MISSING
+    scfm: Any = MISSING
+    sae: Autoencoder = MISSING
+    buffer: Buffer = MISSING
+    training: Any = MISSING
+    tracker: Any = MISSING
+    experiment: Experiment = field(default_factory=Experiment)
+    sae_checkpoint: SaeCheckpoint = field(default_factory=SaeCheckpoint)
+    analysis: Analysis = field(default_factory=Analysis)
+    stages: list[str] = MISSING
+    seed: int = MISSING
+    device: str = MISSING
+
+
+def register() -> None:
+    """Makes the classes known to Hydra; the YAML files name them in their defaults."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(group="data", name="cells_schema", node=CellData)

@@ -1,0 +1,46 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biosae.activations.shuffle import RowGroup, shuffled_batches
+
+
+def groups(sizes, read_log):
+    first = 0
+    for number, size in enumerate(sizes):
+        rows = torch.arange(first, first + size).unsqueeze(1)
+
+        def read(rows=rows, number=number):
+            read_log.append(number)
+            return rows
+
+        yield RowGroup(size, read)
+        first += size
+
+
+def batches(sizes, batch_size, start=0, read_log=None):
+    log = [] if read_log is None else read_log
+    return list(shuffled_batches(groups(sizes, log), batch_size, torch.Generator().manual_seed(5), start))
+
+
+sizes = st.lists(st.integers(0, 30), min_size=1, max_size=8)
+
+
+@given(sizes, st.integers(1, 40))
+def test_every_row_comes_once_and_only_the_last_batch_is_small(sizes, batch_size):
+    out = batches(sizes, batch_size)
+    rows = torch.cat(out).flatten().tolist() if out else []
+    assert sorted(rows) == list(range(sum(sizes)))
+    assert all(len(batch) == batch_size for batch in out[:-1])
+
+
+@given(sizes, st.integers(1, 40), st.integers(0, 10))
+def test_starting_later_gives_the_same_remaining_batches(sizes, batch_size, start):
+    whole, rest = batches(sizes, batch_size), batches(sizes, batch_size, start)
+    assert [b.tolist() for b in whole[start:]] == [b.tolist() for b in rest]
+
+
+def test_groups_before_the_start_are_not_read():
+    log = []
+    batches([10, 10, 10], 5, start=4, read_log=log)
+    assert log == [2]

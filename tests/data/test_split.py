@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biosae.data.split import PARTS, split_groups, split_samples
+from biosae.errors import DataError, SettingError
+
+
+@given(st.integers(60, 500), st.floats(0.3, 0.7), st.integers(0, 99))
+def test_every_sample_is_in_one_part_and_shares_are_kept(n, held_out, seed):
+    split = split_samples(n, held_out, seed)
+    together = np.concatenate([split.samples(part) for part in PARTS])
+    assert sorted(together) == list(range(n))
+    assert abs(len(split.samples("train")) - (1 - held_out) * n) <= 4  # golden-ratio steps stay within a few samples
+
+
+def test_the_same_seed_gives_the_same_split():
+    parts = [split_samples(100, 0.4, seed).part.tolist() for seed in (1, 1, 2)]
+    assert parts[0] == parts[1] != parts[2]
+
+
+def test_a_rare_stratum_reaches_every_part():
+    strata = np.array(["rare"] * 20 + ["common"] * 980)
+    split = split_samples(1000, 0.5, 3, strata)
+    counts = {part: int((strata[split.samples(part)] == "rare").sum()) for part in PARTS}
+    assert abs(counts["train"] - 10) <= 1
+    assert min(counts.values()) >= 1
+
+
+@given(st.integers(4, 30), st.integers(0, 99))
+def test_groups_stay_whole_and_every_part_gets_one(n_groups, seed):
+    group = np.random.default_rng(seed).integers(0, n_groups, 300).astype(str)
+    split = split_groups(group, 0.4, seed)
+    owner = {}
+    for name, part in zip(group, split.part, strict=True):
+        assert owner.setdefault(name, part) == part
+    assert set(owner.values()) == set(PARTS)
+
+
+def test_too_few_groups_missing_groups_and_bad_shares_are_refused():
+    with pytest.raises(DataError, match="at least 4 groups, got 2"):
+        split_groups(np.array(["a", "b"] * 10), 0.4, 0)
+    with pytest.raises(DataError, match="1 samples have no group"):
+        split_groups(np.array(["a", "b", "c", "d", None], dtype=object), 0.4, 0)
+    with pytest.raises(SettingError, match="between 0 and 1, got 1.0"):
+        split_samples(100, 1.0, 0)
+    with pytest.raises(SettingError, match="too few"):
+        split_samples(3, 0.4, 0)
