@@ -55,6 +55,10 @@ class Progress:
         """Share of the run that is over, 0 to 1."""
         return self.step / self.total_steps
 
+    def ramp(self, share: float) -> float:
+        """Rises from 0 to 1 over the first ``share`` of the run."""
+        return min(1.0, self.fraction / share) if share > 0 else 1.0
+
 
 class SAE(nn.Module, ABC):
     """A linear encoder, a selection and a linear decoder whose rows are unit-norm features.
@@ -92,6 +96,9 @@ class SAE(nn.Module, ABC):
         self.register_buffer("input_scale", torch.ones(()))
 
     # Open to variants.
+
+    norm_moves_to_encoder = False
+    """True lets the norms of the decoder rows learn: each step moves them into the encoder."""
 
     @abstractmethod
     def select(self, pre: PreActivations) -> Codes:
@@ -160,11 +167,17 @@ class SAE(nn.Module, ABC):
     @torch.no_grad()
     def normalize_decoder(self) -> None:
         """Sets every decoder row to unit norm."""
-        self.W_dec.div_(self.W_dec.norm(dim=1, keepdim=True).clamp(min=torch.finfo(self.W_dec.dtype).tiny))
+        norm = self.W_dec.norm(dim=1).clamp(min=torch.finfo(self.W_dec.dtype).tiny)
+        self.W_dec.div_(norm[:, None])
+        if self.norm_moves_to_encoder:
+            self.W_enc.mul_(norm)
+            self.b_enc.mul_(norm)
 
     @torch.no_grad()
     def project_decoder_gradient(self) -> None:
         """Takes out the part of the decoder's gradient that would only change the norm of its rows."""
+        if self.norm_moves_to_encoder:
+            return
         along = (self.W_dec.grad * self.W_dec).sum(1, keepdim=True)
         self.W_dec.grad.addcmul_(along, self.W_dec, value=-1)
 
@@ -197,3 +210,9 @@ def check_fraction(name: str, value: float) -> None:
     """Raises unless a setting is a share, 0 to 1."""
     if not 0 <= value <= 1:
         raise SettingError(f"{name} must be between 0 and 1, got {value}")
+
+
+def check_above_zero(name: str, value: float, highest: float) -> None:
+    """Raises unless a setting is above 0 and no larger than ``highest``."""
+    if not 0 < value <= highest:
+        raise SettingError(f"{name} must be above 0 and at most {highest}, got {value}")

@@ -40,9 +40,13 @@ class PreActivations:
         """The whole ``(n_rows, d_sae)`` matrix; differentiable."""
         return torch.addmm(self.bias, self.inputs, self.weight)
 
-    def at(self, support: Support) -> Tensor:
-        """``(n_entries,)`` the matrix at the support's entries; differentiable."""
-        return self.dense.reshape(-1)[support.positions]
+    def above(self, lowest: Tensor | float) -> Support | None:
+        """The entries above ``lowest`` (a number, or one a feature), or None for all where that is cheaper."""
+        return None
+
+    def at(self, support: Support | None) -> Tensor:
+        """``(n_entries,)`` the matrix at the support's entries, whole without one; differentiable."""
+        return self.dense if support is None else self.dense.reshape(-1)[support.positions]
 
     def columns(self, features: Tensor) -> Tensor:
         """``(n_rows, n_features)`` the matrix for some features; differentiable."""

@@ -1,0 +1,40 @@
+"""The gated encoder: one affine map decides whether a feature fires, a scaled copy how strongly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .base import Forward
+from .codes import Codes, per_feature
+from .preactivations import PreActivations
+
+
+class Gate(nn.Module):
+    """Scale and bias of the magnitudes; the gate's bias is the encoder's (Rajamanoharan et al. 2024, arXiv 2404.16014).
+
+    With ``pre = W_enc (x - b_dec) + b_enc`` a feature fires where ``pre > 0``, with the strength
+    ``relu(exp(r_mag) (pre - b_enc) + b_mag)``.
+    """
+
+    def __init__(self, d_sae: int):
+        super().__init__()
+        self.r_mag = nn.Parameter(torch.zeros(d_sae))
+        self.b_mag = nn.Parameter(torch.zeros(d_sae))
+
+    def forward(self, pre: PreActivations) -> Codes:
+        support = pre.above(0.0)
+        gate = pre.at(support)
+        scale, bias, gate_bias = (per_feature(p, support) for p in (self.r_mag.exp(), self.b_mag, pre.bias))
+        return Codes((gate > 0) * torch.relu(scale * (gate - gate_bias) + bias), support)
+
+
+def gate_codes(forward: Forward) -> Codes:
+    """The rectified gate itself: it gets a gradient where the codes, being gated, give it none."""
+    support = forward.codes.support
+    return Codes(torch.relu(forward.pre.at(support)), support)
+
+
+def gate_reconstruction_loss(codes: Codes, forward: Forward, W_dec: Tensor, b_dec: Tensor) -> Tensor:
+    """Mean squared error when the rectified gate is decoded by a frozen copy of the decoder (equation 8)."""
+    return (forward.x - codes.decode(W_dec.detach()) - b_dec.detach()).square().mean()

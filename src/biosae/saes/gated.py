@@ -1,0 +1,43 @@
+"""Gated: whether a feature fires and how strongly are learned apart, so that the penalty shrinks nothing."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .base import SAE, Forward, Progress, check_at_least, check_fraction
+from .codes import Codes
+from .gate import Gate, gate_codes, gate_reconstruction_loss
+from .penalty import l1
+from .preactivations import PreActivations
+
+
+class Gated(SAE):
+    """Gated sparse autoencoder (Rajamanoharan et al. 2024, arXiv 2404.16014).
+
+    Parameters
+    ----------
+    l1_coefficient
+        Weight of the summed rectified gate.
+    sparsity_warmup_fraction
+        Share of the run over which the penalty rises from 0.
+    """
+
+    def __init__(
+        self, d_in: int, d_sae: int, l1_coefficient: float, sparsity_warmup_fraction: float = 0.05, seed: int = 0
+    ):
+        super().__init__(d_in, d_sae, seed)
+        check_at_least("l1_coefficient", l1_coefficient, 0)
+        check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
+        self.l1_coefficient, self.sparsity_warmup_fraction = l1_coefficient, sparsity_warmup_fraction
+        self.gate = Gate(d_sae)
+
+    def select(self, pre: PreActivations) -> Codes:
+        return self.gate(pre)
+
+    def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
+        codes = gate_codes(forward)
+        weight = self.l1_coefficient * progress.ramp(self.sparsity_warmup_fraction)
+        return {
+            "l1": weight * l1(codes, self.d_in),
+            "gate_reconstruction": gate_reconstruction_loss(codes, forward, self.W_dec, self.b_dec),
+        }

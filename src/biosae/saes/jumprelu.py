@@ -1,0 +1,69 @@
+"""JumpReLU: every feature learns the threshold above which it fires."""
+
+from __future__ import annotations
+
+from math import inf
+from statistics import NormalDist
+
+import torch
+from torch import Tensor, nn
+
+from .base import SAE, Forward, Progress, check_above_zero, check_at_least, check_fraction
+from .codes import Codes, per_feature
+from .preactivations import PreActivations
+from .straight_through import jump_relu, step
+
+
+class JumpReLU(SAE):
+    """JumpReLU sparse autoencoder with a target sparsity (Rajamanoharan et al. 2024, arXiv 2407.14435).
+
+    Thresholds start where a normal pre-activation leaves ``target_l0`` features active, and stay at or above 0.
+
+    Parameters
+    ----------
+    target_l0
+        Features a token should keep on average.
+    sparsity_coefficient
+        Weight of ``(l0 / target_l0 - 1) ** 2``.
+    bandwidth
+        Width of the window around a threshold whose tokens teach it, in standard deviations of a
+        fresh pre-activation.
+    sparsity_warmup_fraction
+        Share of the run over which the penalty rises from 0.
+    """
+
+    def __init__(
+        self,
+        d_in: int,
+        d_sae: int,
+        target_l0: float,
+        sparsity_coefficient: float = 1.0,
+        bandwidth: float = 0.1,
+        sparsity_warmup_fraction: float = 0.05,
+        seed: int = 0,
+    ):
+        super().__init__(d_in, d_sae, seed)
+        check_above_zero("target_l0", target_l0, d_sae)
+        check_above_zero("bandwidth", bandwidth, inf)
+        check_at_least("sparsity_coefficient", sparsity_coefficient, 0)
+        check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
+        self.target_l0, self.sparsity_coefficient, self.bandwidth = target_l0, sparsity_coefficient, bandwidth
+        self.sparsity_warmup_fraction = sparsity_warmup_fraction
+        start = NormalDist().inv_cdf(max(1 - target_l0 / d_sae, 0.5))
+        self.threshold = nn.Parameter(torch.full((d_sae,), start))
+
+    def select(self, pre: PreActivations) -> Codes:
+        support = pre.above(self.threshold - self.bandwidth / 2)
+        threshold = per_feature(self.threshold, support)
+        return Codes(jump_relu(pre.at(support), threshold, self.bandwidth), support)
+
+    def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
+        support = forward.codes.support
+        threshold = per_feature(self.threshold, support)
+        fires = step(forward.pre.at(support), threshold, self.bandwidth)
+        l0 = fires.sum() / forward.codes.n_rows
+        weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
+        return {"l0_target": weight * (l0 / self.target_l0 - 1).square()}
+
+    def after_step(self, forward: Forward, progress: Progress) -> None:
+        self.threshold.clamp_(min=0)

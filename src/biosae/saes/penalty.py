@@ -1,0 +1,56 @@
+"""Sparsity penalties on codes, in units in which a mean activation has norm 1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .base import Progress
+from .codes import Codes
+
+SMOOTHING = 1e-3
+"""Codes far below this are penalised linearly: the slope of ``f ** p`` at 0 is infinite."""
+
+
+def l1(codes: Codes, d_in: int) -> Tensor:
+    """Mean over tokens of the sum of codes; activations of norm ``sqrt(d_in)`` are counted as norm 1."""
+    return codes.values.sum() / (codes.n_rows * d_in**0.5)
+
+
+def power(codes: Codes, d_in: int, p: Tensor | float) -> Tensor:
+    """Mean over tokens of the sum of codes to the power ``p``; equal to `l1` for ``p = 1``."""
+    values = codes.values / d_in**0.5
+    return ((values + SMOOTHING) ** p - SMOOTHING**p).sum() / codes.n_rows
+
+
+class AnnealedPower(nn.Module):
+    """A power that falls from 1 to ``p_end`` while its weight keeps the penalty's size.
+
+    After ``start_fraction`` of the run the power takes 10 equal steps down, the last at the run's end
+    (Karvonen et al. 2024, arXiv 2408.00113, section 4). At each, the weight is multiplied by the ratio
+    of the penalty with the old power to that with the new one.
+    """
+
+    N_STEPS = 10
+
+    def __init__(self, p_end: float, start_fraction: float):
+        super().__init__()
+        self.p_end, self.start_fraction = p_end, start_fraction
+        self.register_buffer("p", torch.ones((), dtype=torch.float64))
+        self.register_buffer("weight", torch.ones((), dtype=torch.float64))
+
+    def forward(self, codes: Codes, d_in: int) -> Tensor:
+        """The penalty of some codes at the present power."""
+        return self.weight.float() * power(codes, d_in, self.p.item())
+
+    @torch.no_grad()
+    def update(self, codes: Codes, d_in: int, progress: Progress) -> None:
+        """Moves the power to where it belongs after a step with these codes."""
+        over = ((progress.step + 1) / progress.total_steps - self.start_fraction) / max(1 - self.start_fraction, 1e-12)
+        n_done = min(max(int(over * self.N_STEPS), 0), self.N_STEPS - 1)
+        p = 1 - (1 - self.p_end) * n_done / (self.N_STEPS - 1)
+        before = power(codes, d_in, self.p.item())
+        if p == self.p.item() or not before > 0:
+            return
+        self.weight.mul_(before / power(codes, d_in, p))
+        self.p.fill_(p)

@@ -1,0 +1,52 @@
+"""Standard: ReLU codes and an L1 penalty."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .base import SAE, Forward, Progress, check_at_least, check_fraction
+from .codes import Codes, per_feature
+from .penalty import l1
+from .preactivations import PreActivations
+from .selection import positive
+
+
+class Standard(SAE):
+    """ReLU sparse autoencoder with an L1 penalty (Bricken et al. 2023, Towards Monosemanticity).
+
+    Parameters
+    ----------
+    l1_coefficient
+        Weight of the summed codes against a reconstruction loss of 1 for the mean predictor.
+    weigh_by_decoder_norm
+        The form of Anthropic's Circuits Updates, April 2024: decoder norms learn, and a code counts as
+        much as its decoder row is long. Rows are kept at unit norm by moving the norm into the encoder,
+        which changes neither outputs nor loss.
+    sparsity_warmup_fraction
+        Share of the run over which the penalty rises from 0.
+    """
+
+    def __init__(
+        self,
+        d_in: int,
+        d_sae: int,
+        l1_coefficient: float,
+        weigh_by_decoder_norm: bool = False,
+        sparsity_warmup_fraction: float = 0.05,
+        seed: int = 0,
+    ):
+        super().__init__(d_in, d_sae, seed)
+        check_at_least("l1_coefficient", l1_coefficient, 0)
+        check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
+        self.l1_coefficient, self.sparsity_warmup_fraction = l1_coefficient, sparsity_warmup_fraction
+        self.weigh_by_decoder_norm = self.norm_moves_to_encoder = weigh_by_decoder_norm
+
+    def select(self, pre: PreActivations) -> Codes:
+        return positive(pre)
+
+    def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
+        codes = forward.codes
+        if self.weigh_by_decoder_norm:
+            codes = Codes(codes.values * per_feature(self.W_dec.norm(dim=1), codes.support), codes.support)
+        weight = self.l1_coefficient * progress.ramp(self.sparsity_warmup_fraction)
+        return {"l1": weight * l1(codes, self.d_in)}
