@@ -1,0 +1,71 @@
+"""Where a checkpoint lies: a folder, a Hugging Face repository, or a model inside this package."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from biosae.errors import ModelError
+
+BUILTIN, HUB = "builtin:", "hf://"
+
+
+def resolve_folder(model_dir: str | Path, patterns: tuple[str, ...] = ()) -> Path:
+    """The local folder that ``model_dir`` means.
+
+    Parameters
+    ----------
+    model_dir
+        A folder; ``builtin:<name>`` for a model inside the package; or
+        ``hf://<owner>/<repository>[/<folder>]``, downloaded once and then read from the cache of
+        huggingface_hub.
+    patterns
+        Files to download besides the named folder of the repository (glob patterns).
+
+    Raises
+    ------
+    ModelError
+        If there is no such folder or the download fails.
+    """
+    name = str(model_dir)
+    if name.startswith(BUILTIN):
+        folder = Path(str(resources.files("biosae.models"))) / name.removeprefix(BUILTIN).replace("-", "_")
+    elif name.startswith(HUB):
+        folder = _download(name.removeprefix(HUB), patterns)
+    else:
+        folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise ModelError(f"scfm.model_dir={name} is not a folder ({folder}); give the folder of the checkpoint")
+    return folder.resolve()
+
+
+def model_name(model_dir: str | Path, folder: Path) -> str:
+    """What reports call the model: the name inside the package, or else the name of its folder."""
+    name = str(model_dir)
+    return name.removeprefix(BUILTIN) if name.startswith(BUILTIN) else folder.name
+
+
+def require_file(folder: Path, names: tuple[str, ...], published: str) -> Path:
+    """The first of the named files that exists in ``folder``, or an error that says where it is published."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    expected = " or ".join(names)
+    raise ModelError(f"{folder} has no {expected}; download it from {published}, or set scfm.model_dir")
+
+
+def _download(address: str, patterns: tuple[str, ...]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    owner, _, rest = address.partition("/")
+    repository, _, subfolder = rest.partition("/")
+    if not (owner and repository):
+        raise ModelError(f"hf:// needs <owner>/<repository>[/<folder>], got hf://{address}")
+    wanted = [f"{subfolder}/*" if subfolder else "*", *patterns]
+    try:
+        root = snapshot_download(f"{owner}/{repository}", allow_patterns=wanted, ignore_patterns=["*training_args.bin"])
+    except Exception as error:  # every failure of the network ends here, and all mean the same to a user
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = f"hf://{address} cannot be downloaded ({reason}); "
+        raise ModelError(message + "fetch the folder where there is a network and set scfm.model_dir to it") from error
+    return Path(root) / subfolder

@@ -1,0 +1,79 @@
+"""Which token each gene of a data set is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from biosae.errors import ModelError
+
+
+@dataclass(frozen=True)
+class GeneMatch:
+    """How the genes of a data set meet the vocabulary of a model.
+
+    Attributes
+    ----------
+    token_of_column
+        ``(n_columns,) int64`` vocabulary id of each gene, -1 for one that the model does not know.
+    n_by_id, n_by_symbol
+        Genes found by Ensembl id and by symbol.
+    sentence
+        The same for a reader.
+    """
+
+    token_of_column: np.ndarray
+    n_by_id: int
+    n_by_symbol: int
+    sentence: str
+
+    @property
+    def n_matched(self) -> int:
+        return self.n_by_id + self.n_by_symbol
+
+
+def match_genes(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name: str, n_vocabulary: int) -> GeneMatch:
+    """The token of each gene, by Ensembl id where there is one and by symbol where there is none.
+
+    A gene whose Ensembl id is unknown is not looked up by its symbol: retired ids share symbols
+    with living genes, and their counts would be added.
+
+    Parameters
+    ----------
+    var
+        Columns ``ensembl_id`` and ``symbol``, "" where unknown; case and version do not matter.
+    token_of_name
+        Tokens by Ensembl id and by upper-case symbol.
+    n_vocabulary
+        Genes that the model knows.
+
+    Raises
+    ------
+    ModelError
+        If no gene is known.
+    """
+    ids = var["ensembl_id"].astype(str).str.upper().str.replace(r"\.\d+$", "", regex=True).to_numpy(str)
+    symbols = var["symbol"].astype(str).str.upper().to_numpy(str)
+    named = ids != ""
+    token = np.array([token_of_name.get(name, -1) for name in np.where(named, ids, symbols)], dtype=np.int64)
+    if not (token >= 0).any():
+        raise ModelError(_no_match(var, model_name))
+    n_by_id, n_by_symbol = int((token[named] >= 0).sum()), int((token[~named] >= 0).sum())
+    n_tokens = len(np.unique(token[token >= 0]))
+    sentence = (
+        f"{model_name} knows {n_by_id + n_by_symbol:,} of {len(var):,} genes "
+        f"({n_by_id:,} by Ensembl id, {n_by_symbol:,} by symbol); "
+        f"they cover {n_tokens:,} of the {n_vocabulary:,} genes it was trained on"
+    )
+    return GeneMatch(token, n_by_id, n_by_symbol, sentence)
+
+
+def _no_match(var: pd.DataFrame, model_name: str) -> str:
+    names = [id or symbol for id, symbol in zip(var["ensembl_id"][:3], var["symbol"][:3], strict=True)]
+    return (
+        f"{model_name} knows none of the {len(var):,} genes (they are called {', '.join(names)}); it expects human "
+        "Ensembl ids or gene symbols: name the column of var that has them with data.gene_column="
+    )

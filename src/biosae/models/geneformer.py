@@ -1,0 +1,122 @@
+"""Geneformer: a BERT that reads a cell as its genes in rank order (Theodoris et al. 2023)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata
+import pandas as pd
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel
+
+from biosae.artefacts import content_hash, settings_hash
+from biosae.errors import ModelError, SettingError
+
+from .base import ModelAdapter
+from .folders import model_name, require_file, resolve_folder
+from .gene_match import GeneMatch, match_genes
+from .geneformer_genes import PUBLISHED, GeneDictionaries, read_gene_dictionaries
+from .rank_value import rank_value_encode
+from .tokens import TokenBatch, TokenSequences
+from .weights import Weights, build_frozen, check_random_init, load_weights, read_weights
+
+DICTIONARY_PATTERNS = ("geneformer/*.pkl", "geneformer/gene_dictionaries_30m/*.pkl")
+
+
+def load_geneformer(
+    model_dir: str | Path,
+    device: str = "cpu",
+    max_genes: int | None = None,
+    random_init: str | bool = "false",
+    init_seed: int = 0,
+) -> Geneformer:
+    """A Geneformer of any size and version from its official files.
+
+    Parameters
+    ----------
+    model_dir
+        Folder with ``config.json`` and ``model.safetensors`` or ``pytorch_model.bin``; the gene
+        dictionaries lie in it or where the official repository has them (``../geneformer``).
+    max_genes
+        Genes kept per cell; by default as many as the model has positions for.
+    random_init, init_seed
+        ``false``, ``blocks`` (trained embeddings, random layers) or ``all``, and the seed of it.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or damaged, or files do not belong together.
+    SettingError
+        If ``max_genes`` or ``random_init`` is out of range.
+    """
+    init = check_random_init(random_init)
+    folder = resolve_folder(model_dir, DICTIONARY_PATTERNS)
+    config = _read_config(require_file(folder, ("config.json",), PUBLISHED))
+    weights_file = require_file(folder, ("model.safetensors", "pytorch_model.bin"), PUBLISHED)
+    genes = read_gene_dictionaries(folder, config.vocab_size)
+    make = lambda: BertModel._from_config(config, attn_implementation="sdpa", add_pooling_layer=False)  # noqa: E731
+    network = build_frozen(make, init_seed)
+    load_weights(network, _encoder(read_weights(weights_file), network), "embeddings.", init, weights_file)
+    decides = {
+        "weights": content_hash(weights_file),
+        "genes": genes.hash,
+        "init": init if init == "false" else f"{init} {init_seed}",
+    }
+    name = model_name(model_dir, folder)
+    return Geneformer(name, network.to(device), genes, max_genes, settings_hash(decides))
+
+
+class Geneformer(ModelAdapter):
+    """Cells as ranked genes. The site of a layer is its output after the layer norm."""
+
+    pad_token = 0
+
+    def __init__(self, name: str, network: BertModel, genes: GeneDictionaries, max_genes: int | None, fingerprint: str):
+        self.name, self.network, self.fingerprint = name, network, fingerprint
+        self.vocabulary, self.token_names = genes.vocabulary, genes.symbols
+        self.d_model, self.n_layers = network.config.hidden_size, network.config.num_hidden_layers
+        self._genes = genes
+        # V1 reads genes alone, V2 puts them between <cls> and <eos>.
+        self._first = tuple(genes.token[name] for name in ("<cls>",) if name in genes.token)
+        self._last = tuple(genes.token[name] for name in ("<eos>",) if name in genes.token)
+        limit = network.config.max_position_embeddings - len(self._first) - len(self._last)
+        if max_genes is not None and not 1 <= max_genes <= limit:
+            raise SettingError(f"scfm.max_genes must be between 1 and {limit} for {name}, got {max_genes}")
+        self.max_genes = max_genes or limit
+
+    def match_genes(self, var: pd.DataFrame) -> GeneMatch:
+        """Which token each gene of a data set is; raises ModelError when none is known."""
+        return match_genes(var, self._genes.token_of_name, self.name, self._genes.n_genes)
+
+    def tokenize(self, samples: anndata.AnnData) -> TokenSequences:
+        match = self.match_genes(samples.var)
+        total = samples.obs["n_counts"].to_numpy(float)
+        median = self._genes.median
+        return rank_value_encode(
+            samples.X, total, match.token_of_column, median, self.max_genes, self._first, self._last
+        )
+
+    def site(self, layer: int) -> nn.Module:
+        return self.network.encoder.layer[layer]
+
+    def run(self, batch: TokenBatch) -> Tensor:
+        return self.network(input_ids=batch.token, attention_mask=batch.mask.long()).last_hidden_state
+
+
+def _read_config(path: Path) -> BertConfig:
+    try:
+        config = BertConfig.from_json_file(str(path))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    if config.model_type != "bert":
+        raise ModelError(f"{path} describes a {config.model_type} model, expected bert; is this a Geneformer folder?")
+    return config
+
+
+def _encoder(weights: Weights, network: BertModel) -> Weights:
+    """The encoder's tensors, without the heads, the pooler and the position numbers that some files carry."""
+    prefix = "bert."
+    ours = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
+    buffers = {name: buffer for name, buffer in network.state_dict().items() if "position_ids" in name}
+    kept = {n: w for n, w in ours.items() if not n.startswith("pooler.") and n != "embeddings.position_ids"}
+    return kept | buffers

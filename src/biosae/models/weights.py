@@ -1,0 +1,94 @@
+"""Weights from a checkpoint file, as data: nothing in the file is executed, nothing is skipped in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from biosae.errors import ModelError, SettingError
+
+Weights = dict[str, Tensor]
+RANDOM_INIT = ("false", "blocks", "all")
+
+
+def read_weights(path: Path) -> Weights:
+    """The float32 tensors of a ``.safetensors``, ``.bin``, ``.pt`` or ``.ckpt`` file.
+
+    Half-precision files are widened, so that the forward pass runs in float32 whatever the file
+    stores; integer tensors keep their type.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged or its pickle holds anything besides tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            weights = load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise ModelError(f"{path} is damaged ({error}); download it again") from error
+    except Exception as error:  # torch.load raises whatever its reader meets
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path} cannot be read as plain tensors ({reason}); download it again") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ModelError(f"{path} must map names to tensors; is this a file of model weights?")
+    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+
+
+def build_frozen(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    """A network in eval mode without gradients, freshly initialised from ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = make()
+    return network.eval().requires_grad_(False)
+
+
+def load_weights(network: nn.Module, weights: Weights, embeddings: str, init: str, path: Path) -> None:
+    """Fills the network from ``weights``, except for what ``init`` leaves as it was initialised.
+
+    Parameters
+    ----------
+    embeddings
+        Prefix of the parameters that ``blocks`` still takes from the checkpoint.
+    init
+        ``false``, which takes everything; ``blocks``, which takes the embeddings and leaves the layers
+        random; or ``all``, which leaves everything random: controls for what a result owes to training.
+
+    Raises
+    ------
+    ModelError
+        If a tensor is missing, unknown or of another shape.
+    """
+    own = network.state_dict()
+    missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    if missing or unknown:
+        parts = [f"{len(names)} {word}, such as {names[0]}" for word, names in _named(missing, unknown) if names]
+        message = f"{path} does not fit this model: {' and '.join(parts)}"
+        raise ModelError(f"{message}; check that config and weights belong together")
+    for name, tensor in own.items():
+        if tensor.shape != weights[name].shape:
+            shapes = f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
+            raise ModelError(f"{path} does not fit its config: {shapes}")
+    if init == "all":
+        return
+    kept = weights if init == "false" else {n: w for n, w in weights.items() if n.startswith(embeddings)}
+    network.load_state_dict(kept, strict=init == "false")
+
+
+def check_random_init(value: str | bool) -> str:
+    """``false``, ``blocks`` or ``all``."""
+    choice = str(value).lower()
+    if choice not in RANDOM_INIT:
+        raise SettingError(f"scfm.random_init must be one of {', '.join(RANDOM_INIT)}, got {value}")
+    return choice
+
+
+def _named(missing: list[str], unknown: list[str]) -> tuple[tuple[str, list[str]], ...]:
+    return ("tensors are missing", missing), ("tensors are unknown", unknown)

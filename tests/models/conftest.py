@@ -1,0 +1,75 @@
+"""Checkpoints for the model tests: tiny ones made here, and the golden files of the official code."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from scipy import sparse
+from transformers import BertConfig, BertModel
+
+GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures" / "models"
+GENES = [f"ENSG{n:011d}" for n in range(1, 41)]
+SYMBOLS = [f"GENE{n}" for n in range(1, 41)]
+
+
+@pytest.fixture
+def golden():
+    """The folder of golden model outputs, or a skip where it is absent."""
+    if not GOLDEN.is_dir():
+        pytest.skip("golden model outputs (../shared/fixtures/models) are not on this machine")
+    return GOLDEN
+
+
+def canonical_cells(adata: anndata.AnnData) -> anndata.AnnData:
+    """A golden input in the form that adapters read."""
+    var = pd.DataFrame(
+        {"ensembl_id": adata.var["ensembl_id"].astype(str), "symbol": adata.var["gene_name"].astype(str)},
+        index=adata.var_names,
+    )
+    obs = pd.DataFrame({"n_counts": np.asarray(adata.X.sum(1)).ravel()}, index=adata.obs_names)
+    return anndata.AnnData(sparse.csr_matrix(adata.X, dtype=np.float32), obs=obs, var=var)
+
+
+@pytest.fixture
+def cells() -> anndata.AnnData:
+    """Fourteen cells of different depth over the genes of `tiny_geneformer`; the fourth is empty."""
+    generator = np.random.default_rng(0)
+    counts = generator.poisson(np.linspace(0.05, 2.0, 14)[:, None], size=(14, len(GENES))).astype(np.float32)
+    counts[3] = 0
+    obs = pd.DataFrame({"n_counts": counts.sum(1)}, index=[f"cell{n}" for n in range(14)])
+    var = pd.DataFrame({"ensembl_id": GENES, "symbol": SYMBOLS}, index=SYMBOLS)
+    return anndata.AnnData(sparse.csr_matrix(counts), obs=obs, var=var)
+
+
+@pytest.fixture
+def tiny_geneformer(tmp_path) -> Path:
+    """A random Geneformer of three layers with <cls> and <eos>, in the official layout."""
+    special = ["<pad>", "<mask>", "<cls>", "<eos>"]
+    write_json_gz(tmp_path / "token_dictionary.json.gz", {name: n for n, name in enumerate(special + GENES)})
+    medians = np.random.default_rng(1).uniform(0.5, 5.0, len(GENES))
+    write_json_gz(tmp_path / "gene_median_dictionary.json.gz", dict(zip(GENES, medians, strict=True)))
+    mapping = dict(zip(SYMBOLS, GENES, strict=True)) | {g: g for g in GENES} | {"ENSG00000000099": GENES[0]}
+    write_json_gz(tmp_path / "ensembl_mapping_dict.json.gz", mapping)
+    config = BertConfig(
+        vocab_size=len(special + GENES), hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
+        intermediate_size=24, hidden_act="relu", max_position_embeddings=64, layer_norm_eps=1e-12, pad_token_id=0,
+    )  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    torch.manual_seed(0)
+    network = BertModel(config, add_pooling_layer=False)
+    # Wide weights, so that a wrong mask or a missed edit shows in the numbers.
+    weights = {f"bert.{n}": 5 * w for n, w in network.state_dict().items() if w.is_floating_point()}
+    save_file(weights, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def write_json_gz(path: Path, content: dict) -> None:
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))

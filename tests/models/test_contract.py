@@ -1,0 +1,161 @@
+"""What every adapter promises, whatever its model."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pytest
+import torch
+
+from biosae.errors import SettingError
+from biosae.models.geneformer import load_geneformer
+from biosae.models.tokens import pad_batch
+
+# Padding and batch size change the order of float32 sums in attention and matrix products.
+CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+
+
+@pytest.fixture(params=["geneformer"])
+def adapter(request):
+    """One adapter of each kind, over a tiny random checkpoint."""
+    return load_geneformer(request.getfixturevalue(f"tiny_{request.param}"))
+
+
+@pytest.fixture
+def sequences(adapter, cells):
+    return adapter.tokenize(cells)
+
+
+def padded(adapter, sequences, samples, extra=0):
+    """One batch of the samples, with ``extra`` more padding than needed."""
+    batch = pad_batch(sequences, np.asarray(samples), adapter.pad_token)
+    wider = lambda t, fill: torch.nn.functional.pad(t, (0, extra), value=fill)  # noqa: E731
+    return type(batch)(
+        token=wider(batch.token, adapter.pad_token),
+        value=wider(batch.value, 0.0),
+        mask=wider(batch.mask, False),
+        special=wider(batch.special, False),
+        sample=batch.sample,
+    )
+
+
+def n_hooks(adapter):
+    return sum(len(module._forward_hooks) for module in adapter.network.modules())
+
+
+def test_empty_samples_keep_their_row(sequences, cells):
+    assert sequences.n_samples == cells.n_obs
+    assert sequences.lengths[3] == 0 and (np.delete(sequences.lengths, 3) > 0).all()
+
+
+def test_vocabulary_and_names_cover_every_token(adapter, sequences):
+    assert len(adapter.vocabulary) == len(adapter.token_names) > sequences.token.max()
+
+
+def test_weights_are_frozen_and_in_eval_mode(adapter):
+    assert not adapter.network.training
+    assert not any(parameter.requires_grad for parameter in adapter.network.parameters())
+
+
+def test_identity_edit_changes_no_bit(adapter, sequences):
+    batch = padded(adapter, sequences, [0, 5, 13])
+    for layer in range(adapter.n_layers):
+        assert torch.equal(adapter.embed(batch, layer, lambda hidden: hidden.clone()), adapter.embed(batch))
+
+
+def test_an_edit_of_any_layer_reaches_the_embedding(adapter, sequences):
+    batch = padded(adapter, sequences, [0, 5, 13])
+    for layer in range(adapter.n_layers):
+        change = (adapter.embed(batch, layer, torch.zeros_like) - adapter.embed(batch)).norm(dim=1)
+        assert (change > 1e-2).all(), f"layer {layer}"
+
+
+def test_edits_see_content_tokens_only(adapter, sequences):
+    batch = padded(adapter, sequences, [0, 5, 13], extra=3)
+    seen = []
+    adapter.embed(batch, 0, lambda hidden: seen.append(hidden.shape) or hidden)
+    assert seen == [(int(batch.content.sum()), adapter.d_model)]
+
+
+def test_activations_are_what_an_edit_sees(adapter, sequences):
+    batch = padded(adapter, sequences, [1, 7])
+    (hidden,) = adapter.activations(batch, [1])
+    seen = []
+    adapter.embed(batch, 1, lambda h: seen.append(h.clone()) or h)
+    assert torch.equal(hidden[batch.content[batch.mask]], seen[0])
+
+
+def test_padding_changes_nothing(adapter, sequences):
+    tight, wide = padded(adapter, sequences, [0, 5, 13]), padded(adapter, sequences, [0, 5, 13], extra=9)
+    for ours, theirs in zip(adapter.activations(tight, [0, -1]), adapter.activations(wide, [0, -1]), strict=True):
+        torch.testing.assert_close(ours, theirs, **CLOSE)
+    torch.testing.assert_close(adapter.embed(tight), adapter.embed(wide), **CLOSE)
+
+
+def rows_by_sample(adapter, sequences, samples, tokens_per_batch):
+    rows = {}
+    for batch in adapter.batches(sequences, samples, tokens_per_batch):
+        (hidden,) = adapter.activations(batch, [-1])
+        parts = hidden.split(batch.mask.sum(1).tolist())
+        rows |= dict(zip(batch.sample.tolist(), parts, strict=True))
+    return rows
+
+
+@pytest.mark.parametrize("tokens_per_batch", [1, 60, 100_000])
+def test_every_cell_is_in_its_place_whatever_order_and_batch(adapter, cells, sequences, tokens_per_batch):
+    order = np.random.default_rng(0).permutation(cells.n_obs)
+    rows = rows_by_sample(adapter, sequences, order, tokens_per_batch)
+    assert sorted(rows) == [n for n in range(cells.n_obs) if n != 3]
+    for sample, hidden in rows.items():
+        (alone,) = adapter.activations(padded(adapter, adapter.tokenize(cells[[sample]].copy()), [0]), [-1])
+        torch.testing.assert_close(hidden, alone, **CLOSE)
+
+
+def test_order_of_genes_changes_nothing(adapter, cells, sequences):
+    columns = np.random.default_rng(1).permutation(cells.n_vars)
+    shuffled = adapter.tokenize(anndata.AnnData(cells.X[:, columns], obs=cells.obs, var=cells.var.iloc[columns]))
+    np.testing.assert_array_equal(shuffled.token, sequences.token)
+    np.testing.assert_array_equal(shuffled.value, sequences.value)
+
+
+def test_one_pass_serves_all_layers(adapter, sequences):
+    batch = padded(adapter, sequences, [0, 5, 13])
+    together = adapter.activations(batch, [2, 0, -1, 1])
+    assert torch.equal(together[0], together[2])
+    for layer, hidden in zip([2, 0, 2, 1], together, strict=True):
+        assert torch.equal(adapter.activations(batch, [layer])[0], hidden)
+
+
+def test_the_forward_stops_at_the_last_layer_that_is_needed(adapter, sequences):
+    ran = []
+    handles = [
+        adapter.site(layer).register_forward_hook(lambda *_, layer=layer: ran.append(layer))
+        for layer in range(adapter.n_layers)
+    ]
+    adapter.activations(padded(adapter, sequences, [0, 5]), [1, 0])
+    assert ran == [0, 1]
+    for handle in handles:
+        handle.remove()
+
+
+def test_no_hook_outlives_a_call(adapter, sequences):
+    batch = padded(adapter, sequences, [0, 5])
+    before = n_hooks(adapter)
+    adapter.activations(batch, [0])
+    adapter.embed(batch, 0, lambda hidden: hidden)
+
+    def failing(hidden):
+        raise RuntimeError("edit failed")
+
+    with pytest.raises(RuntimeError, match="edit failed"):
+        adapter.embed(batch, 0, failing)
+    assert n_hooks(adapter) == before
+
+
+@pytest.mark.parametrize("layer", [3, -4])
+def test_a_layer_out_of_range_says_the_range(adapter, sequences, layer):
+    batch = padded(adapter, sequences, [0])
+    with pytest.raises(SettingError, match="has layers 0 to 2"):
+        adapter.activations(batch, [layer])
+    with pytest.raises(SettingError, match="has layers 0 to 2"):
+        adapter.embed(batch, layer, lambda hidden: hidden)
