@@ -30,16 +30,16 @@ def test_encode_and_decode_are_the_written_out_formula(sae, planted):
     torch.testing.assert_close(sae(planted), out, rtol=0, atol=1e-4)
 
 
-def test_normalised_inputs_have_zero_mean_and_unit_mean_square(sae, planted):
+def test_normalised_inputs_have_zero_mean_and_unit_mean_square_norm(sae, planted):
     x = sae.normalise(planted).double()
     assert x.mean(0).abs().max() < 1e-5
-    assert x.square().mean().item() == pytest.approx(1, abs=1e-5)
+    assert x.square().sum(1).mean().item() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("d_in", [8, 256])
 @pytest.mark.parametrize("scale", [1e-3, 1e4])
 def test_losses_depend_neither_on_width_nor_on_scale(d_in, scale, start):
-    """Reconstruction loss is 1 for the mean predictor; pre-activations have unit variance."""
+    """Reconstruction loss is 1 for the mean predictor; pre-activations have variance 1 / d_in."""
     generator = torch.Generator().manual_seed(9)
     x = scale * (torch.randn(4000, d_in, generator=generator) + 5)
     sae = TopK(d_in, 2 * d_in, k=2)
@@ -48,7 +48,7 @@ def test_losses_depend_neither_on_width_nor_on_scale(d_in, scale, start):
     forward = sae.training_forward(x)
     assert sae.losses(forward, start(sae.d_sae))["reconstruction"].item() == pytest.approx(1, abs=1e-4)
     # 4,000 x 2 d_in draws that share the d_in directions: sampling error of a few percent.
-    assert forward.pre.dense.var().item() == pytest.approx(1, abs=0.05)
+    assert d_in * forward.pre.dense.var().item() == pytest.approx(1, abs=0.05)
 
 
 def test_codes_do_not_change_with_the_hosts_units(planted):

@@ -34,7 +34,7 @@ def test_step_matches_plain_adam_written_out(settings, source):
     x = source.values[:200]
     optimizer = torch.optim.Adam(twin.parameters(), lr=3e-3)
     forward = twin.training_forward(x)
-    (twin.normalise(x) - forward.reconstruction).square().mean().backward()
+    ((twin.normalise(x) - forward.reconstruction).square().sum() / 200).backward()
     row = twin.W_dec.detach()
     twin.W_dec.grad -= (twin.W_dec.grad * row).sum(1, keepdim=True) * row
     total = sum(p.grad.square().sum() for p in twin.parameters()).sqrt()

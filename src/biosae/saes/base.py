@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +65,10 @@ class SAE(nn.Module, ABC):
     """A linear encoder, a selection and a linear decoder whose rows are unit-norm features.
 
     Inputs and outputs are in the host model's units. Inside, activations are centred and divided by
-    one number, so that a dimension has unit mean square and with unit-norm weights a pre-activation
-    has unit variance. Losses are divided by ``d_in``: a reconstruction loss of 1 is the mean
-    predictor's, whatever the width and scale of the host.
+    one number, so that their mean squared norm is 1. So losses depend neither on the width nor on the
+    scale of the host: a reconstruction loss of 1 is the mean predictor's. With unit-norm weights a
+    pre-activation has variance ``1 / d_in``, and weights, biases and thresholds are all of that size, so
+    that one learning rate fits them.
 
     A variant overrides at most five places: `select`, `select_for_training`, `reconstruction_loss`,
     `penalties` and `after_step`. Its constructor takes ``d_in``, ``d_sae`` and named settings, and keeps
@@ -97,6 +99,9 @@ class SAE(nn.Module, ABC):
 
     # Open to variants.
 
+    in_input_units: tuple[str, ...] = ("b_enc", "b_dec")
+    """Names of the parameters and buffers that grow with the activations; `fold` rescales them."""
+
     norm_moves_to_encoder = False
     """True lets the norms of the decoder rows learn: each step moves them into the encoder."""
 
@@ -109,8 +114,8 @@ class SAE(nn.Module, ABC):
         return self.select(pre)
 
     def reconstruction_loss(self, forward: Forward) -> Tensor:
-        """Mean squared error a token and dimension."""
-        return forward.residual.square().mean()
+        """Mean over tokens of the squared norm of the residual."""
+        return mean_square_norm(forward.residual)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         """Further named terms of the objective."""
@@ -128,7 +133,7 @@ class SAE(nn.Module, ABC):
             raise DataError("activations contain NaN or infinite values; check the model and its input")
         wide = x.double()
         mean = wide.mean(0)
-        scale = (wide - mean).square().mean().sqrt()
+        scale = mean_square_norm(wide - mean).sqrt()
         if not scale > 0:
             raise DataError(f"all {len(x)} activations are equal: there is nothing to learn from them")
         self.input_mean.copy_(mean)
@@ -181,6 +186,18 @@ class SAE(nn.Module, ABC):
         along = (self.W_dec.grad * self.W_dec).sum(1, keepdim=True)
         self.W_dec.grad.addcmul_(along, self.W_dec, value=-1)
 
+    @torch.no_grad()
+    def fold(self) -> SAE:
+        """A copy without normaliser: weights read and write host units, and codes are in host units too."""
+        folded = deepcopy(self)
+        for name, tensor in folded.state_dict().items():
+            if name in self.in_input_units:
+                tensor.mul_(self.input_scale)
+        folded.b_dec.add_(self.input_mean)
+        folded.input_mean.zero_()
+        folded.input_scale.fill_(1)
+        return folded
+
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
@@ -192,6 +209,11 @@ class SAE(nn.Module, ABC):
         if x.ndim != 2 or x.shape[1] != self.d_in or len(x) == 0:
             message = f"activations must be (n_tokens, d_in={self.d_in}) with at least one token"
             raise DataError(f"{message}, got shape {tuple(x.shape)}; drop padding and flatten before the SAE")
+
+
+def mean_square_norm(x: Tensor) -> Tensor:
+    """Mean over rows of the squared Euclidean norm."""
+    return x.square().sum() / len(x)
 
 
 def check_at_least(name: str, value: float, lowest: float) -> None:

@@ -25,6 +25,8 @@ class BatchTopK(SAE):
         Share of the run over which the inference threshold is averaged.
     """
 
+    in_input_units = (*SAE.in_input_units, "threshold.average")
+
     def __init__(
         self,
         d_in: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import Forward
+from .base import Forward, mean_square_norm
 from .codes import Codes, per_feature
 from .preactivations import PreActivations
 
@@ -36,5 +36,5 @@ def gate_codes(forward: Forward) -> Codes:
 
 
 def gate_reconstruction_loss(codes: Codes, forward: Forward, W_dec: Tensor, b_dec: Tensor) -> Tensor:
-    """Mean squared error when the rectified gate is decoded by a frozen copy of the decoder (equation 8)."""
-    return (forward.x - codes.decode(W_dec.detach()) - b_dec.detach()).square().mean()
+    """Squared error when the rectified gate is decoded by a frozen copy of the decoder (equation 8)."""
+    return mean_square_norm(forward.x - codes.decode(W_dec.detach()) - b_dec.detach())

@@ -22,6 +22,8 @@ class Gated(SAE):
         Share of the run over which the penalty rises from 0.
     """
 
+    in_input_units = (*SAE.in_input_units, "gate.b_mag")
+
     def __init__(
         self, d_in: int, d_sae: int, l1_coefficient: float, sparsity_warmup_fraction: float = 0.05, seed: int = 0
     ):
@@ -38,6 +40,6 @@ class Gated(SAE):
         codes = gate_codes(forward)
         weight = self.l1_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         return {
-            "l1": weight * l1(codes, self.d_in),
+            "l1": weight * l1(codes),
             "gate_reconstruction": gate_reconstruction_loss(codes, forward, self.W_dec, self.b_dec),
         }

@@ -26,6 +26,8 @@ class GatedAnneal(SAE):
         Share of the run over which the penalty rises from 0.
     """
 
+    in_input_units = (*SAE.in_input_units, "gate.b_mag")
+
     def __init__(
         self,
         d_in: int,
@@ -52,9 +54,9 @@ class GatedAnneal(SAE):
         codes = gate_codes(forward)
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         return {
-            "power": weight * self.penalty(codes, self.d_in),
+            "power": weight * self.penalty(codes),
             "gate_reconstruction": gate_reconstruction_loss(codes, forward, self.W_dec, self.b_dec),
         }
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
-        self.penalty.update(gate_codes(forward), self.d_in, progress)
+        self.penalty.update(gate_codes(forward), progress)

@@ -52,18 +52,18 @@ class GumbelTopK(SAE):
             noise_end_fraction,
             auxk_coefficient,
         )
-        self.register_buffer("noise_now", torch.tensor(float(noise)))
+        self.register_buffer("noise_now", torch.tensor(noise * d_in**-0.5))
         self.register_buffer("n_steps", torch.zeros((), dtype=torch.int64))
 
     def select(self, pre: PreActivations) -> Codes:
         return top_k(pre, self.k)
 
     def select_for_training(self, pre: PreActivations) -> Codes:
-        return gumbel_top_k(pre, self.k, self.noise_now, seed=hash((self.seed, self.n_steps.item())))
+        return gumbel_top_k(pre, self.k, self.noise_now, seed=self.seed * 1_000_003 + self.n_steps.item())
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         return {"auxk": self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
         self.n_steps += 1
-        self.noise_now.fill_(self.noise * (1 - progress.ramp(self.noise_end_fraction)))
+        self.noise_now.fill_(self.noise * self.d_in**-0.5 * (1 - progress.ramp(self.noise_end_fraction)))

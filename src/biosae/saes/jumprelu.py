@@ -32,6 +32,8 @@ class JumpReLU(SAE):
         Share of the run over which the penalty rises from 0.
     """
 
+    in_input_units = (*SAE.in_input_units, "threshold")
+
     def __init__(
         self,
         d_in: int,
@@ -50,17 +52,18 @@ class JumpReLU(SAE):
         self.target_l0, self.sparsity_coefficient, self.bandwidth = target_l0, sparsity_coefficient, bandwidth
         self.sparsity_warmup_fraction = sparsity_warmup_fraction
         start = NormalDist().inv_cdf(max(1 - target_l0 / d_sae, 0.5))
-        self.threshold = nn.Parameter(torch.full((d_sae,), start))
+        self.threshold = nn.Parameter(torch.full((d_sae,), start * d_in**-0.5))
+        self.window = bandwidth * d_in**-0.5
 
     def select(self, pre: PreActivations) -> Codes:
-        support = pre.above(self.threshold - self.bandwidth / 2)
+        support = pre.above(self.threshold - self.window / 2)
         threshold = per_feature(self.threshold, support)
-        return Codes(jump_relu(pre.at(support), threshold, self.bandwidth), support)
+        return Codes(jump_relu(pre.at(support), threshold, self.window), support)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         support = forward.codes.support
         threshold = per_feature(self.threshold, support)
-        fires = step(forward.pre.at(support), threshold, self.bandwidth)
+        fires = step(forward.pre.at(support), threshold, self.window)
         l0 = fires.sum() / forward.codes.n_rows
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         return {"l0_target": weight * (l0 / self.target_l0 - 1).square()}

@@ -10,7 +10,7 @@ from torch import Tensor
 from biosae.errors import SettingError
 
 from .auxk import auxk_loss
-from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
+from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k, mean_square_norm
 from .codes import Codes
 from .preactivations import PreActivations
 from .selection import above, batch_top_k
@@ -31,6 +31,8 @@ class Matryoshka(SAE):
     threshold_window_fraction
         Share of the run over which the inference threshold is averaged.
     """
+
+    in_input_units = (*SAE.in_input_units, "threshold.average")
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class Matryoshka(SAE):
         residual, losses = forward.x - self.b_dec, []
         for start, stop in pairwise([0, *self.prefixes]):
             residual = residual - forward.codes.features(start, stop).decode(self.W_dec)
-            losses.append(residual.square().mean())
+            losses.append(mean_square_norm(residual))
         return sum(losses) / len(losses)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:

@@ -50,7 +50,7 @@ class PAnneal(SAE):
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
-        return {"power": weight * self.penalty(forward.codes, self.d_in)}
+        return {"power": weight * self.penalty(forward.codes)}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
-        self.penalty.update(forward.codes, self.d_in, progress)
+        self.penalty.update(forward.codes, progress)

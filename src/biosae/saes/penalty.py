@@ -1,4 +1,4 @@
-"""Sparsity penalties on codes, in units in which a mean activation has norm 1."""
+"""Sparsity penalties on codes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ SMOOTHING = 1e-3
 """Codes far below this are penalised linearly: the slope of ``f ** p`` at 0 is infinite."""
 
 
-def l1(codes: Codes, d_in: int) -> Tensor:
-    """Mean over tokens of the sum of codes; activations of norm ``sqrt(d_in)`` are counted as norm 1."""
-    return codes.values.sum() / (codes.n_rows * d_in**0.5)
+def l1(codes: Codes) -> Tensor:
+    """Mean over tokens of the sum of codes."""
+    return codes.values.sum() / codes.n_rows
 
 
-def power(codes: Codes, d_in: int, p: Tensor | float) -> Tensor:
+def power(codes: Codes, p: float) -> Tensor:
     """Mean over tokens of the sum of codes to the power ``p``; equal to `l1` for ``p = 1``."""
-    values = codes.values / d_in**0.5
-    return ((values + SMOOTHING) ** p - SMOOTHING**p).sum() / codes.n_rows
+    return ((codes.values + SMOOTHING) ** p - SMOOTHING**p).sum() / codes.n_rows
 
 
 class AnnealedPower(nn.Module):
@@ -39,18 +38,18 @@ class AnnealedPower(nn.Module):
         self.register_buffer("p", torch.ones((), dtype=torch.float64))
         self.register_buffer("weight", torch.ones((), dtype=torch.float64))
 
-    def forward(self, codes: Codes, d_in: int) -> Tensor:
+    def forward(self, codes: Codes) -> Tensor:
         """The penalty of some codes at the present power."""
-        return self.weight.float() * power(codes, d_in, self.p.item())
+        return self.weight.float() * power(codes, self.p.item())
 
     @torch.no_grad()
-    def update(self, codes: Codes, d_in: int, progress: Progress) -> None:
+    def update(self, codes: Codes, progress: Progress) -> None:
         """Moves the power to where it belongs after a step with these codes."""
         over = ((progress.step + 1) / progress.total_steps - self.start_fraction) / max(1 - self.start_fraction, 1e-12)
         n_done = min(max(int(over * self.N_STEPS), 0), self.N_STEPS - 1)
         p = 1 - (1 - self.p_end) * n_done / (self.N_STEPS - 1)
-        before = power(codes, d_in, self.p.item())
+        before = power(codes, self.p.item())
         if p == self.p.item() or not before > 0:
             return
-        self.weight.mul_(before / power(codes, d_in, p))
+        self.weight.mul_(before / power(codes, p))
         self.p.fill_(p)
