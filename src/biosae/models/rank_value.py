@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from .tokens import TokenSequences
+from .counts import count_blocks, row_of_entry
+from .tokens import SpecialToken, TokenSequences, joined, with_special
 
 TARGET_SUM = 10_000  # gene medians are stored in counts per 10,000
 
@@ -40,22 +41,8 @@ def rank_value_encode(
     first, last
         Special tokens put around the genes of every cell that has any.
     """
-    blocks = []
-    for start in range(0, max(counts.shape[0], 1), 4096):
-        rows = slice(start, start + 4096)
-        per_token = _sum_by_token(counts[rows], token_of_column, len(median))
-        blocks.append(_encode_block(per_token, total[rows], median, max_genes, first, last))
-    return _concatenate(blocks)
-
-
-def _sum_by_token(counts: sparse.csr_matrix, token_of_column: np.ndarray, n_vocabulary: int) -> sparse.csr_matrix:
-    known = np.flatnonzero(token_of_column >= 0)
-    ones = np.ones(len(known))
-    to_token = sparse.csr_matrix((ones, (known, token_of_column[known])), shape=(counts.shape[1], n_vocabulary))
-    summed = (counts.astype(np.float64) @ to_token).tocsr()
-    summed.eliminate_zeros()
-    summed.sort_indices()
-    return summed
+    blocks = count_blocks(counts, token_of_column, len(median))
+    return joined([_encode_block(block, total[rows], median, max_genes, first, last) for rows, block in blocks])
 
 
 def _encode_block(
@@ -66,37 +53,14 @@ def _encode_block(
     first: tuple[int, ...],
     last: tuple[int, ...],
 ) -> TokenSequences:
-    n_cells = counts.shape[0]
-    row = np.repeat(np.arange(n_cells), np.diff(counts.indptr))
+    row = row_of_entry(counts)
     order = np.lexsort((counts.indices, -counts.data / median[counts.indices], row))
     rank = np.arange(len(order)) - counts.indptr[row]  # rows are contiguous, so row[order] == row
-    order, row, rank = (a[rank < max_genes] for a in (order, row, rank))
-
-    n_genes = np.bincount(row, minlength=n_cells)
-    n_special = len(first) + len(last)
-    lengths = np.where(n_genes > 0, n_genes + n_special, 0)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    token = np.zeros(offsets[-1], dtype=np.int32)
-    value = np.zeros(offsets[-1], dtype=np.float32)
-    special = np.ones(offsets[-1], dtype=bool)
-
-    position = offsets[row] + len(first) + rank
-    token[position] = counts.indices[order]
-    value[position] = counts.data[order] / total[row] * TARGET_SUM
-    special[position] = False
-    occupied = np.flatnonzero(n_genes)
-    for place, id in enumerate(first):
-        token[offsets[occupied] + place] = id
-    for place, id in enumerate(reversed(last)):
-        token[offsets[occupied + 1] - 1 - place] = id
-    return TokenSequences(token, value, special, offsets)
-
-
-def _concatenate(blocks: list[TokenSequences]) -> TokenSequences:
-    lengths = np.concatenate([b.lengths for b in blocks])
-    return TokenSequences(
-        token=np.concatenate([b.token for b in blocks]),
-        value=np.concatenate([b.value for b in blocks]),
-        special=np.concatenate([b.special for b in blocks]),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+    order, row = order[rank < max_genes], row[rank < max_genes]
+    return with_special(
+        n_content=np.bincount(row, minlength=counts.shape[0]),
+        token=counts.indices[order],
+        value=counts.data[order] / total[row] * TARGET_SUM,
+        first=[SpecialToken(id) for id in first],
+        last=[SpecialToken(id) for id in last],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ class TokenSequences:
         ``(n_tokens,) int32`` vocabulary ids, samples one after the other.
     value
         ``(n_tokens,) float32`` input value of each token in the unit of its model
-        (Geneformer: counts per 10,000); 0 for special tokens.
+        (Geneformer: counts per 10,000; scGPT: the bin); what the model gives special tokens, else 0.
     special
         ``(n_tokens,) bool``, true for tokens that stand for no gene or residue (``<cls>``, ``<eos>``).
     offsets
@@ -78,6 +78,61 @@ class TokenBatch:
     def to(self, device: torch.device | str) -> TokenBatch:
         move = lambda t: t.to(device, non_blocking=True)  # noqa: E731
         return TokenBatch(*(move(t) for t in (self.token, self.value, self.mask, self.special, self.sample)))
+
+
+@dataclass(frozen=True)
+class SpecialToken:
+    """A token that every sample with content gets; ``value`` is one number or one a sample."""
+
+    id: int
+    value: float | np.ndarray = 0.0
+
+
+def with_special(
+    n_content: np.ndarray,
+    token: np.ndarray,
+    value: np.ndarray,
+    first: Sequence[SpecialToken] = (),
+    last: Sequence[SpecialToken] = (),
+) -> TokenSequences:
+    """Sequences from content tokens stored end to end, with special tokens around each non-empty one.
+
+    Parameters
+    ----------
+    n_content
+        ``(n_samples,) int`` content tokens of each sample.
+    token, value
+        ``(n_content.sum(),)`` ids and input values of the content tokens.
+    """
+    lengths = np.where(n_content > 0, n_content + len(first) + len(last), 0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    occupied = np.flatnonzero(n_content)
+    result = TokenSequences(
+        token=np.zeros(offsets[-1], dtype=np.int32),
+        value=np.zeros(offsets[-1], dtype=np.float32),
+        special=np.zeros(offsets[-1], dtype=bool),
+        offsets=offsets,
+    )
+    places = [(special, offsets[occupied] + n) for n, special in enumerate(first)]
+    places += [(special, offsets[occupied + 1] - len(last) + n) for n, special in enumerate(last)]
+    for special, place in places:
+        result.token[place] = special.id
+        result.value[place] = np.broadcast_to(special.value, n_content.shape)[occupied]
+        result.special[place] = True
+    result.token[~result.special] = token
+    result.value[~result.special] = value
+    return result
+
+
+def joined(parts: Sequence[TokenSequences]) -> TokenSequences:
+    """The samples of all parts, one part after the other."""
+    lengths = np.concatenate([part.lengths for part in parts])
+    return TokenSequences(
+        token=np.concatenate([part.token for part in parts]),
+        value=np.concatenate([part.value for part in parts]),
+        special=np.concatenate([part.special for part in parts]),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+    )
 
 
 def pad_batch(sequences: TokenSequences, samples: np.ndarray, pad_token: int) -> TokenBatch:

@@ -1,0 +1,78 @@
+"""Transformer blocks of the networks that are written here: one fused projection, exact attention, no dropout."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .tokens import TokenBatch
+
+Rotation = tuple[Tensor, Tensor]
+"""Cosines and sines of the rotary angles, each ``(L, d_head)``."""
+
+
+class SelfAttention(nn.Module):
+    """Softmax attention scaled by ``d_head ** -0.5``; rows of ``qkv`` are queries, keys, values, heads contiguous."""
+
+    def __init__(self, d_model: int, n_heads: int):
+        super().__init__()
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(d_model, 3 * d_model)
+        self.out = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor, mask: Tensor | None, rotation: Rotation | None = None) -> Tensor:
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)  # (n, h, L, d_head)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class PostNormBlock(nn.Module):
+    """The block of Vaswani et al. (2017): a layer norm after each residual sum, ReLU in between."""
+
+    def __init__(self, d_model: int, n_heads: int, d_mlp: int):
+        super().__init__()
+        self.attention = SelfAttention(d_model, n_heads)
+        self.norm1 = nn.LayerNorm(d_model)
+        self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.ReLU(), nn.Linear(d_mlp, d_model))
+        self.norm2 = nn.LayerNorm(d_model)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.norm1(x + self.attention(x, mask))
+        return self.norm2(x + self.mlp(x))
+
+
+class PreNormBlock(nn.Module):
+    """A block that normalises what attention and MLP read and leaves the residual stream as it is; GELU."""
+
+    def __init__(self, d_model: int, n_heads: int, d_mlp: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(d_model)
+        self.attention = SelfAttention(d_model, n_heads)
+        self.norm2 = nn.LayerNorm(d_model)
+        self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.GELU(), nn.Linear(d_mlp, d_model))
+
+    def forward(self, x: Tensor, mask: Tensor | None, rotation: Rotation | None = None) -> Tensor:
+        x = x + self.attention(self.norm1(x), mask, rotation)
+        return x + self.mlp(self.norm2(x))
+
+
+def key_mask(batch: TokenBatch) -> Tensor | None:
+    """``(n, 1, 1, L) bool`` the keys that attention may read; None when nothing is padded, which is faster."""
+    return None if batch.mask.all() else batch.mask[:, None, None, :]
+
+
+def rotary_angles(length: int, inv_freq: Tensor) -> Rotation:
+    """Cosines and sines for positions ``0 ... length - 1`` (Su et al. 2021); ``inv_freq`` is ``(d_head / 2,)``."""
+    angles = torch.arange(length, device=inv_freq.device, dtype=inv_freq.dtype)[:, None] * inv_freq
+    angles = torch.cat([angles, angles], dim=-1)  # (L, d_head)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Queries or keys ``(n, h, L, d_head)`` turned by the angle of their position."""
+    cos, sin = rotation
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
