@@ -1,0 +1,200 @@
+"""The code of every token, sparse, on disk feature by feature; read without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save_file
+
+from biosae.artefacts import atomic_write, content_hash, read_json
+from biosae.errors import ArtefactError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+VOCABULARY = "vocabulary.csv"
+MADE_BY = "biosae features"
+_TENSORS = ("sample", "token", "value", "feature_offsets", "row", "code")
+
+
+@dataclass(frozen=True, eq=False)
+class TokenCodesShard:
+    """Consecutive tokens of whole samples and their codes, sorted by feature and then by token.
+
+    Attributes
+    ----------
+    sample, token, value
+        ``(n,)`` int64 row of the token's sample, int32 vocabulary id, float32 input value.
+    feature_offsets
+        ``(d_sae + 1,) int64``; feature ``j`` owns entries ``feature_offsets[j]:feature_offsets[j + 1]``.
+    row, code
+        ``(nnz,)`` int32 token of each entry as a row of this shard, float32 code above zero.
+    """
+
+    sample: np.ndarray
+    token: np.ndarray
+    value: np.ndarray
+    feature_offsets: np.ndarray
+    row: np.ndarray
+    code: np.ndarray
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.token)
+
+    @property
+    def d_sae(self) -> int:
+        return len(self.feature_offsets) - 1
+
+    def feature(self) -> np.ndarray:
+        """``(nnz,) int64`` feature of each entry."""
+        return np.repeat(np.arange(self.d_sae), np.diff(self.feature_offsets))
+
+    def write(self, path: Path, source: dict[str, str]) -> None:
+        """Writes the shard whole, with the settings it was made from in its header."""
+        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in _TENSORS}
+        with atomic_write(path) as temporary:
+            save_file(tensors, temporary, metadata={"source": json.dumps(source, sort_keys=True)})
+
+    @classmethod
+    def read(cls, path: Path) -> TokenCodesShard:
+        """A shard on disk, memory-mapped: only what is used of it is read.
+
+        Raises
+        ------
+        ArtefactError
+            If the file is missing or damaged.
+        """
+        try:
+            header, start = _header(path)
+            return cls(*(_map(path, start, **header[name]) for name in _TENSORS))
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{MADE_BY}`") from error
+
+
+def source_of(path: Path) -> dict[str, str] | None:
+    """What a shard on disk was made from; None when there is no such file."""
+    try:
+        header, _ = _header(path)
+        return json.loads(header["__metadata__"]["source"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """Tokens on which one feature is active.
+
+    Attributes
+    ----------
+    sample, token, value, code
+        ``(n,)`` int64 row of the sample, int32 vocabulary id, float32 input value, float32 code.
+    """
+
+    sample: np.ndarray
+    token: np.ndarray
+    value: np.ndarray
+    code: np.ndarray
+
+
+class TokenCodes:
+    """The folder ``token_codes/``.
+
+    A feature's entries are read by themselves, so its top tokens come in milliseconds however
+    many features there are.
+
+    Attributes
+    ----------
+    d_sae, n_tokens, n_samples, nnz, sae_hash
+        As in the manifest.
+    vocabulary
+        ``token``, ``identifier`` and ``name``, one row a vocabulary id, in the order of the ids.
+
+    Raises
+    ------
+    ArtefactError
+        If the folder is missing, incomplete or of another format; the message names the command
+        that makes it.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        manifest = read_json(self.folder / MANIFEST, made_by=MADE_BY)
+        if manifest.get("format") != FORMAT:
+            message = f"{folder} has format {manifest.get('format')}, expected {FORMAT}"
+            raise ArtefactError(f"{message}; make it again with `{MADE_BY}`")
+        self.d_sae: int = manifest["d_sae"]
+        self.n_tokens: int = manifest["n_tokens"]
+        self.n_samples: int = manifest["n_samples"]
+        self.nnz: int = manifest["nnz"]
+        self.sae_hash: str = manifest["sae_hash"]
+        self._shards = manifest["shards"]
+        missing = [shard["name"] for shard in self._shards if not (self.folder / shard["name"]).exists()]
+        if missing:
+            raise ArtefactError(f"{folder} lacks {', '.join(missing)}; make it again with `{MADE_BY}`")
+        self.vocabulary = _read_vocabulary(self.folder / VOCABULARY)
+        self._mapped = [TokenCodesShard.read(self.folder / shard["name"]) for shard in self._shards]
+
+    @property
+    def n_shards(self) -> int:
+        return len(self._shards)
+
+    def shards(self) -> Iterator[TokenCodesShard]:
+        """The shards in the order of the samples, each checked against its hash.
+
+        Raises
+        ------
+        ArtefactError
+            If a shard is not the one that the manifest names.
+        """
+        for shard, mapped in zip(self._shards, self._mapped, strict=True):
+            path = self.folder / shard["name"]
+            if content_hash(path) != shard["hash"]:
+                raise ArtefactError(f"{path} was changed or damaged; make it again with `{MADE_BY}`")
+            yield mapped
+
+    def entries(self, feature: int) -> Entries:
+        """The tokens on which a feature is active, in the order of the samples."""
+        if not 0 <= feature < self.d_sae:
+            raise IndexError(f"feature must lie between 0 and {self.d_sae - 1}, got {feature}")
+        parts = [_entries(shard, feature) for shard in self._mapped]
+        return Entries(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def top(self, feature: int, n: int) -> Entries:
+        """The ``n`` tokens with the largest codes of a feature, largest first."""
+        entries = self.entries(feature)
+        order = np.argsort(-entries.code, kind="stable")[:n]
+        return Entries(entries.sample[order], entries.token[order], entries.value[order], entries.code[order])
+
+
+def _entries(shard: TokenCodesShard, feature: int) -> tuple[np.ndarray, ...]:
+    owned = slice(*shard.feature_offsets[feature : feature + 2])
+    row = shard.row[owned]
+    return shard.sample[row], shard.token[row], shard.value[row], shard.code[owned]
+
+
+def _read_vocabulary(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype={"token": int, "identifier": str, "name": str}, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{MADE_BY}`") from error
+
+
+_DTYPES = {"I64": np.int64, "I32": np.int32, "F32": np.float32}
+
+
+def _header(path: Path) -> tuple[dict, int]:
+    """The header of a safetensors file, and where its tensors start (bytes)."""
+    with Path(path).open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(length)), 8 + length
+
+
+def _map(path: Path, start: int, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
+    if 0 in shape:  # an empty range cannot be mapped
+        return np.empty(shape, _DTYPES[dtype])
+    return np.memmap(path, _DTYPES[dtype], mode="r", offset=start + data_offsets[0], shape=tuple(shape))

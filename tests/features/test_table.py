@@ -1,0 +1,34 @@
+import anndata
+import numpy as np
+import pytest
+
+from biosae.errors import ArtefactError
+from biosae.features.table import read_table
+
+
+def test_a_missing_table_names_the_command(tmp_path):
+    with pytest.raises(ArtefactError, match="make it with `biosae features`"):
+        read_table(tmp_path / "features.h5ad")
+
+
+def test_another_h5ad_is_refused(tmp_path):
+    path = tmp_path / "features.h5ad"
+    anndata.AnnData(np.ones((2, 3))).write_h5ad(path)
+    with pytest.raises(ArtefactError, match="no feature table of format 1"):
+        read_table(path)
+
+
+def test_a_damaged_table_is_refused(tmp_path):
+    path = tmp_path / "features.h5ad"
+    path.write_bytes(b"not HDF5")
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        read_table(path)
+
+
+def test_a_table_without_a_split_is_refused(encoded):
+    path = encoded / "features.h5ad"
+    table = anndata.read_h5ad(path)
+    del table.obs["biosae_part"]
+    table.write_h5ad(path)
+    with pytest.raises(ArtefactError, match="lacks biosae_part"):
+        read_table(path)
