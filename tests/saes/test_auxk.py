@@ -18,7 +18,7 @@ def random_forward(d_in: int = 6, d_sae: int = 12) -> tuple[Forward, torch.Tenso
     for leaf in leaves.values():
         leaf.requires_grad_()
     x = draw(9, d_in)
-    pre = PreActivations(x - leaves["b_dec"], leaves["W_enc"], leaves["b_enc"])
+    pre = PreActivations(x, leaves["b_dec"], leaves["W_enc"], leaves["b_enc"])
     codes = Codes(torch.relu(pre.dense))
     return Forward(x, pre, codes, codes.decode(leaves["W_dec"]) + leaves["b_dec"]), leaves["W_dec"], leaves
 

@@ -9,7 +9,8 @@ from biosae.saes.selection import above, batch_top_k, positive, top_k
 def given_pre(matrix: list[list[float]]) -> PreActivations:
     """Pre-activations that are the given matrix (identity weights)."""
     values = torch.tensor(matrix)
-    return PreActivations(values, torch.eye(values.shape[1]), torch.zeros(values.shape[1]))
+    zeros = torch.zeros(values.shape[1])
+    return PreActivations(values, zeros, torch.eye(values.shape[1]), zeros)
 
 
 def test_top_k_keeps_the_largest_of_each_row_and_rectifies():
@@ -43,7 +44,7 @@ def test_batch_top_k_of_one_row_is_top_k():
 
 def test_above_is_strict_and_takes_a_threshold_a_feature():
     pre = given_pre([[0.5, 0.5, -0.1], [1.0, 0.4, 0.2]])
-    assert above(pre, 0.5).dense().tolist() == [[0, 0, 0], [1, 0, 0]]
+    assert above(pre, torch.tensor(0.5)).dense().tolist() == [[0, 0, 0], [1, 0, 0]]
     per_feature = torch.tensor([0.0, 0.45, -1.0])
     assert torch.equal(above(pre, per_feature).dense(), torch.tensor([[0.5, 0.5, 0], [1, 0, 0.2]]))
 

@@ -203,7 +203,7 @@ class SAE(nn.Module, ABC):
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def _pre(self, x: Tensor) -> PreActivations:
-        return PreActivations(x - self.b_dec, self.W_enc, self.b_enc)
+        return PreActivations(x, self.b_dec, self.W_enc, self.b_enc)
 
     def _check_input(self, x: Tensor) -> None:
         if x.ndim != 2 or x.shape[1] != self.d_in or len(x) == 0:

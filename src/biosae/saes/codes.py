@@ -9,6 +9,27 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from . import sparse
+
+
+@dataclass(frozen=True, eq=False)
+class ByFeature:
+    """The entries of a support, feature after feature.
+
+    Attributes
+    ----------
+    entries
+        ``(n_entries,) int64`` numbers of the entries in the support.
+    rows
+        ``(n_entries,) int64`` their rows.
+    offsets
+        ``(d_sae + 1,) int64``; feature ``j`` owns places ``offsets[j]:offsets[j + 1]``.
+    """
+
+    entries: Tensor
+    rows: Tensor
+    offsets: Tensor
+
 
 @dataclass(frozen=True, eq=False)
 class Support:
@@ -53,6 +74,13 @@ class Support:
         """``(n_entries,) int64`` row of each entry."""
         numbers = torch.arange(self.n_rows, device=self.features.device)
         return numbers.repeat_interleave(self.row_offsets.diff(), output_size=len(self.features))
+
+    @cached_property
+    def by_feature(self) -> ByFeature:
+        narrow = self.features.to(torch.int16) if self.d_sae <= 1 << 15 else self.features  # sorts twice as fast
+        entries = narrow.sort(stable=True).indices
+        counts = torch.bincount(self.features, minlength=self.d_sae)
+        return ByFeature(entries, self.rows[entries], torch.nn.functional.pad(counts.cumsum(0), (1, 0)))
 
     @cached_property
     def positions(self) -> Tensor:
@@ -138,4 +166,6 @@ class Codes:
 
     def decode(self, W_dec: Tensor) -> Tensor:
         """``(n_rows, d_in)`` sum of decoder rows weighted by the codes; differentiable."""
-        return self.dense() @ W_dec
+        if self.support is None:
+            return self.values @ W_dec
+        return sparse.decode(self.values, self.support, W_dec)

@@ -25,7 +25,7 @@ class Gate(nn.Module):
     def forward(self, pre: PreActivations) -> Codes:
         support = pre.above(0.0)
         gate = pre.at(support)
-        scale, bias, gate_bias = (per_feature(p, support) for p in (self.r_mag.exp(), self.b_mag, pre.bias))
+        scale, bias, gate_bias = (per_feature(p, support) for p in (self.r_mag.exp(), self.b_mag, pre.b_enc))
         return Codes((gate > 0) * torch.relu(scale * (gate - gate_bias) + bias), support)
 
 

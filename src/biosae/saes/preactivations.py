@@ -1,53 +1,134 @@
-"""The encoder's output before selection, computed only where it is asked for."""
+"""The encoder's output before selection: never whole, only the entries that are asked for.
+
+A batch has ``n_rows * d_sae`` pre-activations and uses a few percent of them. They are computed a
+chunk of rows at a time into one buffer; what a selection keeps is remembered, and only that gets a
+gradient.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from .codes import Support
+from .sparse import sampled_product
+from .topk_search import batch_lower_bound, largest_in_rows
+
+CHUNK_VALUES = 1 << 21
+"""Pre-activations in a chunk on a CPU: 8 MB, so that selection reads from the cache."""
+
+WORTHWHILE_SHARE = 0.1
+"""Above this share of active entries dense products are faster than sparse ones."""
 
 
-@dataclass(frozen=True, eq=False)
 class PreActivations:
-    """``inputs @ weight + bias``, an ``(n_rows, d_sae)`` matrix.
+    """``(x - b_dec) @ W_enc + b_enc``, an ``(n_rows, d_sae)`` matrix.
 
-    Attributes
+    Parameters
     ----------
-    inputs
-        ``(n_rows, d_in)`` normalised activations less the decoder bias.
-    weight, bias
-        ``(d_in, d_sae)`` and ``(d_sae,)``.
+    x
+        ``(n_rows, d_in)`` normalised activations.
+    b_dec, W_enc, b_enc
+        ``(d_in,)``, ``(d_in, d_sae)`` and ``(d_sae,)``.
     """
 
-    inputs: Tensor
-    weight: Tensor
-    bias: Tensor
+    def __init__(self, x: Tensor, b_dec: Tensor, W_enc: Tensor, b_enc: Tensor):
+        self.x, self.b_dec, self.W_enc, self.b_enc = x, b_dec, W_enc, b_enc
+        self._known: dict[Support, Tensor] = {}
 
     @property
     def n_rows(self) -> int:
-        return self.inputs.shape[0]
+        return self.x.shape[0]
 
     @property
     def d_sae(self) -> int:
-        return self.weight.shape[1]
+        return self.W_enc.shape[1]
 
     @cached_property
     def dense(self) -> Tensor:
         """The whole ``(n_rows, d_sae)`` matrix; differentiable."""
-        return torch.addmm(self.bias, self.inputs, self.weight)
-
-    def above(self, lowest: Tensor | float) -> Support | None:
-        """The entries above ``lowest`` (a number, or one a feature), or None for all where that is cheaper."""
-        return None
+        return (self.x - self.b_dec) @ self.W_enc + self.b_enc
 
     def at(self, support: Support | None) -> Tensor:
-        """``(n_entries,)`` the matrix at the support's entries, whole without one; differentiable."""
-        return self.dense if support is None else self.dense.reshape(-1)[support.positions]
+        """``(n_entries,)`` the matrix at a support that one of the searches gave, whole for None; differentiable."""
+        return self.dense if support is None else self._known[support]
 
     def columns(self, features: Tensor) -> Tensor:
         """``(n_rows, n_features)`` the matrix for some features; differentiable."""
-        return torch.addmm(self.bias[features], self.inputs, self.weight[:, features])
+        weight = self.W_enc.t().index_select(0, features)  # rows of the layout in memory
+        return (self.x - self.b_dec) @ weight.t() + self.b_enc.index_select(0, features)
+
+    def largest(self, k: int) -> Support:
+        """The ``k`` largest entries of every row."""
+        return self.search(lambda chunk: largest_in_rows(chunk, k))
+
+    def search(self, choose: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Support:
+        """As many entries in every row, chosen from chunks of rows: ``choose`` gives their values and columns."""
+        with torch.no_grad():
+            values, indices = zip(*(choose(chunk) for chunk in self._chunks()), strict=True)
+        return self._remember(Support.from_indices(torch.cat(indices), self.d_sae), torch.cat(values).view(-1))
+
+    def largest_of_batch(self, k: int) -> Support:
+        """The ``k * n_rows`` largest positive entries of the whole matrix, or all positive ones if fewer."""
+        wanted = k * self.n_rows
+        lowest = batch_lower_bound(self._sample(), k)
+        positions, values = self._above(lowest)
+        if len(values) < wanted and lowest > 0:
+            positions, values = self._above(0.0)
+        if len(values) > wanted:
+            kept = values.topk(wanted, sorted=False).indices.sort().values
+            positions, values = positions[kept], values[kept]
+        return self._remember(Support.from_positions(positions, self.n_rows, self.d_sae), values)
+
+    def above(self, lowest: Tensor | float) -> Support | None:
+        """The entries above ``lowest`` (a number, or one a feature); None for all where most are."""
+        if self._share_above(lowest) > WORTHWHILE_SHARE:
+            return None
+        positions, values = self._above(lowest)
+        return self._remember(Support.from_positions(positions, self.n_rows, self.d_sae), values)
+
+    def _remember(self, support: Support, values: Tensor) -> Support:
+        if torch.is_grad_enabled():
+            values = sampled_product(self.x, self.b_dec, self.W_enc, self.b_enc, values, support)
+        self._known[support] = values
+        return support
+
+    @torch.no_grad()
+    def _above(self, lowest: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Positions in the flattened matrix, ascending, and values."""
+        positions, values, first = [], [], 0
+        for chunk in self._chunks():
+            found = (chunk > lowest).view(-1).nonzero().squeeze(1)
+            values.append(chunk.view(-1).index_select(0, found))
+            positions.append(found + first)
+            first += chunk.numel()
+        return torch.cat(positions), torch.cat(values)
+
+    @torch.no_grad()
+    def _sample(self) -> Tensor:
+        """``(at most 64, d_sae)`` rows spread over the batch."""
+        step = -(-self.n_rows // 64)
+        return self._product(self.x[::step] - self.b_dec)
+
+    def _share_above(self, lowest: Tensor | float) -> float:
+        return (self._sample() > lowest).float().mean().item()
+
+    def _chunks(self) -> Iterator[Tensor]:
+        """The matrix in chunks of rows without gradient; each is overwritten by the next."""
+        inputs = self.x - self.b_dec
+        if inputs.is_cuda:
+            n_rows = max(1, 16 * CHUNK_VALUES // self.d_sae)
+        else:
+            n_rows = max(1, CHUNK_VALUES // self.d_sae)
+        if n_rows >= self.n_rows or torch.is_autocast_enabled(inputs.device.type):
+            yield from map(self._product, inputs.split(n_rows))
+            return
+        buffer = inputs.new_empty(n_rows, self.d_sae)
+        for rows in inputs.split(n_rows):
+            yield torch.addmm(self.b_enc, rows, self.W_enc, out=buffer[: len(rows)])
+
+    def _product(self, inputs: Tensor) -> Tensor:
+        return (inputs @ self.W_enc).to(inputs.dtype) + self.b_enc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .codes import Codes, Support
+from .codes import Codes
 from .preactivations import PreActivations
 from .straight_through import soft_mask
 
@@ -16,18 +16,23 @@ def positive(pre: PreActivations) -> Codes:
     return Codes(torch.relu(pre.at(support)), support)
 
 
+def above(pre: PreActivations, threshold: Tensor) -> Codes:
+    """Entries above a threshold and above zero, unchanged."""
+    lowest = threshold.to(pre.x.dtype).clamp(min=0)
+    support = pre.above(lowest)
+    values = pre.at(support)
+    return Codes(values * (values > lowest), support)
+
+
 def top_k(pre: PreActivations, k: int) -> Codes:
     """The ``k`` largest of every row, rectified (Gao et al. 2024, arXiv 2406.04093)."""
-    indices = pre.dense.detach().topk(k, sorted=False).indices
-    support = Support.from_indices(indices, pre.d_sae)
+    support = pre.largest(k)
     return Codes(torch.relu(pre.at(support)), support)
 
 
 def batch_top_k(pre: PreActivations, k: int) -> Codes:
     """The ``k * n_rows`` largest positive entries of the batch (Bussmann et al. 2024, arXiv 2412.06410)."""
-    flat = pre.dense.detach().reshape(-1)
-    kept = flat.topk(min(k * pre.n_rows, len(flat)), sorted=False).indices
-    support = Support.from_positions(kept[flat[kept] > 0].sort().values, pre.n_rows, pre.d_sae)
+    support = pre.largest_of_batch(k)
     return Codes(pre.at(support), support)
 
 
@@ -39,22 +44,20 @@ def gumbel_top_k(pre: PreActivations, k: int, noise: Tensor, seed: int) -> Codes
     """
     if not noise > 0:
         return top_k(pre, k)
-    generator = torch.Generator(pre.inputs.device).manual_seed(seed)
-    uniform = torch.rand(pre.n_rows, pre.d_sae, generator=generator, device=pre.inputs.device)
-    gumbel = -noise * torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
-    noisy = pre.dense.detach() + gumbel
+    generator = torch.Generator(pre.x.device).manual_seed(seed)
     n_candidates = min(2 * k, pre.d_sae)
-    scores, indices = noisy.topk(n_candidates)
-    boundary = scores[:, k - 1 : k + 1].mean(1, keepdim=True)
-    support = Support.from_indices(indices, pre.d_sae)
-    values = pre.at(support).view(pre.n_rows, n_candidates)
+    drawn = []
+
+    def choose(chunk: Tensor) -> tuple[Tensor, Tensor]:
+        uniform = torch.rand(chunk.shape, generator=generator, device=chunk.device, dtype=chunk.dtype)
+        gumbel = -noise * torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+        indices = (chunk + gumbel).topk(n_candidates).indices
+        drawn.append(gumbel.gather(1, indices))
+        return chunk.gather(1, indices), indices
+
+    support = pre.search(choose)
+    values = pre.at(support).view(-1, n_candidates)
+    scores = values + torch.cat(drawn)
+    boundary = scores[:, k - 1 : k + 1].detach().mean(1, keepdim=True)
     chosen = (torch.arange(n_candidates, device=scores.device) < k).expand_as(scores)
-    scores = values + gumbel.gather(1, indices)
-    return Codes((torch.relu(values) * soft_mask(scores, boundary, chosen, noise)).reshape(-1), support)
-
-
-def above(pre: PreActivations, threshold: Tensor | float) -> Codes:
-    """Entries above ``threshold`` and above zero, unchanged; the threshold is a number or one a feature."""
-    dense = pre.dense.detach()
-    support = Support.from_mask((dense > threshold) & (dense > 0))
-    return Codes(pre.at(support), support)
+    return Codes((torch.relu(values) * soft_mask(scores, boundary, chosen, noise)).view(-1), support)

@@ -1,0 +1,39 @@
+"""Exact searches for the largest entries of a matrix that read each entry once or twice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Values and columns, ``(n_rows, k)``, of the ``k`` largest entries of every row, in any order.
+
+    Columns are first joined into groups of ``g``, far apart. The ``k`` groups with the largest maxima
+    hold the ``k`` largest entries, so only ``g * k`` candidates are searched.
+    """
+    n_rows, width = matrix.shape
+    g = _group_size(width, k)
+    if g == 1:
+        return matrix.topk(k, sorted=False)
+    n_groups = width // g
+    groups = matrix.view(n_rows, g, n_groups).amax(1).topk(k, sorted=False).indices
+    members = torch.arange(g, device=matrix.device) * n_groups
+    candidates = (groups[:, None, :] + members[:, None]).view(n_rows, g * k)
+    values, chosen = matrix.gather(1, candidates).topk(k, sorted=False)
+    return values, candidates.gather(1, chosen)
+
+
+def batch_lower_bound(sample: Tensor, k: int) -> float:
+    """A number that most likely fewer than all and more than ``k`` entries a row exceed, from some of the rows."""
+    n_rows, width = sample.shape
+    wanted = min(round(1.3 * k * n_rows) + 1, sample.numel())
+    return max(0.0, sample.flatten().topk(wanted, sorted=False).values.min().item())
+
+
+def _group_size(width: int, k: int) -> int:
+    """The power of two near ``sqrt(width / k)`` that divides the width: both stages then search alike much."""
+    g = 1
+    while (2 * g) ** 2 * k <= 2 * width and width % (2 * g) == 0:
+        g *= 2
+    return g if width > 256 else 1
