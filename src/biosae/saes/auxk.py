@@ -20,7 +20,7 @@ def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
         ``(d_sae,) bool``.
     """
     features = dead.nonzero().squeeze(1)
-    target = forward.residual.detach()
+    target = forward.residual
     variance = (target - target.mean(0)).square().sum()
     if len(features) == 0 or not variance > 0:
         return target.new_zeros(())

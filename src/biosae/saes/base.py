@@ -6,6 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -38,9 +39,10 @@ class Forward:
     codes: Codes
     reconstruction: Tensor
 
-    @property
+    @cached_property
     def residual(self) -> Tensor:
-        return self.x - self.reconstruction
+        """``(n, d_in)`` what the reconstruction leaves over, without gradient."""
+        return self.x - self.reconstruction.detach()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +117,7 @@ class SAE(nn.Module, ABC):
 
     def reconstruction_loss(self, forward: Forward) -> Tensor:
         """Mean over tokens of the squared norm of the residual."""
-        return mean_square_norm(forward.residual)
+        return squared_error(forward.x, forward.reconstruction)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         """Further named terms of the objective."""
@@ -133,7 +135,7 @@ class SAE(nn.Module, ABC):
             raise DataError("activations contain NaN or infinite values; check the model and its input")
         wide = x.double()
         mean = wide.mean(0)
-        scale = mean_square_norm(wide - mean).sqrt()
+        scale = squared_error(wide, mean.expand_as(wide)).sqrt()
         if not scale > 0:
             raise DataError(f"all {len(x)} activations are equal: there is nothing to learn from them")
         self.input_mean.copy_(mean)
@@ -211,9 +213,9 @@ class SAE(nn.Module, ABC):
             raise DataError(f"{message}, got shape {tuple(x.shape)}; drop padding and flatten before the SAE")
 
 
-def mean_square_norm(x: Tensor) -> Tensor:
-    """Mean over rows of the squared Euclidean norm."""
-    return x.square().sum() / len(x)
+def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
+    """Mean over rows of the squared Euclidean distance."""
+    return nn.functional.mse_loss(reconstruction, x, reduction="sum") / len(x)
 
 
 def check_at_least(name: str, value: float, lowest: float) -> None:

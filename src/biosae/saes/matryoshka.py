@@ -10,7 +10,7 @@ from torch import Tensor
 from biosae.errors import SettingError
 
 from .auxk import auxk_loss
-from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k, mean_square_norm
+from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k, squared_error
 from .codes import Codes
 from .preactivations import PreActivations
 from .selection import above, batch_top_k
@@ -60,10 +60,10 @@ class Matryoshka(SAE):
         return batch_top_k(pre, self.k)
 
     def reconstruction_loss(self, forward: Forward) -> Tensor:
-        residual, losses = forward.x - self.b_dec, []
+        reconstruction, losses = self.b_dec.expand_as(forward.x), []
         for start, stop in pairwise([0, *self.prefixes]):
-            residual = residual - forward.codes.features(start, stop).decode(self.W_dec)
-            losses.append(mean_square_norm(residual))
+            reconstruction = reconstruction + forward.codes.features(start, stop).decode(self.W_dec)
+            losses.append(squared_error(forward.x, reconstruction))
         return sum(losses) / len(losses)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:

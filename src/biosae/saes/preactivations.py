@@ -52,6 +52,10 @@ class PreActivations:
         """The whole ``(n_rows, d_sae)`` matrix; differentiable."""
         return (self.x - self.b_dec) @ self.W_enc + self.b_enc
 
+    @cached_property
+    def _inputs(self) -> Tensor:
+        return self.x - self.b_dec.detach()
+
     def at(self, support: Support | None) -> Tensor:
         """``(n_entries,)`` the matrix at a support that one of the searches gave, whole for None; differentiable."""
         return self.dense if support is None else self._known[support]
@@ -92,7 +96,7 @@ class PreActivations:
 
     def _remember(self, support: Support, values: Tensor) -> Support:
         if torch.is_grad_enabled():
-            values = sampled_product(self.x, self.b_dec, self.W_enc, self.b_enc, values, support)
+            values = sampled_product(self._inputs, self.b_dec, self.W_enc, self.b_enc, values, support)
         self._known[support] = values
         return support
 
@@ -111,14 +115,14 @@ class PreActivations:
     def _sample(self) -> Tensor:
         """``(at most 64, d_sae)`` rows spread over the batch."""
         step = -(-self.n_rows // 64)
-        return self._product(self.x[::step] - self.b_dec)
+        return self._product(self._inputs[::step])
 
     def _share_above(self, lowest: Tensor | float) -> float:
         return (self._sample() > lowest).float().mean().item()
 
     def _chunks(self) -> Iterator[Tensor]:
         """The matrix in chunks of rows without gradient; each is overwritten by the next."""
-        inputs = self.x - self.b_dec
+        inputs = self._inputs
         if inputs.is_cuda:
             n_rows = max(1, 16 * CHUNK_VALUES // self.d_sae)
         else:

@@ -24,12 +24,14 @@ def decode(values: Tensor, support: Support, W_dec: Tensor) -> Tensor:
     return _Decode.apply(values, support, W_dec)
 
 
-def sampled_product(x: Tensor, b_dec: Tensor, W_enc: Tensor, b_enc: Tensor, values: Tensor, support: Support) -> Tensor:
-    """``values``, known to be ``(x - b_dec) @ W_enc + b_enc`` at a support, with the gradient of that.
+def sampled_product(
+    inputs: Tensor, b_dec: Tensor, W_enc: Tensor, b_enc: Tensor, values: Tensor, support: Support
+) -> Tensor:
+    """``values``, known to be ``inputs @ W_enc + b_enc`` at a support, with the gradient of that.
 
-    ``x`` gets no gradient.
+    ``inputs`` are activations less ``b_dec``; the activations get no gradient.
     """
-    return _SampledProduct.apply(x, b_dec, W_enc, b_enc, values, support)
+    return _SampledProduct.apply(inputs, b_dec, W_enc, b_enc, values, support)
 
 
 def weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor) -> Tensor:
@@ -61,17 +63,17 @@ class _Decode(Function):
 
 class _SampledProduct(Function):
     @staticmethod
-    def forward(ctx, x, b_dec, W_enc, b_enc, values, support):
-        ctx.save_for_backward(x, b_dec, W_enc)
+    def forward(ctx, inputs, b_dec, W_enc, b_enc, values, support):
+        ctx.save_for_backward(inputs, W_enc)
         ctx.support = support
         return values.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
-        x, b_dec, W_enc = ctx.saved_tensors
+        inputs, W_enc = ctx.saved_tensors
         order = ctx.support.by_feature
-        grad_W_enc = weighted_sums(grad[order.entries], order.rows, order.offsets, x - b_dec).t()
+        grad_W_enc = weighted_sums(grad[order.entries], order.rows, order.offsets, inputs).t()
         grad_b_enc = grad.new_zeros(ctx.support.d_sae).index_add_(0, ctx.support.features, grad)
         return None, -(W_enc @ grad_b_enc), grad_W_enc, grad_b_enc, None, None
 

@@ -132,8 +132,13 @@ class Learner:
         self.n_steps += 1
         self.n_tokens += n
         self._sums["n_tokens"] += n
-        self._sums["error"] += float(forward.residual.square().sum(dtype=torch.float64))
-        self._sums["variance"] += float(forward.x.square().sum(dtype=torch.float64))
+        self._sums["error"] += squared_norm(forward.residual)
+        self._sums["variance"] += squared_norm(forward.x)
         self._sums["mean:l0"] += float(fired.sum())
         for name, term in losses.items():
             self._sums[f"mean:{name}"] += n * term.item()
+
+
+def squared_norm(x: Tensor) -> float:
+    """Sum of squares, in one pass."""
+    return x.reshape(-1).dot(x.reshape(-1)).item()
