@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from scipy import sparse
+from torch import nn
 from transformers import BertConfig, BertModel
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures" / "models"
@@ -69,6 +70,40 @@ def tiny_geneformer(tmp_path) -> Path:
     weights = {f"bert.{n}": 5 * w for n, w in network.state_dict().items() if w.is_floating_point()}
     save_file(weights, tmp_path / "model.safetensors")
     return tmp_path
+
+
+@pytest.fixture
+def tiny_scgpt(tmp_path) -> Path:
+    """A random scGPT of three layers under the names of torch's own encoder."""
+    special = ["<pad>", "<cls>", "<eoc>"]
+    vocabulary = {name: n for n, name in enumerate([*SYMBOLS, *special])}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    args = {"embsize": 16, "nheads": 2, "d_hid": 24, "nlayers": 3, "n_bins": 51, "max_seq_len": 64}
+    (tmp_path / "args.json").write_text(json.dumps(args))
+    torch.manual_seed(0)
+    parts = {
+        "encoder.embedding": nn.Embedding(len(vocabulary), 16),
+        "encoder.enc_norm": nn.LayerNorm(16),
+        "value_encoder.linear1": nn.Linear(1, 16),
+        "value_encoder.linear2": nn.Linear(16, 16),
+        "value_encoder.norm": nn.LayerNorm(16),
+        "transformer_encoder": torch_encoder(16, 2, 24, 3),
+    }
+    torch.save(named_weights(parts), tmp_path / "best_model.pt")
+    return tmp_path
+
+
+def torch_encoder(d_model: int, n_heads: int, d_mlp: int, n_layers: int) -> nn.TransformerEncoder:
+    """Torch's own post-norm encoder, as the official networks use it."""
+    layer = nn.TransformerEncoderLayer(d_model, n_heads, d_mlp, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, n_layers, enable_nested_tensor=False)
+    for parameter in encoder.parameters():
+        nn.init.normal_(parameter, std=0.3)  # wide, so that a wrong mask or a missed edit shows in the numbers
+    return encoder
+
+
+def named_weights(parts: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
+    return {f"{prefix}.{name}": weight for prefix, part in parts.items() for name, weight in part.state_dict().items()}
 
 
 def write_json_gz(path: Path, content: dict) -> None:

@@ -9,16 +9,20 @@ import torch
 
 from biosae.errors import SettingError
 from biosae.models.geneformer import load_geneformer
+from biosae.models.scgpt import load_scgpt
 from biosae.models.tokens import pad_batch
 
 # Padding and batch size change the order of float32 sums in attention and matrix products.
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
-@pytest.fixture(params=["geneformer"])
+LOADERS = {"geneformer": load_geneformer, "scgpt": load_scgpt}
+
+
+@pytest.fixture(params=LOADERS)
 def adapter(request):
     """One adapter of each kind, over a tiny random checkpoint."""
-    return load_geneformer(request.getfixturevalue(f"tiny_{request.param}"))
+    return LOADERS[request.param](request.getfixturevalue(f"tiny_{request.param}"))
 
 
 @pytest.fixture

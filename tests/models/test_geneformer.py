@@ -149,7 +149,7 @@ def test_random_init_keeps_what_it_says(tiny_geneformer):
     trained, again = load_geneformer(tiny_geneformer), load_geneformer(tiny_geneformer, random_init=False)
     blocks = load_geneformer(tiny_geneformer, random_init="blocks")
     everything = load_geneformer(tiny_geneformer, random_init="all")
-    other_seed = load_geneformer(tiny_geneformer, random_init="all", init_seed=1)
+    other_seed = load_geneformer(tiny_geneformer, random_init="all", seed=1)
     embedding = "embeddings.word_embeddings.weight"
     layer = "encoder.layer.2.output.dense.weight"
     same = lambda a, b, name: torch.equal(a.network.state_dict()[name], b.network.state_dict()[name])  # noqa: E731

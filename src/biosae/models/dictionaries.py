@@ -34,6 +34,17 @@ def read_dictionary(path: Path) -> dict[str, int | float | str]:
     return _checked(content, path)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of settings."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
 def _read(path: Path) -> Any:
     if path.name.endswith(".pkl"):
         with path.open("rb") as file:

@@ -35,7 +35,7 @@ class GeneMatch:
         return self.n_by_id + self.n_by_symbol
 
 
-def match_genes(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name: str, n_vocabulary: int) -> GeneMatch:
+def match_by_id(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name: str, n_genes: int) -> GeneMatch:
     """The token of each gene, by Ensembl id where there is one and by symbol where there is none.
 
     A gene whose Ensembl id is unknown is not looked up by its symbol: retired ids share symbols
@@ -47,7 +47,7 @@ def match_genes(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name:
         Columns ``ensembl_id`` and ``symbol``, "" where unknown; case and version do not matter.
     token_of_name
         Tokens by Ensembl id and by upper-case symbol.
-    n_vocabulary
+    n_genes
         Genes that the model knows.
 
     Raises
@@ -55,18 +55,41 @@ def match_genes(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name:
     ModelError
         If no gene is known.
     """
-    ids = var["ensembl_id"].astype(str).str.upper().str.replace(r"\.\d+$", "", regex=True).to_numpy(str)
-    symbols = var["symbol"].astype(str).str.upper().to_numpy(str)
-    named = ids != ""
-    token = np.array([token_of_name.get(name, -1) for name in np.where(named, ids, symbols)], dtype=np.int64)
-    if not (token >= 0).any():
+    ids, symbols = _names(var)
+    from_id = _tokens(ids, token_of_name)
+    from_symbol = np.where(ids == "", _tokens(symbols, token_of_name), -1)
+    return _gene_match(var, from_id, from_symbol, model_name, n_genes)
+
+
+def match_by_symbol(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name: str, n_genes: int) -> GeneMatch:
+    """As `match_by_id` for a vocabulary of symbols: by symbol first, and by Ensembl id where that is unknown."""
+    ids, symbols = _names(var)
+    from_symbol = _tokens(symbols, token_of_name)
+    from_id = np.where(from_symbol < 0, _tokens(ids, token_of_name), -1)
+    return _gene_match(var, from_id, from_symbol, model_name, n_genes)
+
+
+def _names(var: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    ids = var["ensembl_id"].astype(str).str.upper().str.replace(r"\.\d+$", "", regex=True)
+    return ids.to_numpy(str), var["symbol"].astype(str).str.upper().to_numpy(str)
+
+
+def _tokens(names: np.ndarray, token_of_name: Mapping[str, int]) -> np.ndarray:
+    return np.array([token_of_name.get(name, -1) for name in names], dtype=np.int64)
+
+
+def _gene_match(
+    var: pd.DataFrame, from_id: np.ndarray, from_symbol: np.ndarray, model_name: str, n_genes: int
+) -> GeneMatch:
+    token = np.maximum(from_id, from_symbol)  # at most one of them is not -1
+    n_by_id, n_by_symbol = int((from_id >= 0).sum()), int((from_symbol >= 0).sum())
+    if n_by_id + n_by_symbol == 0:
         raise ModelError(_no_match(var, model_name))
-    n_by_id, n_by_symbol = int((token[named] >= 0).sum()), int((token[~named] >= 0).sum())
     n_tokens = len(np.unique(token[token >= 0]))
     sentence = (
         f"{model_name} knows {n_by_id + n_by_symbol:,} of {len(var):,} genes "
         f"({n_by_id:,} by Ensembl id, {n_by_symbol:,} by symbol); "
-        f"they cover {n_tokens:,} of the {n_vocabulary:,} genes it was trained on"
+        f"they cover {n_tokens:,} of the {n_genes:,} genes it was trained on"
     )
     return GeneMatch(token, n_by_id, n_by_symbol, sentence)
 

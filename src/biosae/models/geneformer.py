@@ -14,7 +14,7 @@ from biosae.errors import ModelError, SettingError
 
 from .base import ModelAdapter
 from .folders import model_name, require_file, resolve_folder
-from .gene_match import GeneMatch, match_genes
+from .gene_match import GeneMatch, match_by_id
 from .geneformer_genes import PUBLISHED, GeneDictionaries, read_gene_dictionaries
 from .rank_value import rank_value_encode
 from .tokens import TokenBatch, TokenSequences
@@ -28,7 +28,7 @@ def load_geneformer(
     device: str = "cpu",
     max_genes: int | None = None,
     random_init: str | bool = "false",
-    init_seed: int = 0,
+    seed: int = 0,
 ) -> Geneformer:
     """A Geneformer of any size and version from its official files.
 
@@ -39,7 +39,7 @@ def load_geneformer(
         dictionaries lie in it or where the official repository has them (``../geneformer``).
     max_genes
         Genes kept per cell; by default as many as the model has positions for.
-    random_init, init_seed
+    random_init, seed
         ``false``, ``blocks`` (trained embeddings, random layers) or ``all``, and the seed of it.
 
     Raises
@@ -55,12 +55,12 @@ def load_geneformer(
     weights_file = require_file(folder, ("model.safetensors", "pytorch_model.bin"), PUBLISHED)
     genes = read_gene_dictionaries(folder, config.vocab_size)
     make = lambda: BertModel._from_config(config, attn_implementation="sdpa", add_pooling_layer=False)  # noqa: E731
-    network = build_frozen(make, init_seed)
-    load_weights(network, _encoder(read_weights(weights_file), network), "embeddings.", init, weights_file)
+    network = build_frozen(make, seed)
+    load_weights(network, _encoder(read_weights(weights_file), network), ("embeddings.",), init, weights_file)
     decides = {
         "weights": content_hash(weights_file),
         "genes": genes.hash,
-        "init": init if init == "false" else f"{init} {init_seed}",
+        "init": init if init == "false" else f"{init} {seed}",
     }
     name = model_name(model_dir, folder)
     return Geneformer(name, network.to(device), genes, max_genes, settings_hash(decides))
@@ -86,7 +86,7 @@ class Geneformer(ModelAdapter):
 
     def match_genes(self, var: pd.DataFrame) -> GeneMatch:
         """Which token each gene of a data set is; raises ModelError when none is known."""
-        return match_genes(var, self._genes.token_of_name, self.name, self._genes.n_genes)
+        return match_by_id(var, self._genes.token_of_name, self.name, self._genes.n_genes)
 
     def tokenize(self, samples: anndata.AnnData) -> TokenSequences:
         match = self.match_genes(samples.var)

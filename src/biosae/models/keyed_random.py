@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed, a cell and a gene, and on nothing else."""
+"""Random numbers that depend on a seed, a cell, a gene and a purpose, and on nothing else."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def cell_keys(names: pd.Index) -> np.ndarray:
     return pd.util.hash_array(names.to_numpy(object).astype(str).astype(object), categorize=False)
 
 
-def keyed_uniform(seed: int, cell: np.ndarray, token: np.ndarray) -> np.ndarray:
-    """Uniform numbers in [0, 1), one for each pair of a cell key and a token.
+def keyed_uniform(seed: int, purpose: int, cell: np.ndarray, token: np.ndarray) -> np.ndarray:
+    """Uniform numbers in [0, 1), one for each pair of a cell key and a token; each purpose has its own.
 
     The same gene of the same cell gets the same number whatever the order or number of cells and
     genes, so that neither batches nor subsets change what a model reads. SplitMix64 (Steele et al.
     2014).
     """
     with np.errstate(over="ignore"):
-        state = _mixed(np.asarray(cell, np.uint64) + np.uint64(seed) * GOLDEN)
+        state = _mixed(np.asarray(cell, np.uint64) + _mixed(np.uint64(2 * seed + purpose) * GOLDEN))
         state = _mixed(state + np.asarray(token).astype(np.uint64) * GOLDEN)
     return (state >> np.uint64(11)) * 2.0**-53
 

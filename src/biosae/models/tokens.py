@@ -26,12 +26,15 @@ class TokenSequences:
     offsets
         ``(n_samples + 1,) int64``; sample ``i`` owns tokens ``offsets[i]:offsets[i + 1]``. A sample
         without tokens is kept, with an empty range, so that rows never shift.
+    batch_label
+        ``(n_samples,) int64`` experimental batch of each sample, for models that read it; else None.
     """
 
     token: np.ndarray
     value: np.ndarray
     special: np.ndarray
     offsets: np.ndarray
+    batch_label: np.ndarray | None = None
 
     @property
     def n_samples(self) -> int:
@@ -62,6 +65,8 @@ class TokenBatch:
         ``(n, L) bool``, true for ``<cls>``, ``<eos>`` and their kind.
     sample
         ``(n,) int64`` row of each sample in the data set.
+    batch_label
+        ``(n,) int64`` experimental batch of each sample, for models that read it; else None.
     """
 
     token: Tensor
@@ -69,6 +74,7 @@ class TokenBatch:
     mask: Tensor
     special: Tensor
     sample: Tensor
+    batch_label: Tensor | None = None
 
     @property
     def content(self) -> Tensor:
@@ -76,8 +82,7 @@ class TokenBatch:
         return self.mask & ~self.special
 
     def to(self, device: torch.device | str) -> TokenBatch:
-        move = lambda t: t.to(device, non_blocking=True)  # noqa: E731
-        return TokenBatch(*(move(t) for t in (self.token, self.value, self.mask, self.special, self.sample)))
+        return TokenBatch(*(t if t is None else t.to(device, non_blocking=True) for t in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,7 @@ def pad_batch(sequences: TokenSequences, samples: np.ndarray, pad_token: int) ->
         mask=torch.from_numpy(mask),
         special=padded(sequences.special, False, np.bool_),
         sample=torch.from_numpy(np.asarray(samples, dtype=np.int64)),
+        batch_label=None if sequences.batch_label is None else torch.from_numpy(sequences.batch_label[samples]),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -10,7 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from biosae.errors import ModelError, SettingError
+from biosae.errors import ModelError
+
+from .settings import check_choice
 
 Weights = dict[str, Tensor]
 RANDOM_INIT = ("false", "blocks", "all")
@@ -42,6 +45,26 @@ def read_weights(path: Path) -> Weights:
     return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
 
 
+def renamed(weights: Weights, rules: Mapping[str, str], without: str) -> Weights:
+    """Weights under our names.
+
+    Parameters
+    ----------
+    rules
+        Regular expressions and their replacements, applied in order to each name.
+    without
+        Regular expression of names to leave out: heads and buffers that activations do not need.
+        Everything else stays, known or not, so that `load_weights` can refuse it.
+    """
+    kept = {}
+    for name, weight in weights.items():
+        if not re.match(without, name):
+            for pattern, replacement in rules.items():
+                name = re.sub(pattern, replacement, name)
+            kept[name] = weight
+    return kept
+
+
 def build_frozen(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
     """A network in eval mode without gradients, freshly initialised from ``seed``."""
     with torch.random.fork_rng(devices=[]):
@@ -50,13 +73,13 @@ def build_frozen(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def load_weights(network: nn.Module, weights: Weights, embeddings: str, init: str, path: Path) -> None:
+def load_weights(network: nn.Module, weights: Weights, embeddings: tuple[str, ...], init: str, path: Path) -> None:
     """Fills the network from ``weights``, except for what ``init`` leaves as it was initialised.
 
     Parameters
     ----------
     embeddings
-        Prefix of the parameters that ``blocks`` still takes from the checkpoint.
+        Prefixes of the parameters that ``blocks`` still takes from the checkpoint.
     init
         ``false``, which takes everything; ``blocks``, which takes the embeddings and leaves the layers
         random; or ``all``, which leaves everything random: controls for what a result owes to training.
@@ -84,10 +107,7 @@ def load_weights(network: nn.Module, weights: Weights, embeddings: str, init: st
 
 def check_random_init(value: str | bool) -> str:
     """``false``, ``blocks`` or ``all``."""
-    choice = str(value).lower()
-    if choice not in RANDOM_INIT:
-        raise SettingError(f"scfm.random_init must be one of {', '.join(RANDOM_INIT)}, got {value}")
-    return choice
+    return check_choice("scfm.random_init", str(value).lower(), RANDOM_INIT)
 
 
 def _named(missing: list[str], unknown: list[str]) -> tuple[tuple[str, list[str]], ...]:

@@ -1,0 +1,175 @@
+"""scGPT: cells as genes with binned expression values (Cui et al. 2024)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from biosae.artefacts import content_hash, settings_hash
+from biosae.errors import ModelError
+
+from .base import ModelAdapter
+from .dictionaries import read_dictionary, read_json
+from .folders import model_name, require_file, resolve_folder
+from .gene_match import GeneMatch, match_by_symbol
+from .scgpt_network import HEADS, RENAME, BatchNorms, ScGPTNetwork
+from .scgpt_tokens import CellReading, batch_labels
+from .settings import check_choice, check_limit
+from .symbols import token_of_any_name
+from .tokens import SpecialToken, TokenBatch, TokenSequences
+from .transformer import key_mask
+from .weights import Weights, build_frozen, check_random_init, load_weights, read_weights, renamed
+
+PUBLISHED = "https://github.com/bowang-lab/scGPT#pretrained-scgpt-model-zoo"
+SPECIAL = ("<pad>", "<cls>", "<eoc>")
+POOLING = ("mean", "cls")
+SITES = ("residual", "mlp")
+BINNING = ("middle", "random")
+
+
+def load_scgpt(
+    model_dir: str | Path,
+    device: str = "cpu",
+    max_genes: int | None = None,
+    zero_genes: bool = False,
+    cls_value: float | None = -2.0,
+    binning: str = "middle",
+    batch_key: str | None = None,
+    pooling: str = "mean",
+    site: str = "residual",
+    random_init: str | bool = "false",
+    seed: int = 0,
+) -> ScGPT:
+    """A scGPT, pretrained or fine-tuned, from its files: ``args.json``, ``vocab.json`` and ``best_model.pt``.
+
+    Parameters
+    ----------
+    max_genes
+        Genes kept per cell, drawn at random from its genes; by default as many as in training.
+    zero_genes
+        Read genes without a count as well, in bin 0.
+    cls_value
+        Value that comes with ``<cls>``: -2 in the official zero-shot code, 0 in its fine-tuning code;
+        None leaves ``<cls>`` out.
+    binning
+        Which bin equal counts get: the ``middle`` one of those they span, or a ``random`` one as in the
+        official code, here fixed by seed, cell name and gene.
+    batch_key
+        Column of ``obs`` with the batch, for models fine-tuned with one batch norm a batch.
+    pooling
+        Sample embedding: ``mean`` over genes, or ``cls``, the official one (of unit length).
+    site
+        ``residual`` stream after a layer (its second layer norm), or the output of the layer's ``mlp``.
+    random_init, seed
+        ``false``, ``blocks`` (trained embeddings, random layers) or ``all``; the seed of all draws.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or damaged, or files do not belong together.
+    SettingError
+        If a setting is out of range.
+    """
+    init = check_random_init(random_init)
+    folder = resolve_folder(model_dir)
+    args = _read_args(require_file(folder, ("args.json",), PUBLISHED))
+    vocabulary_file = require_file(folder, ("vocab.json",), PUBLISHED)
+    weights_file = require_file(folder, ("model.safetensors", "best_model.pt"), PUBLISHED)
+    token = _read_vocabulary(vocabulary_file)
+    weights = renamed(read_weights(weights_file), RENAME, without=HEADS)
+    network = build_frozen(lambda: _network(args, weights, len(token)), seed)
+    load_weights(network, weights, ("gene_", "value_", "batch_norms."), init, weights_file)
+    reading = CellReading(
+        n_bins=args["n_bins"],
+        max_genes=check_limit("scfm.max_genes", max_genes, args["max_seq_len"] - (cls_value is not None), folder.name),
+        zero_genes=zero_genes,
+        cls=None if cls_value is None else SpecialToken(token["<cls>"], cls_value),
+        random_bins=check_choice("scfm.binning", binning, BINNING) == "random",
+        seed=seed,
+    )
+    chance = None if init == "false" else [init, seed]
+    decides = {"weights": content_hash(weights_file), "vocabulary": token, "random": chance, "site": site}
+    name = model_name(model_dir, folder)
+    model = ScGPT(name, network.to(device), token, reading, batch_key, settings_hash(decides))
+    model.pooling = check_choice("scfm.pooling", pooling, POOLING)
+    model.site_name = check_choice("scfm.site", site, SITES)
+    return model
+
+
+class ScGPT(ModelAdapter):
+    """Cells as a set of genes with binned values."""
+
+    pooling = "mean"
+    site_name = "residual"
+
+    def __init__(
+        self,
+        name: str,
+        network: ScGPTNetwork,
+        token_of_gene: dict[str, int],
+        reading: CellReading,
+        batch_key: str | None,
+        fingerprint: str,
+    ):
+        self.name, self.network, self.fingerprint = name, network, fingerprint
+        self.vocabulary = self.token_names = np.array(sorted(token_of_gene, key=token_of_gene.__getitem__))
+        self.pad_token = token_of_gene["<pad>"]
+        self.d_model, self.n_layers = network.gene_embedding.embedding_dim, len(network.layers)
+        self.reading, self._batch_key = reading, batch_key
+        self._n_batches = 0 if network.batch_norms is None else len(network.batch_norms.norms)
+        self._token_of_name = token_of_any_name({gene: n for gene, n in token_of_gene.items() if gene not in SPECIAL})
+
+    def match_genes(self, var: pd.DataFrame) -> GeneMatch:
+        """Which token each gene of a data set is; raises ModelError when none is known."""
+        return match_by_symbol(var, self._token_of_name, self.name, len(self.vocabulary) - len(SPECIAL))
+
+    def tokenize(self, samples: anndata.AnnData) -> TokenSequences:
+        labels = batch_labels(samples.obs, self._batch_key, self._n_batches)
+        token_of_column = self.match_genes(samples.var).token_of_column
+        return replace(self.reading.tokens(samples, token_of_column, len(self.vocabulary)), batch_label=labels)
+
+    def site(self, layer: int) -> nn.Module:
+        block = self.network.layers[layer]
+        return block.mlp if self.site_name == "mlp" else block
+
+    def run(self, batch: TokenBatch) -> Tensor:
+        return self.network(batch.token, batch.value, key_mask(batch), batch.batch_label)
+
+    def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
+        return F.normalize(hidden[:, 0]) if self.pooling == "cls" else super().pool(hidden, batch)
+
+
+def _read_args(path: Path) -> dict[str, Any]:
+    args = read_json(path)
+    expected = {"input_style": "binned", "input_emb_style": "continuous"}
+    for key, value in expected.items():
+        if args.get(key, value) != value:
+            raise ModelError(f"{path} has {key}={args[key]}; only {value} is read")
+    missing = {"embsize", "nheads", "d_hid", "nlayers"} - args.keys()
+    if missing:
+        raise ModelError(f"{path} lacks {', '.join(sorted(missing))}; is this the args.json of a scGPT checkpoint?")
+    return {"n_bins": 51, "max_seq_len": 1200} | args
+
+
+def _read_vocabulary(path: Path) -> dict[str, int]:
+    """``{token: id}`` with the special tokens, which official code appends when the file lacks them."""
+    token = read_dictionary(path)
+    for special in SPECIAL:
+        token.setdefault(special, len(token))
+    if sorted(token.values()) != list(range(len(token))):
+        raise ModelError(f"{path} must number its {len(token):,} tokens from 0 without gaps; download it again")
+    return token
+
+
+def _network(args: dict[str, Any], weights: Weights, n_vocabulary: int) -> ScGPTNetwork:
+    d_model, norm = args["embsize"], "batch_norms.norms."
+    n_batches = len({name.split(".")[2] for name in weights if name.startswith(norm)})
+    batch_norms = BatchNorms(d_model, n_batches, affine=f"{norm}0.weight" in weights) if n_batches else None
+    return ScGPTNetwork(n_vocabulary, d_model, args["nheads"], args["d_hid"], args["nlayers"], batch_norms)
