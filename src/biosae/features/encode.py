@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import sparse
 
 from biosae.activations.store import ActivationShard, ActivationStore
