@@ -93,6 +93,29 @@ def tiny_scgpt(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def tiny_scfoundation(tmp_path) -> Path:
+    """A random scFoundation of three layers with a gene list of its own."""
+    rows = "".join(f"{symbol}\t{n}\n" for n, symbol in enumerate(SYMBOLS))
+    (tmp_path / "OS_scRNA_gene_index.19264.tsv").write_text("gene_name\tindex\n" + rows)
+    encoder = {"hidden_dim": 16, "depth": 3, "heads": 2, "module_type": "transformer", "norm_first": False}
+    config = {"model_config": {"mae_autobin": {"encoder": encoder, "bin_num": 10, "bin_alpha": 1.0}}}
+    torch.manual_seed(0)
+    parts = {
+        "model.token_emb.mlp": nn.Linear(1, 10),
+        "model.token_emb.mlp2": nn.Linear(10, 10),
+        "model.token_emb.emb": nn.Embedding(10, 16),
+        "model.token_emb.emb_mask": nn.Embedding(1, 16),
+        "model.pos_emb": nn.Embedding(len(SYMBOLS) + 3, 16),
+        "model.encoder.transformer_encoder": torch_encoder(16, 2, 64, 3).layers,
+        "model.encoder.norm": nn.LayerNorm(16),
+        "model.decoder_embed": nn.Linear(16, 8),
+    }
+    content = {"cell": {"config": config, "state_dict": named_weights(parts)}}
+    torch.save(content, tmp_path / "models.ckpt")
+    return tmp_path
+
+
 def torch_encoder(d_model: int, n_heads: int, d_mlp: int, n_layers: int) -> nn.TransformerEncoder:
     """Torch's own post-norm encoder, as the official networks use it."""
     layer = nn.TransformerEncoderLayer(d_model, n_heads, d_mlp, batch_first=True)

@@ -9,6 +9,7 @@ import torch
 
 from biosae.errors import SettingError
 from biosae.models.geneformer import load_geneformer
+from biosae.models.scfoundation import load_scfoundation
 from biosae.models.scgpt import load_scgpt
 from biosae.models.tokens import pad_batch
 
@@ -16,7 +17,7 @@ from biosae.models.tokens import pad_batch
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
-LOADERS = {"geneformer": load_geneformer, "scgpt": load_scgpt}
+LOADERS = {"geneformer": load_geneformer, "scgpt": load_scgpt, "scfoundation": load_scfoundation}
 
 
 @pytest.fixture(params=LOADERS)

@@ -1,54 +1,10 @@
-"""Weight files are data: read as plain tensors or refused."""
-
-import pickle
+"""Putting weights into networks."""
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from biosae.errors import ModelError
-from biosae.models.weights import build_frozen, read_weights
-
-
-def test_every_format_gives_the_same_float32_tensors(tmp_path):
-    weights = {"a": torch.arange(6.0).reshape(2, 3).half(), "n": torch.tensor([1, 2])}
-    save_file(weights, tmp_path / "w.safetensors")
-    for name in ("w.bin", "w.pt"):
-        torch.save(weights, tmp_path / name)
-    for path in sorted(tmp_path.iterdir()):
-        read = read_weights(path)
-        assert read["a"].dtype == torch.float32 and read["n"].dtype == torch.int64
-        assert torch.equal(read["a"], weights["a"].float())
-
-
-class _Touch:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
-
-
-@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
-def test_a_malicious_file_executes_nothing(tmp_path, save):
-    canary = tmp_path / "canary"
-    save({"a": _Touch(str(canary))}, tmp_path / "w.bin")
-    with pytest.raises(ModelError, match="cannot be read as plain tensors"):
-        read_weights(tmp_path / "w.bin")
-    assert not canary.exists()
-
-
-@pytest.mark.parametrize("name", ["w.safetensors", "w.bin"])
-def test_damaged_files_are_refused(tmp_path, name):
-    (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1")
-    with pytest.raises(ModelError, match="download it again"):
-        read_weights(tmp_path / name)
-
-
-def test_files_of_something_else_are_refused(tmp_path):
-    torch.save([torch.ones(2)], tmp_path / "w.pt")
-    with pytest.raises(ModelError, match="must map names to tensors"):
-        read_weights(tmp_path / "w.pt")
+from biosae.models.weights import build_frozen, load_weights, renamed
 
 
 def test_networks_are_built_from_their_seed_and_leave_the_global_one_alone():
@@ -56,3 +12,23 @@ def test_networks_are_built_from_their_seed_and_leave_the_global_one_alone():
     first, same, other = (build_frozen(lambda: torch.nn.Linear(3, 3), seed) for seed in (0, 0, 1))
     assert torch.equal(first.weight, same.weight) and not torch.equal(first.weight, other.weight)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_names_are_changed_by_the_rules_and_heads_left_out():
+    weights = {"encoder.a": 1, "encoder.b.c": 2, "head.d": 3, "other": 4}
+    assert renamed(weights, {r"^encoder\.": "", r"b\.": "x."}, r"head\.") == {"a": 1, "x.c": 2, "other": 4}
+
+
+def test_every_tensor_must_have_its_place():
+    network = torch.nn.Linear(2, 3)
+    weights = {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}
+    load_weights(network, weights, (), "false", "w.pt")
+    assert torch.equal(network.weight, torch.ones(3, 2))
+    for change, message in (
+        ({"bias": None}, "1 tensors are missing, such as bias"),
+        ({"scale": torch.ones(1)}, "1 tensors are unknown, such as scale"),
+        ({"bias": torch.zeros(4)}, r"bias is \(4,\), expected \(3,\)"),
+    ):
+        changed = {name: tensor for name, tensor in (weights | change).items() if tensor is not None}
+        with pytest.raises(ModelError, match=message):
+            load_weights(network, changed, (), "false", "w.pt")

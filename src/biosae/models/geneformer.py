@@ -13,12 +13,13 @@ from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import ModelError, SettingError
 
 from .base import ModelAdapter
+from .checkpoints import Weights, read_weights
 from .folders import model_name, require_file, resolve_folder
 from .gene_match import GeneMatch, match_by_id
 from .geneformer_genes import PUBLISHED, GeneDictionaries, read_gene_dictionaries
 from .rank_value import rank_value_encode
 from .tokens import TokenBatch, TokenSequences
-from .weights import Weights, build_frozen, check_random_init, load_weights, read_weights
+from .weights import build_frozen, check_random_init, load_weights
 
 DICTIONARY_PATTERNS = ("geneformer/*.pkl", "geneformer/gene_dictionaries_30m/*.pkl")
 

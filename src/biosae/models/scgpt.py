@@ -16,6 +16,7 @@ from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import ModelError
 
 from .base import ModelAdapter
+from .checkpoints import Weights, read_weights
 from .dictionaries import read_dictionary, read_json
 from .folders import model_name, require_file, resolve_folder
 from .gene_match import GeneMatch, match_by_symbol
@@ -25,7 +26,7 @@ from .settings import check_choice, check_limit
 from .symbols import token_of_any_name
 from .tokens import SpecialToken, TokenBatch, TokenSequences
 from .transformer import key_mask
-from .weights import Weights, build_frozen, check_random_init, load_weights, read_weights, renamed
+from .weights import build_frozen, check_random_init, load_weights, renamed
 
 PUBLISHED = "https://github.com/bowang-lab/scGPT#pretrained-scgpt-model-zoo"
 SPECIAL = ("<pad>", "<cls>", "<eoc>")

@@ -1,4 +1,4 @@
-"""Weights from a checkpoint file, as data: nothing in the file is executed, nothing is skipped in silence."""
+"""Putting the weights of a checkpoint into a network: nothing is skipped in silence."""
 
 from __future__ import annotations
 
@@ -7,42 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from biosae.errors import ModelError
 
+from .checkpoints import Weights
 from .settings import check_choice
 
-Weights = dict[str, Tensor]
 RANDOM_INIT = ("false", "blocks", "all")
-
-
-def read_weights(path: Path) -> Weights:
-    """The float32 tensors of a ``.safetensors``, ``.bin``, ``.pt`` or ``.ckpt`` file.
-
-    Half-precision files are widened, so that the forward pass runs in float32 whatever the file
-    stores; integer tensors keep their type.
-
-    Raises
-    ------
-    ModelError
-        If the file is damaged or its pickle holds anything besides tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            weights = load_file(path)
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise ModelError(f"{path} is damaged ({error}); download it again") from error
-    except Exception as error:  # torch.load raises whatever its reader meets
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{path} cannot be read as plain tensors ({reason}); download it again") from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ModelError(f"{path} must map names to tensors; is this a file of model weights?")
-    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
 
 
 def renamed(weights: Weights, rules: Mapping[str, str], without: str) -> Weights:

@@ -1,0 +1,89 @@
+"""Checkpoint files, read as data: tensors and plain settings, and nothing in them is executed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from biosae.errors import ModelError
+
+from .dictionaries import read_json
+
+Weights = dict[str, Tensor]
+
+
+def read_weights(path: Path) -> Weights:
+    """The tensors of a ``.safetensors``, ``.bin`` or ``.pt`` file that holds nothing else, by name.
+
+    Half-precision tensors are widened to float32, so that the forward pass runs in float32 whatever
+    the file stores.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged or holds anything besides tensors.
+    """
+    content = _load(path)
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError(f"{path} must map names to tensors; is this a file of model weights?")
+    return _widened(content)
+
+
+def read_checkpoint(path: Path) -> tuple[Weights, dict[str, Any]]:
+    """The tensors of a nested checkpoint, and the settings around them.
+
+    A tensor is named by the path to it, ``cell.state_dict.model.norm.weight``. A ``.safetensors``
+    file has its settings beside it as ``.json``.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, damaged, or holds anything besides tensors and plain settings.
+    """
+    content = _load(path)
+    if path.suffix == ".safetensors":
+        return _widened(content), read_json(path.with_suffix(".json"))
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} must hold a dictionary, got {type(content).__name__}; is this a checkpoint?")
+    weights: Weights = {}
+    settings = _without_tensors(content, "", weights)
+    return _widened(weights), settings
+
+
+def _load(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # Files of fair-esm keep their settings in a Namespace, which is a plain record.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise ModelError(f"{path} is damaged ({error}); download it again") from error
+    except Exception as error:  # torch.load raises whatever its reader meets
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path} cannot be read as plain tensors ({reason}); download it again") from error
+
+
+def _without_tensors(content: Any, prefix: str, weights: Weights) -> Any:
+    """The content with its tensors moved to ``weights``."""
+    if isinstance(content, argparse.Namespace):
+        content = vars(content)
+    if not isinstance(content, dict):
+        return content
+    kept = {}
+    for name, value in content.items():
+        if isinstance(value, Tensor):
+            weights[f"{prefix}{name}"] = value
+        else:
+            kept[name] = _without_tensors(value, f"{prefix}{name}.", weights)
+    return kept
+
+
+def _widened(weights: Weights) -> Weights:
+    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}

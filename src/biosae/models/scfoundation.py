@@ -1,0 +1,201 @@
+"""scFoundation: cells as genes with continuous values and two tokens for read depth (Hao et al. 2024)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from biosae.artefacts import content_hash, settings_hash
+from biosae.errors import ModelError, SettingError
+
+from .base import ModelAdapter
+from .checkpoints import Weights, read_checkpoint
+from .counts import count_blocks, row_of_entry
+from .folders import model_name, require_file, resolve_folder
+from .gene_match import GeneMatch, match_by_symbol
+from .scfoundation_network import DECODER, RENAME, ScFoundationNetwork
+from .settings import check_choice
+from .symbols import token_of_any_name
+from .tokens import SpecialToken, TokenBatch, TokenSequences, joined, with_special
+from .transformer import key_mask
+from .weights import build_frozen, check_random_init, load_weights, renamed
+
+PUBLISHED = "https://github.com/biomap-research/scFoundation/tree/main/model"
+GENE_LIST = "OS_scRNA_gene_index.19264.tsv"
+TARGET_SUM = 10_000
+VERSIONS = ("cell", "gene", "rde")
+POOLING = ("mean", "max", "all")
+SITES = ("residual", "mlp", "norm")
+
+
+def load_scfoundation(
+    model_dir: str | Path,
+    device: str = "cpu",
+    version: str = "cell",
+    target_depth: str = "t4",
+    pooling: str = "mean",
+    site: str = "residual",
+    random_init: str | bool = "false",
+    seed: int = 0,
+) -> ScFoundation:
+    """The encoder of scFoundation from ``models.ckpt`` and the published gene list.
+
+    Parameters
+    ----------
+    version
+        Which of the three models in the file: ``cell`` (embeddings), ``rde`` (read-depth
+        enhancement) or ``gene``.
+    target_depth
+        Value of the target token T as in the official script: ``t<x>`` is x itself, ``f<x>`` is
+        log10(total * x), ``a<x>`` is log10(total) + x.
+    pooling
+        Sample embedding: ``mean`` over genes, ``max`` over all tokens, or ``all``, the official one
+        of ``4 * d_model`` (S, T, maximum and mean over genes).
+    site
+        ``residual`` stream after a layer (its second layer norm), output of the layer's ``mlp``, or
+        the final ``norm`` (last layer only).
+    random_init, seed
+        ``false``, ``blocks`` (trained embeddings, random layers) or ``all``, and the seed of it.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or damaged, or files do not belong together.
+    SettingError
+        If a setting is out of range.
+    """
+    init = check_random_init(random_init)
+    check_choice("scfm.version", version, VERSIONS)
+    folder = resolve_folder(model_dir)
+    weights_file = require_file(folder, ("models.safetensors", "models.ckpt"), PUBLISHED)
+    genes = _read_gene_list(require_file(folder, (GENE_LIST,), PUBLISHED))
+    weights, configs = read_checkpoint(weights_file)
+    weights, config = _one_version(weights, configs, version, weights_file)
+    weights = renamed(weights, RENAME, without=DECODER)
+    network = build_frozen(lambda: _network(config, len(genes) + 3, weights_file), seed)
+    load_weights(network, weights, ("gene_embedding.", "value_embedding."), init, weights_file)
+    chance = None if init == "false" else [init, seed]
+    decides = {"weights": content_hash(weights_file), "version": version, "random": chance, "site": site}
+    name = f"{model_name(model_dir, folder)} ({version})"
+    model = ScFoundation(name, network.to(device), genes, DepthTarget(target_depth), settings_hash(decides))
+    model.pooling = check_choice("scfm.pooling", pooling, POOLING)
+    model.site_name = check_choice("scfm.site", site, SITES)
+    return model
+
+
+class DepthTarget:
+    """The value of the T token, from the rule that the official script calls ``tgthighres``."""
+
+    def __init__(self, rule: str):
+        match = re.fullmatch(r"([tfa])(\d+(?:\.\d+)?)", rule)
+        if match is None:
+            message = "scfm.target_depth must be t, f or a and a number, such as t4 (10,000 counts), f2 or a1"
+            raise SettingError(f"{message}, got {rule}")
+        self._kind, self._number = match[1], float(match[2])
+
+    def __call__(self, total: np.ndarray) -> np.ndarray:
+        """``(n_cells,)`` from the cells' total counts, all above 0."""
+        if self._kind == "t":
+            return np.full(total.shape, self._number)
+        return np.log10(total * self._number) if self._kind == "f" else np.log10(total) + self._number
+
+
+class ScFoundation(ModelAdapter):
+    """Cells as a set of expressed genes, followed by T (wanted read depth) and S (own read depth)."""
+
+    pooling = "mean"
+    site_name = "residual"
+
+    def __init__(
+        self, name: str, network: ScFoundationNetwork, genes: list[str], target_depth: DepthTarget, fingerprint: str
+    ):
+        self.name, self.network, self.fingerprint = name, network, fingerprint
+        self.vocabulary = self.token_names = np.array([*genes, "<T>", "<S>", "<pad>"])
+        self.d_model, self.n_layers = network.gene_embedding.embedding_dim, len(network.layers)
+        self._n_genes, self._target_depth = len(genes), target_depth
+        self.pad_token = len(genes) + 2
+        self._token_of_name = token_of_any_name({gene: n for n, gene in enumerate(genes)})
+
+    def match_genes(self, var: pd.DataFrame) -> GeneMatch:
+        """Which token each gene of a data set is; raises ModelError when none is known."""
+        return match_by_symbol(var, self._token_of_name, self.name, self._n_genes)
+
+    def tokenize(self, samples: anndata.AnnData) -> TokenSequences:
+        """Values are log1p of counts per 10,000; the total counts the genes of the list only."""
+        token_of_column = self.match_genes(samples.var).token_of_column
+        blocks = count_blocks(samples.X, token_of_column, len(self.vocabulary))
+        return joined([self._encode_block(counts) for _, counts in blocks])
+
+    def _encode_block(self, counts: sparse.csr_matrix) -> TokenSequences:
+        total = np.asarray(counts.sum(1)).ravel()
+        depth = np.maximum(total, 1)  # cells without a count get no token at all
+        return with_special(
+            n_content=np.diff(counts.indptr),
+            token=counts.indices,
+            value=np.log1p(counts.data / total[row_of_entry(counts)] * TARGET_SUM),
+            last=[
+                SpecialToken(self._n_genes, self._target_depth(depth)),
+                SpecialToken(self._n_genes + 1, np.log10(depth)),
+            ],
+        )
+
+    def site(self, layer: int) -> nn.Module:
+        if self.site_name == "norm":
+            if layer != self.n_layers - 1:
+                raise SettingError(f"scfm.site=norm is after the last layer ({self.n_layers - 1}), got layer {layer}")
+            return self.network.norm
+        block = self.network.layers[layer]
+        return block.mlp if self.site_name == "mlp" else block
+
+    def run(self, batch: TokenBatch) -> Tensor:
+        return self.network(batch.token, batch.value, key_mask(batch))
+
+    def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
+        if self.pooling == "mean":
+            return super().pool(hidden, batch)
+        if self.pooling == "max":
+            return _max(hidden, batch.mask)
+        depth = [hidden[batch.token == self._n_genes + offset] for offset in (1, 0)]  # S, T: (n, d_model) each
+        return torch.cat([*depth, _max(hidden, batch.content), super().pool(hidden, batch)], dim=1)
+
+
+def _max(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(1)
+
+
+def _read_gene_list(path: Path) -> list[str]:
+    try:
+        table = pd.read_csv(path, sep="\t").sort_values("index")
+        genes = table["gene_name"].astype(str).tolist()
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} must have the columns gene_name and index: {error}") from error
+    if table["index"].tolist() != list(range(len(genes))):
+        raise ModelError(f"{path} must number its genes from 0 without gaps; download it again from {PUBLISHED}")
+    return genes
+
+
+def _one_version(weights: Weights, configs: dict[str, Any], version: str, path: Path) -> tuple[Weights, dict[str, Any]]:
+    prefix = f"{version}.state_dict."
+    own = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
+    if not own:
+        raise ModelError(f"{path} has no model {version}; it has {', '.join(configs) or 'none'}")
+    return own, configs[version]["config"]
+
+
+def _network(config: dict[str, Any], n_vocabulary: int, path: Path) -> ScFoundationNetwork:
+    settings = config["model_config"]["mae_autobin"]
+    encoder = settings["encoder"]
+    if encoder["norm_first"] or encoder["module_type"] != "transformer":
+        raise ModelError(f"{path} has an encoder of another kind: {encoder}")
+    return ScFoundationNetwork(
+        n_vocabulary, encoder["hidden_dim"], encoder["heads"], encoder["depth"],
+        settings["bin_num"], settings["bin_alpha"],
+    )  # fmt: skip
