@@ -58,11 +58,13 @@ def main() -> None:
     args = arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    corpus = read_corpus(args.data, args.min_cells, args.seed)
+    corpus = read_corpus(args.data, args.n_genes, args.seed)
     logger.info("%d cells, %d genes, %d held out", *corpus.counts.shape, corpus.held_out.sum())
     network = new_network(len(corpus.median), args)
     args.out.mkdir(parents=True, exist_ok=True)
     write_dictionaries(args.out, args.data, corpus)
+    settings = {name: value for name, value in vars(args).items() if name not in ("data", "out")}
+    (args.out / "pretraining.json").write_text(json.dumps(settings, indent=2) + "\n")
     train(network, corpus, args)
     write_weights(network, args.out / "model.safetensors")
     network.config.save_pretrained(args.out)
@@ -72,12 +74,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with sc/ and genes/")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--cells-per-step", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--cells-per-step", type=int, default=12)
     parser.add_argument("--max-genes", type=int, default=256)
-    parser.add_argument(
-        "--min-cells", type=int, default=200, help="a gene enters the vocabulary when this many cells express it"
-    )
+    parser.add_argument("--n-genes", type=int, default=2000, help="size of the vocabulary, the most variable genes")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -91,7 +91,14 @@ def read_gz(path: Path) -> dict:
         return json.load(file)
 
 
-def read_corpus(data: Path, min_cells: int, seed: int) -> Corpus:
+def most_variable(counts: sparse.csr_matrix, total: np.ndarray, n_genes: int) -> np.ndarray:
+    """The genes whose log counts per 10,000 vary most over all cells, ascending."""
+    logs = (sparse.diags(1e4 / total) @ counts).log1p()
+    variance = np.asarray(logs.power(2).mean(0) - np.square(logs.mean(0))).ravel()
+    return np.sort(np.argsort(-variance, kind="stable")[:n_genes])
+
+
+def read_corpus(data: Path, n_genes: int, seed: int) -> Corpus:
     genes = data / "genes"
     known = read_gz(genes / "geneformer_token_dictionary_gc104M.json.gz")
     mapping = read_gz(genes / "geneformer_ensembl_mapping_dict_gc104M.json.gz")
@@ -107,7 +114,7 @@ def read_corpus(data: Path, min_cells: int, seed: int) -> Corpus:
         blocks.append((cells.X @ place).tocsr())
         totals.append(cells.obs["n_counts"].to_numpy(float))
     counts = sparse.vstack(blocks).tocsr()
-    kept = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) >= min_cells)
+    kept = most_variable(counts, np.concatenate(totals), n_genes)
     ids = np.array(list(gene_row))[kept]
     vocabulary = SPECIAL | {str(id): n for n, id in enumerate(ids, start=len(SPECIAL))}
     held_out = np.random.default_rng(seed).random(counts.shape[0]) < 0.05

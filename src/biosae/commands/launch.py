@@ -7,13 +7,15 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import hydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from biosae.config.schema import register
 from biosae.errors import BiosaeError
@@ -30,17 +32,57 @@ def launch(name: str, command: Command) -> None:
     """
     register()
     _log_to_console()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach the handler below instead of Hydra's own
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors in the overrides reach our handler instead of Hydra's
+
+    def job(cfg: DictConfig) -> None:
+        with _errors_on_one_line():
+            command(cfg)
+
+    with _errors_on_one_line():
+        hydra.main(version_base="1.3", config_path="pkg://biosae.config", config_name=name)(job)()
+
+
+@contextmanager
+def _errors_on_one_line() -> Iterator[None]:
     try:
-        hydra.main(version_base="1.3", config_path="pkg://biosae.config", config_name=name)(command)()
+        yield
     except (BiosaeError, HydraException, OmegaConfBaseException) as error:
         if os.environ.get("BIOSAE_DEBUG"):
             raise
-        console.print(f"[bold red]error:[/] {_one_line(error)}", soft_wrap=True, highlight=False)
+        console.print(f"[bold red]error:[/] {escape(message_of(error))}", soft_wrap=True, highlight=False)
         sys.exit(1)
     except KeyboardInterrupt:
-        console.print("stopped; run the same command again to continue", highlight=False)
+        console.print("stopped", highlight=False)
         sys.exit(130)
+
+
+def message_of(error: BaseException) -> str:
+    """One line that says what went wrong, with the nearest key for one that does not exist."""
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    ours = next((link for link in chain if isinstance(link, BiosaeError)), None)
+    if ours is not None:  # Hydra wraps errors of what it instantiates
+        return " ".join(str(ours).split())
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is not set; give it as {error.full_key}="
+    if isinstance(error, MissingConfigException) and error.options:
+        return f"{error.missing_cfg_file} does not exist; there are {', '.join(error.options)}"
+    return "; ".join(dict.fromkeys(_first_line(link) for link in chain)) + _nearest_key(chain)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")
+
+
+def _nearest_key(chain: list[BaseException]) -> str:
+    for error in chain:
+        found = re.search(r"Key '([^']+)' (?:is not in struct|not in)", str(error))
+        if found and isinstance(error, OmegaConfBaseException) and error.parent_node is not None:
+            known = [str(key) for key in error.parent_node]
+            near = difflib.get_close_matches(found[1], known, n=1)
+            return f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known)}"
+    return ""
 
 
 def _log_to_console() -> None:
@@ -48,21 +90,3 @@ def _log_to_console() -> None:
     root = logging.getLogger("biosae")
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()).replace("[", r"\[")
-    return text + _nearest_key(error)
-
-
-def _nearest_key(error: Exception) -> str:
-    """For a key that does not exist, the most similar one that does."""
-    cause: BaseException | None = error
-    while cause is not None:
-        found = re.search(r"Key '([^']+)' (?:is not in struct|not in)", str(cause))
-        if found and isinstance(cause, OmegaConfBaseException) and cause.parent_node is not None:
-            known = [str(key) for key in OmegaConf.to_container(cause.parent_node, throw_on_missing=False)]
-            near = difflib.get_close_matches(found[1], known, n=1)
-            return f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known)}"
-        cause = cause.__cause__
-    return ""

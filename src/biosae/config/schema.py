@@ -5,11 +5,13 @@ Hydra checks names and types against these classes; the numbers stand in the YAM
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
+
+from biosae.training.settings import TrainerSettings
 
 
 @dataclass
@@ -32,7 +34,7 @@ class CellData:
     """An .h5ad of cells; keys left empty are detected in the file and reported."""
 
     name: str = MISSING
-    path: str | None = None
+    path: str | None = MISSING
     description: str = ""
     label_keys: list[str] | None = None
     batch_key: str | None = None
@@ -62,6 +64,13 @@ class Buffer:
     tokens_per_batch: int = MISSING
     cache: str | None = None
     dtype: str = "float16"
+
+
+Training = make_dataclass(
+    "Training",
+    [(name, kind, field(default=MISSING)) for name, kind in get_type_hints(TrainerSettings).items() if name != "lr"],
+)
+"""The fields of `TrainerSettings`; the learning rate stands with the variant, ``sae.hyperparams.lr``."""
 
 
 @dataclass
@@ -96,11 +105,11 @@ class Analysis:
 class Config:
     """Everything that a command can be told."""
 
-    data: Any = MISSING
+    data: CellData = MISSING
     scfm: Any = MISSING
     sae: Autoencoder = MISSING
     buffer: Buffer = MISSING
-    training: Any = MISSING
+    training: Training = MISSING
     tracker: Any = MISSING
     experiment: Experiment = field(default_factory=Experiment)
     sae_checkpoint: SaeCheckpoint = field(default_factory=SaeCheckpoint)
@@ -111,7 +120,5 @@ class Config:
 
 
 def register() -> None:
-    """Makes the classes known to Hydra; the YAML files name them in their defaults."""
-    store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    store.store(group="data", name="cells_schema", node=CellData)
+    """Makes the classes known to Hydra; base.yaml names them in its defaults."""
+    ConfigStore.instance().store(name="schema", node=Config)
