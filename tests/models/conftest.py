@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from scipy import sparse
 from torch import nn
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, EsmConfig, EsmModel
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures" / "models"
 GENES = [f"ENSG{n:011d}" for n in range(1, 41)]
@@ -113,6 +114,31 @@ def tiny_scfoundation(tmp_path) -> Path:
     }
     content = {"cell": {"config": config, "state_dict": named_weights(parts)}}
     torch.save(content, tmp_path / "models.ckpt")
+    return tmp_path
+
+
+@pytest.fixture
+def proteins() -> SimpleNamespace:
+    """Fourteen proteins of different length; the fourth is empty."""
+    generator = np.random.default_rng(0)
+    lengths = [2, 4, 6, 0, *range(9, 39, 3)]
+    sequences = ["".join(generator.choice(list("ACDEFGHIKLMNPQRSTVWY"), n)) for n in lengths]
+    return SimpleNamespace(ids=[f"protein{n}" for n in range(14)], sequences=sequences)
+
+
+@pytest.fixture
+def tiny_esm2(tmp_path) -> Path:
+    """A random ESM-2 of three layers from the library that its users load it with."""
+    config = EsmConfig(
+        vocab_size=33, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64,
+        pad_token_id=1, mask_token_id=32, position_embedding_type="rotary", token_dropout=True,
+        emb_layer_norm_before=False,
+    )  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    torch.manual_seed(0)
+    weights = EsmModel(config, add_pooling_layer=False).state_dict()
+    wide = {f"esm.{name}": w if "inv_freq" in name else 5 * w for name, w in weights.items() if w.is_floating_point()}
+    save_file(wide, tmp_path / "model.safetensors")
     return tmp_path
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from biosae.errors import SettingError
+from biosae.models.esm2 import ESM2, load_esm2
 from biosae.models.geneformer import load_geneformer
 from biosae.models.scfoundation import load_scfoundation
 from biosae.models.scgpt import load_scgpt
@@ -17,7 +18,13 @@ from biosae.models.tokens import pad_batch
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
-LOADERS = {"geneformer": load_geneformer, "scgpt": load_scgpt, "scfoundation": load_scfoundation}
+LOADERS = {
+    "geneformer": load_geneformer,
+    "scgpt": load_scgpt,
+    "scfoundation": load_scfoundation,
+    "esm2": load_esm2,
+}
+CELL_MODELS = [name for name in LOADERS if name != "esm2"]
 
 
 @pytest.fixture(params=LOADERS)
@@ -27,8 +34,14 @@ def adapter(request):
 
 
 @pytest.fixture
-def sequences(adapter, cells):
-    return adapter.tokenize(cells)
+def samples(adapter, cells, proteins):
+    """Fourteen samples of different length for the adapter; the fourth is empty."""
+    return proteins if isinstance(adapter, ESM2) else cells
+
+
+@pytest.fixture
+def sequences(adapter, samples):
+    return adapter.tokenize(samples)
 
 
 def padded(adapter, sequences, samples, extra=0):
@@ -48,8 +61,8 @@ def n_hooks(adapter):
     return sum(len(module._forward_hooks) for module in adapter.network.modules())
 
 
-def test_empty_samples_keep_their_row(sequences, cells):
-    assert sequences.n_samples == cells.n_obs
+def test_empty_samples_keep_their_row(sequences):
+    assert sequences.n_samples == 14
     assert sequences.lengths[3] == 0 and (np.delete(sequences.lengths, 3) > 0).all()
 
 
@@ -97,6 +110,12 @@ def test_padding_changes_nothing(adapter, sequences):
     torch.testing.assert_close(adapter.embed(tight), adapter.embed(wide), **CLOSE)
 
 
+def one(samples, row):
+    if isinstance(samples, anndata.AnnData):
+        return samples[[row]].copy()
+    return type(samples)(ids=samples.ids[row : row + 1], sequences=samples.sequences[row : row + 1])
+
+
 def rows_by_sample(adapter, sequences, samples, tokens_per_batch):
     rows = {}
     for batch in adapter.batches(sequences, samples, tokens_per_batch):
@@ -107,15 +126,16 @@ def rows_by_sample(adapter, sequences, samples, tokens_per_batch):
 
 
 @pytest.mark.parametrize("tokens_per_batch", [1, 60, 100_000])
-def test_every_cell_is_in_its_place_whatever_order_and_batch(adapter, cells, sequences, tokens_per_batch):
-    order = np.random.default_rng(0).permutation(cells.n_obs)
+def test_every_cell_is_in_its_place_whatever_order_and_batch(adapter, samples, sequences, tokens_per_batch):
+    order = np.random.default_rng(0).permutation(14)
     rows = rows_by_sample(adapter, sequences, order, tokens_per_batch)
-    assert sorted(rows) == [n for n in range(cells.n_obs) if n != 3]
+    assert sorted(rows) == [n for n in range(14) if n != 3]
     for sample, hidden in rows.items():
-        (alone,) = adapter.activations(padded(adapter, adapter.tokenize(cells[[sample]].copy()), [0]), [-1])
+        (alone,) = adapter.activations(padded(adapter, adapter.tokenize(one(samples, sample)), [0]), [-1])
         torch.testing.assert_close(hidden, alone, **CLOSE)
 
 
+@pytest.mark.parametrize("adapter", CELL_MODELS, indirect=True)
 def test_order_of_genes_changes_nothing(adapter, cells, sequences):
     columns = np.random.default_rng(1).permutation(cells.n_vars)
     shuffled = adapter.tokenize(anndata.AnnData(cells.X[:, columns], obs=cells.obs, var=cells.var.iloc[columns]))

@@ -14,6 +14,7 @@ from torch import Tensor
 from biosae.errors import ModelError
 
 from .dictionaries import read_json
+from .folders import require_file
 
 Weights = dict[str, Tensor]
 
@@ -33,6 +34,22 @@ def read_weights(path: Path) -> Weights:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"{path} must map names to tensors; is this a file of model weights?")
     return _widened(content)
+
+
+def shard_files(folder: Path, published: str) -> list[Path]:
+    """The weight files of a Hugging Face folder: one, or the shards that its index lists; safetensors first."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return [folder / name]
+        if (folder / f"{name}.index.json").is_file():
+            shards = sorted(set(read_json(folder / f"{name}.index.json").get("weight_map", {}).values()))
+            return [require_file(folder, (shard,), published) for shard in shards]
+    return [require_file(folder, ("model.safetensors", "pytorch_model.bin"), published)]
+
+
+def read_shards(files: list[Path]) -> Weights:
+    """The tensors of several files together."""
+    return {name: weight for file in files for name, weight in read_weights(file).items()}
 
 
 def read_checkpoint(path: Path) -> tuple[Weights, dict[str, Any]]:

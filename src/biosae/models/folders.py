@@ -35,7 +35,7 @@ def resolve_folder(model_dir: str | Path, patterns: tuple[str, ...] = ()) -> Pat
     else:
         folder = Path(name).expanduser()
     if not folder.is_dir():
-        raise ModelError(f"scfm.model_dir={name} is not a folder ({folder}); give the folder of the checkpoint")
+        raise ModelError(f"model_dir={name} is not a folder ({folder}); give the folder of the checkpoint")
     return folder.resolve()
 
 
@@ -51,7 +51,7 @@ def require_file(folder: Path, names: tuple[str, ...], published: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     expected = " or ".join(names)
-    raise ModelError(f"{folder} has no {expected}; download it from {published}, or set scfm.model_dir")
+    raise ModelError(f"{folder} has no {expected}; download it from {published}, or set model_dir")
 
 
 def _download(address: str, patterns: tuple[str, ...]) -> Path:
@@ -67,5 +67,5 @@ def _download(address: str, patterns: tuple[str, ...]) -> Path:
     except Exception as error:  # every failure of the network ends here, and all mean the same to a user
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         message = f"hf://{address} cannot be downloaded ({reason}); "
-        raise ModelError(message + "fetch the folder where there is a network and set scfm.model_dir to it") from error
+        raise ModelError(message + "fetch the folder where there is a network and set model_dir to it") from error
     return Path(root) / subfolder

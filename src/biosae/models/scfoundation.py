@@ -25,7 +25,7 @@ from .scfoundation_network import DECODER, RENAME, ScFoundationNetwork
 from .settings import check_choice
 from .symbols import token_of_any_name
 from .tokens import SpecialToken, TokenBatch, TokenSequences, joined, with_special
-from .transformer import key_mask
+from .transformer import key_mask, site_module
 from .weights import build_frozen, check_random_init, load_weights, renamed
 
 PUBLISHED = "https://github.com/biomap-research/scFoundation/tree/main/model"
@@ -80,7 +80,7 @@ def load_scfoundation(
     weights, configs = read_checkpoint(weights_file)
     weights, config = _one_version(weights, configs, version, weights_file)
     weights = renamed(weights, RENAME, without=DECODER)
-    network = build_frozen(lambda: _network(config, len(genes) + 3, weights_file), seed)
+    network = build_frozen(lambda: _network(config, len(genes) + 3, weights_file), seed, empty=init == "false")
     load_weights(network, weights, ("gene_embedding.", "value_embedding."), init, weights_file)
     chance = None if init == "false" else [init, seed]
     decides = {"weights": content_hash(weights_file), "version": version, "random": chance, "site": site}
@@ -148,12 +148,7 @@ class ScFoundation(ModelAdapter):
         )
 
     def site(self, layer: int) -> nn.Module:
-        if self.site_name == "norm":
-            if layer != self.n_layers - 1:
-                raise SettingError(f"scfm.site=norm is after the last layer ({self.n_layers - 1}), got layer {layer}")
-            return self.network.norm
-        block = self.network.layers[layer]
-        return block.mlp if self.site_name == "mlp" else block
+        return site_module(self.network, self.site_name, layer)
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, batch.value, key_mask(batch))

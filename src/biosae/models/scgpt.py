@@ -25,7 +25,7 @@ from .scgpt_tokens import CellReading, batch_labels
 from .settings import check_choice, check_limit
 from .symbols import token_of_any_name
 from .tokens import SpecialToken, TokenBatch, TokenSequences
-from .transformer import key_mask
+from .transformer import key_mask, site_module
 from .weights import build_frozen, check_random_init, load_weights, renamed
 
 PUBLISHED = "https://github.com/bowang-lab/scGPT#pretrained-scgpt-model-zoo"
@@ -85,7 +85,7 @@ def load_scgpt(
     weights_file = require_file(folder, ("model.safetensors", "best_model.pt"), PUBLISHED)
     token = _read_vocabulary(vocabulary_file)
     weights = renamed(read_weights(weights_file), RENAME, without=HEADS)
-    network = build_frozen(lambda: _network(args, weights, len(token)), seed)
+    network = build_frozen(lambda: _network(args, weights, len(token)), seed, empty=init == "false")
     load_weights(network, weights, ("gene_", "value_", "batch_norms."), init, weights_file)
     reading = CellReading(
         n_bins=args["n_bins"],
@@ -137,8 +137,7 @@ class ScGPT(ModelAdapter):
         return replace(self.reading.tokens(samples, token_of_column, len(self.vocabulary)), batch_label=labels)
 
     def site(self, layer: int) -> nn.Module:
-        block = self.network.layers[layer]
-        return block.mlp if self.site_name == "mlp" else block
+        return site_module(self.network, self.site_name, layer)
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, batch.value, key_mask(batch), batch.batch_label)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from biosae.errors import SettingError
+
 from .tokens import TokenBatch
 
 Rotation = tuple[Tensor, Tensor]
@@ -62,6 +64,17 @@ class PreNormBlock(nn.Module):
 def key_mask(batch: TokenBatch) -> Tensor | None:
     """``(n, 1, 1, L) bool`` the keys that attention may read; None when nothing is padded, which is faster."""
     return None if batch.mask.all() else batch.mask[:, None, None, :]
+
+
+def site_module(network: nn.Module, site: str, layer: int) -> nn.Module:
+    """The module whose output is read at a layer: the block (``residual``), its ``mlp``, or the final ``norm``."""
+    if site != "norm":
+        block = network.layers[layer]
+        return block.mlp if site == "mlp" else block
+    last = len(network.layers) - 1
+    if layer != last:
+        raise SettingError(f"site=norm is after the last layer, {last}; got layer {layer}")
+    return network.norm
 
 
 def rotary_angles(length: int, inv_freq: Tensor) -> Rotation:

@@ -37,9 +37,13 @@ def renamed(weights: Weights, rules: Mapping[str, str], without: str) -> Weights
     return kept
 
 
-def build_frozen(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
-    """A network in eval mode without gradients, freshly initialised from ``seed``."""
-    with torch.random.fork_rng(devices=[]):
+def build_frozen(make: Callable[[], nn.Module], seed: int = 0, empty: bool = False) -> nn.Module:
+    """A network in eval mode without gradients, freshly initialised from ``seed``.
+
+    ``empty`` allocates nothing: every tensor must then come from `load_weights`. It saves the time
+    and the memory of a random initialisation.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta" if empty else "cpu"):
         torch.manual_seed(seed)
         network = make()
     return network.eval().requires_grad_(False)
@@ -74,12 +78,12 @@ def load_weights(network: nn.Module, weights: Weights, embeddings: tuple[str, ..
     if init == "all":
         return
     kept = weights if init == "false" else {n: w for n, w in weights.items() if n.startswith(embeddings)}
-    network.load_state_dict(kept, strict=init == "false")
+    network.load_state_dict(kept, strict=init == "false", assign=True)
 
 
 def check_random_init(value: str | bool) -> str:
     """``false``, ``blocks`` or ``all``."""
-    return check_choice("scfm.random_init", str(value).lower(), RANDOM_INIT)
+    return check_choice("random_init", str(value).lower(), RANDOM_INIT)
 
 
 def _named(missing: list[str], unknown: list[str]) -> tuple[tuple[str, list[str]], ...]:

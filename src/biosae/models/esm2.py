@@ -1,0 +1,180 @@
+"""ESM-2: proteins as residues (Lin et al. 2023)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from biosae.artefacts import content_hash, settings_hash
+from biosae.errors import ModelError, SettingError
+
+from .base import ModelAdapter
+from .checkpoints import Weights, read_checkpoint, read_shards, shard_files
+from .dictionaries import read_json
+from .esm2_network import ESM2Network, network_weights
+from .folders import BUILTIN, HUB, model_name, require_file, resolve_folder
+from .settings import check_choice
+from .tokens import SpecialToken, TokenBatch, TokenSequences, with_special
+from .transformer import key_mask, site_module
+from .weights import build_frozen, check_random_init, load_weights
+
+logger = logging.getLogger(__name__)
+
+PUBLISHED = "https://huggingface.co/facebook (esm2_t6_8M_UR50D ... esm2_t48_15B_UR50D)"
+# fmt: off
+VOCABULARY = (
+    "<cls>", "<pad>", "<eos>", "<unk>", "L", "A", "G", "V", "S", "E", "R", "T", "I", "D", "P", "K", "Q", "N", "F", "Y",
+    "M", "H", "W", "C", "X", "B", "U", "Z", "O", ".", "-", "<null_1>", "<mask>",
+)
+# fmt: on
+CLS, PAD, EOS, MASK = (VOCABULARY.index(token) for token in ("<cls>", "<pad>", "<eos>", "<mask>"))
+UNKNOWN = VOCABULARY.index("X")
+SITES = ("residual", "mlp", "norm")
+_TOKEN_OF_BYTE = np.array([VOCABULARY.index(chr(b)) if chr(b) in VOCABULARY else -1 for b in range(256)])
+
+
+class Proteins(Protocol):
+    """What is tokenised: names and amino-acid sequences, one letter a residue."""
+
+    ids: list[str]
+    sequences: list[str]
+
+
+def load_esm2(
+    model_dir: str | Path,
+    device: str = "cpu",
+    max_residues: int | None = None,
+    site: str = "residual",
+    random_init: str | bool = "false",
+    seed: int = 0,
+) -> ESM2:
+    """An ESM-2 of any size from a Hugging Face folder, or from a fair-esm ``.pt`` file or its folder.
+
+    Parameters
+    ----------
+    max_residues
+        Longer proteins are cut to their first residues; None keeps them whole.
+    site
+        ``residual`` stream after a layer, output of the layer's ``mlp``, or the final ``norm`` (last
+        layer only), which is what both libraries call the last representation.
+    random_init, seed
+        ``false``, ``blocks`` (trained embeddings, random layers) or ``all``, and the seed of it.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or damaged, or files do not belong together.
+    SettingError
+        If a setting is out of range.
+    """
+    init = check_random_init(random_init)
+    if max_residues is not None and max_residues < 1:
+        raise SettingError(f"plm.max_residues must be at least 1, or null for whole proteins, got {max_residues}")
+    checkpoint = _find(model_dir)
+    weights = network_weights(checkpoint.weights)
+    shape = checkpoint.shape
+    network = build_frozen(lambda: ESM2Network(len(VOCABULARY), **shape), seed, empty=init == "false")
+    load_weights(network, weights, ("embedding.", "inv_freq"), init, checkpoint.files[0])
+    chance = None if init == "false" else [init, seed]
+    hashes = [content_hash(file) for file in checkpoint.files]
+    fingerprint = settings_hash({"weights": hashes, "random": chance, "site": site})
+    model = ESM2(checkpoint.name, network.to(device), max_residues, fingerprint)
+    model.site_name = check_choice("plm.site", site, SITES)
+    return model
+
+
+class ESM2(ModelAdapter):
+    """Proteins as ``<cls>``, residues, ``<eos>``."""
+
+    pad_token = PAD
+    site_name = "residual"
+
+    def __init__(self, name: str, network: ESM2Network, max_residues: int | None, fingerprint: str):
+        self.name, self.network, self.fingerprint = name, network, fingerprint
+        self.vocabulary = self.token_names = np.array(VOCABULARY)
+        self.d_model, self.n_layers = network.embedding.embedding_dim, len(network.layers)
+        self._max_residues = max_residues
+
+    def tokenize(self, samples: Proteins) -> TokenSequences:
+        """One token a residue; lower case is read as upper case and unknown letters as X, with a warning."""
+        sequences = [sequence[: self._max_residues] for sequence in samples.sequences]
+        letters = np.frombuffer("".join(sequences).upper().encode("ascii", "replace"), dtype=np.uint8)
+        token = _TOKEN_OF_BYTE[letters]
+        self._warn(len(samples.sequences), sum(map(len, samples.sequences)), letters, token)
+        token = np.where(token < 0, UNKNOWN, token)
+        lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+        return with_special(lengths, token, np.zeros(len(token)), first=[SpecialToken(CLS)], last=[SpecialToken(EOS)])
+
+    def _warn(self, n_proteins: int, n_residues: int, letters: np.ndarray, token: np.ndarray) -> None:
+        if len(letters) < n_residues:
+            cut = n_residues - len(letters)
+            logger.warning("%d residues beyond plm.max_residues=%s are not read", cut, self._max_residues)
+        unknown = letters[token < 0]
+        if len(unknown):
+            names = " ".join(chr(letter) for letter in np.unique(unknown))
+            logger.warning("%d residues of %d proteins are read as X: %s", len(unknown), n_proteins, names)
+
+    def site(self, layer: int) -> nn.Module:
+        return site_module(self.network, self.site_name, layer)
+
+    def run(self, batch: TokenBatch) -> Tensor:
+        return self.network(batch.token, batch.mask, key_mask(batch))
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    name: str
+    files: list[Path]
+    weights: Weights
+    shape: dict[str, int | None]
+
+
+def _find(model_dir: str | Path) -> _Checkpoint:
+    """The checkpoint in a folder, of either library, or a fair-esm file itself."""
+    plain = not str(model_dir).startswith((BUILTIN, HUB))
+    if plain and Path(model_dir).expanduser().is_file():
+        return _read_fair(Path(model_dir).expanduser())
+    folder = resolve_folder(model_dir)
+    fair = sorted(file for file in folder.glob("esm2_*.pt") if not file.stem.endswith("-contact-regression"))
+    if len(fair) == 1:
+        return _read_fair(fair[0])
+    if fair:
+        names = ", ".join(file.name for file in fair)
+        raise ModelError(f"{folder} has several models ({names}); give one of the files as plm.model_dir")
+    return _read_hugging_face(folder, model_name(model_dir, folder))
+
+
+def _read_fair(path: Path) -> _Checkpoint:
+    weights, settings = read_checkpoint(path)
+    try:
+        cfg = settings["cfg"]["model"]
+        d_model = cfg["encoder_embed_dim"]
+        shape = {"d_model": d_model, "n_heads": cfg["encoder_attention_heads"], "n_layers": cfg["encoder_layers"]}
+    except KeyError as error:
+        raise ModelError(f"{path} lacks the setting {error}; expected an ESM-2 file of fair-esm") from error
+    shape |= {"d_mlp": 4 * d_model, "mask_id": MASK if cfg.get("token_dropout", True) else None}
+    own = {name.removeprefix("model."): weight for name, weight in weights.items() if name.startswith("model.")}
+    return _Checkpoint(path.stem, [path], own, shape)
+
+
+def _read_hugging_face(folder: Path, name: str) -> _Checkpoint:
+    path = require_file(folder, ("config.json",), PUBLISHED)
+    config = read_json(path)
+    expected = {"model_type": "esm", "position_embedding_type": "rotary", "emb_layer_norm_before": False}
+    for key, value in expected.items():
+        if config.get(key) != value:
+            raise ModelError(f"{path} has {key}={config.get(key)}, an ESM-2 has {value}")
+    shape = {
+        "d_model": config["hidden_size"],
+        "n_heads": config["num_attention_heads"],
+        "n_layers": config["num_hidden_layers"],
+        "d_mlp": config["intermediate_size"],
+        "mask_id": config["mask_token_id"] if config["token_dropout"] else None,
+    }
+    files = shard_files(folder, PUBLISHED)
+    return _Checkpoint(name, files, read_shards(files), shape)
