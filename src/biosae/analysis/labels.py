@@ -1,0 +1,238 @@
+"""How well each feature marks each class of a label: chosen on some samples, reported on others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from biosae.errors import DataError
+from biosae.progress import progress_bar
+
+from .choice import Choice
+from .fdr import benjamini_hochberg
+from .intervals import auroc_intervals, resample_weights
+from .mutual_information import adjusted_mutual_information
+from .ranks import Ranks, auroc, ranks
+from .shuffling import ShuffledNull, shuffled_null
+from .sorted_codes import SortedCodes
+from .thresholds import average_precision, best_thresholds, counts_above, f1
+
+MIN_PER_CLASS = 3  # members, and non-members, that a class needs on both parts to be scored
+MAX_CLASSES = 500
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """Scores of all features for one label.
+
+    Attributes
+    ----------
+    best
+        One row a feature: the columns of ``label:<column>`` in docs/formats.md.
+    every
+        One row for every feature and class: the columns of tables/labels.csv without ``label``.
+    markers
+        One row a class: the feature that marks it best on the select samples, with the columns of ``best``.
+    left_out
+        Class and reason, for classes that were not scored.
+    n_tests
+        Features times classes.
+    """
+
+    best: pd.DataFrame
+    every: pd.DataFrame
+    markers: pd.DataFrame
+    left_out: dict[str, str]
+    n_tests: int
+
+
+@dataclass(frozen=True)
+class LabelledCodes:
+    """The samples of one part: their rows in the table, codes, ranks and ``(n, n_classes) bool`` memberships."""
+
+    rows: np.ndarray
+    codes: SortedCodes
+    ranked: Ranks
+    member: np.ndarray
+
+    @classmethod
+    def of(cls, codes: sparse.csr_matrix, label: np.ndarray, classes: list[str], rows: np.ndarray) -> LabelledCodes:
+        in_order = SortedCodes.of(codes[rows])
+        return cls(rows, in_order, ranks(in_order), label[rows][:, None] == np.array(classes, dtype=object))
+
+
+def label_scores(
+    codes: sparse.csr_matrix,
+    label: pd.Series,
+    part: np.ndarray,
+    group: np.ndarray | None,
+    n_permutations: int,
+    seed: int,
+) -> LabelScores:
+    """Scores every feature against every class of a categorical label, one class against the rest.
+
+    For each feature the class is the one with the largest AUROC on the select samples, and the
+    threshold of F1 and AMI is the best one there; every other number is of the test samples.
+
+    Parameters
+    ----------
+    codes
+        ``(n_samples, d_sae)`` non-negative.
+    label
+        A class of each sample; samples where it is missing are left out.
+    part
+        ``(n_samples,)`` part of the split; samples of other parts than select and test are not used.
+    group
+        ``(n_samples,)`` donor or batch; labels are shuffled within it.
+
+    Raises
+    ------
+    DataError
+        If fewer than two classes are there or none has enough samples.
+    """
+    generator = np.random.default_rng(seed)
+    text = _as_text(label)
+    select_rows, test_rows = (_labelled_rows(text, part, name, label.name) for name in ("select", "test"))
+    classes, left_out = _scorable_classes(text, select_rows, test_rows, label.name)
+    select = LabelledCodes.of(codes, text, classes, select_rows)
+    test = LabelledCodes.of(codes, text, classes, test_rows)
+    group = None if group is None else group[test_rows]
+    null = _null(test, group, n_permutations, generator, label.name)
+    weights = resample_weights(group, len(test_rows), generator)
+
+    chosen = _choose(select)
+    class_of_feature, runner_up, feature_of_class, thresholds = chosen.for_report_on(test_rows)
+    auroc_select, auroc_test = auroc(select.ranked, select.member), auroc(test.ranked, test.member)
+    precision = average_precision(test.codes, test.member)
+    agreement = _agreement(test, thresholds)
+    fires = np.diff(select.codes.offsets) + np.diff(test.codes.offsets) > 0
+
+    everywhere = {"auroc_select": auroc_select, "auroc": auroc_test, "average_precision": precision, **agreement}
+    features = np.flatnonzero(fires)
+    with progress_bar(f"Intervals of {label.name}", len(features) + len(classes), "features") as advance:
+        pairs = (features, class_of_feature[features])
+        best = _report(everywhere, test, null, weights, pairs, classes, advance)
+        best["margin"] = best["auroc"] - _at(auroc_test, features, runner_up[features])
+        pairs = (feature_of_class, np.arange(len(classes)))
+        markers = _report(everywhere, test, null, weights, pairs, classes, advance)
+    markers.insert(0, "feature", feature_of_class)
+    markers["n_positive_test"] = test.member.sum(axis=0)
+    return LabelScores(
+        best=best[list(BEST)].set_axis(features).reindex(range(codes.shape[1])).rename_axis("feature"),
+        every=_long(everywhere, select, test, classes),
+        markers=markers,
+        left_out=left_out,
+        n_tests=codes.shape[1] * len(classes),
+    )
+
+
+BEST = (
+    *("class", "auroc_select", "auroc", "auroc_low", "auroc_high", "average_precision", "base_rate", "effect"),
+    *("f1", "threshold", "ami", "margin", "p_value", "p_single", "q_value", "null_auroc"),
+)
+"""Columns of ``label:<column>`` in scores.csv."""
+
+
+def _choose(select: LabelledCodes) -> Choice:
+    """Class and runner-up of each feature, feature of each class, thresholds, as the select samples say."""
+    reached = auroc(select.ranked, select.member)
+    order = np.argsort(-reached, axis=1, kind="stable")
+    runner_up = order[:, 1] if reached.shape[1] > 1 else np.full(len(order), -1)
+    thresholds = best_thresholds(select.codes, select.member)
+    return Choice((order[:, 0], runner_up, reached.argmax(axis=0), thresholds), select.rows)
+
+
+def _agreement(test: LabelledCodes, thresholds: np.ndarray) -> dict[str, np.ndarray]:
+    n_above, n_hits = counts_above(test.codes, test.member, thresholds)
+    n_members = test.member.sum(axis=0)
+    return {
+        "f1": f1(n_above, n_hits, n_members),
+        "threshold": thresholds,
+        "ami": adjusted_mutual_information(n_hits, n_above, n_members, len(test.rows)),
+    }
+
+
+def _null(
+    test: LabelledCodes, group: np.ndarray | None, n_permutations: int, generator: np.random.Generator, name: str
+) -> ShuffledNull:
+    group = np.zeros(len(test.rows), dtype=int) if group is None else group
+    with progress_bar(f"Null of {name}", n_permutations, "permutations") as advance:
+        return shuffled_null(test.ranked, test.member, group, n_permutations, generator, advance)
+
+
+def _report(everywhere, test, null, weights, pairs, classes, advance) -> pd.DataFrame:
+    """One row for each pair of a feature and a class; q-values are over these pairs."""
+    features, of_class = pairs
+    low, high = auroc_intervals(test.codes, test.member, features, of_class, weights, advance)
+    columns = {name: _at(values, features, of_class) for name, values in everywhere.items()}
+    p_single = _at(null.p_single, features, of_class)
+    columns |= {
+        "class": np.array(classes, dtype=object)[of_class],
+        "auroc_low": low,
+        "auroc_high": high,
+        "base_rate": test.member.mean(axis=0)[of_class],
+        "effect": 2 * columns["auroc"] - 1,
+        "p_value": null.p_best(columns["auroc"], of_class),
+        "p_single": p_single,
+        "q_value": benjamini_hochberg(p_single),
+        "null_auroc": null.expected_best()[of_class],
+    }
+    return pd.DataFrame(columns)
+
+
+def _long(everywhere: dict[str, np.ndarray], select: LabelledCodes, test: LabelledCodes, classes) -> pd.DataFrame:
+    n_features, n_classes = everywhere["auroc"].shape
+    columns = {
+        "feature": np.repeat(np.arange(n_features), n_classes),
+        "class": pd.Categorical.from_codes(np.tile(np.arange(n_classes), n_features), classes),
+        "n_positive_select": np.tile(select.member.sum(axis=0), n_features),
+        "n_positive_test": np.tile(test.member.sum(axis=0), n_features),
+    }
+    names = ("auroc_select", "auroc", "average_precision", "f1", "threshold")
+    return pd.DataFrame(columns | {name: everywhere[name].ravel() for name in names})
+
+
+def _at(values: np.ndarray, features: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The value of each pair; NaN for class -1, which is none."""
+    return np.where(classes >= 0, values[features, classes], np.nan)
+
+
+def _as_text(label: pd.Series) -> np.ndarray:
+    """``(n_samples,)`` class names; None where missing or empty."""
+    if pd.api.types.is_float_dtype(label.dtype) and label.nunique() > MAX_CLASSES:
+        message = f"{label.name} holds {label.nunique()} different numbers; a label has at most {MAX_CLASSES} classes"
+        raise DataError(message + ": bin it first, or leave it out of data.label_keys")
+    text = label.astype(object).where(label.notna(), None)
+    return np.array([None if value is None or str(value).strip() == "" else str(value) for value in text], dtype=object)
+
+
+def _labelled_rows(text: np.ndarray, part: np.ndarray, name: str, key: str) -> np.ndarray:
+    rows = np.flatnonzero((part == name) & (text != None))  # noqa: E711, elementwise
+    if len(rows) == 0:
+        message = f"no sample of the {name} part has a value of {key}, so nothing can be scored; "
+        raise DataError(message + "use more samples, a larger data.preprocess.split or another label")
+    return rows
+
+
+def _scorable_classes(
+    text: np.ndarray, select_rows: np.ndarray, test_rows: np.ndarray, key: str
+) -> tuple[list[str], dict[str, str]]:
+    """Classes with enough samples on both parts, and the reason for each other class."""
+    parts = {"select": select_rows, "test": test_rows}
+    counted = {name: pd.Series(text[rows]).value_counts() for name, rows in parts.items()}
+    counts = pd.DataFrame(counted).fillna(0).astype(int).sort_index()
+    if len(counts) < 2:
+        raise DataError(f"{key} has one class only ({', '.join(counts.index)}), so nothing can be told apart")
+    others = counts.sum(axis=0) - counts
+    enough = (counts.min(axis=1) >= MIN_PER_CLASS) & (others.min(axis=1) >= MIN_PER_CLASS)
+    left_out = {
+        name: f"{row.select} select and {row.test} test samples; at least {MIN_PER_CLASS} of each, and of the rest"
+        for name, row in counts[~enough].iterrows()
+    }
+    if not enough.any():
+        message = f"no class of {key} has {MIN_PER_CLASS} samples in both parts, select and test; "
+        raise DataError(message + "use more samples or a larger data.preprocess.split")
+    return list(counts.index[enough]), left_out
