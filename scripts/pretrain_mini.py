@@ -218,10 +218,13 @@ def write_dictionaries(out: Path, data: Path, corpus: Corpus) -> None:
     median = {g: corpus.median[n] for g, n in corpus.vocabulary.items() if g in genes}
     mapping = read_gz(data / "genes" / "geneformer_ensembl_mapping_dict_gc104M.json.gz")
     names = {name: id for name, id in mapping.items() if id in genes}
+    symbols = read_gz(data / "genes" / "geneformer_gene_name_id_dict_gc104M.json.gz")
+    symbols = {symbol: id for symbol, id in symbols.items() if id in genes}
     for name, table in {
         "token_dictionary": corpus.vocabulary,
         "gene_median_dictionary": median,
         "ensembl_mapping_dict": names,
+        "gene_name_id_dict": symbols,
     }.items():
         with gzip.GzipFile(out / f"{name}.json.gz", "wb", mtime=0) as file:
             file.write(json.dumps(table).encode())

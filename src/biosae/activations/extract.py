@@ -141,8 +141,8 @@ def _manifest(adapter: ModelAdapter, sequences: TokenSequences, folder: Path, na
 
 
 def _sequences_hash(sequences: TokenSequences) -> str:
-    parts = (sequences.token, sequences.value, sequences.special, sequences.offsets)
-    return settings_hash({str(n): _bytes_hash(part) for n, part in enumerate(parts)})
+    arrays = {name: array for name, array in vars(sequences).items() if array is not None}
+    return settings_hash({name: _bytes_hash(array) for name, array in arrays.items()})
 
 
 def _bytes_hash(array: np.ndarray) -> str:
