@@ -1,0 +1,121 @@
+"""Named sets of genes: the ones that come with the package and the user's own GMT and JSON files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from biosae.errors import DataError
+
+PACKAGED = Path(__file__).parent / "genesets"
+
+
+@dataclass(frozen=True)
+class GeneSets:
+    """Sets of gene symbols.
+
+    Attributes
+    ----------
+    names, sources
+        Name of each set, and the file it is from.
+    genes
+        The symbols of each set.
+    """
+
+    names: list[str]
+    sources: list[str]
+    genes: list[frozenset[str]]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __add__(self, other: GeneSets) -> GeneSets:
+        return GeneSets(self.names + other.names, self.sources + other.sources, self.genes + other.genes)
+
+    def chosen(self, which: np.ndarray) -> GeneSets:
+        """The sets with the given numbers."""
+        return GeneSets(*([column[i] for i in which] for column in (self.names, self.sources, self.genes)))
+
+    def membership(self, symbols: np.ndarray) -> sparse.csr_matrix:
+        """``(n_sets, n_symbols)`` ones where the symbol is in the set; empty symbols are in none."""
+        columns: dict[str, list[int]] = {}
+        for column, symbol in enumerate(symbols):
+            if symbol:
+                columns.setdefault(symbol, []).append(column)
+        found = [[c for gene in genes if gene in columns for c in columns[gene]] for genes in self.genes]
+        offsets = np.cumsum([0] + [len(members) for members in found])
+        indices = np.array([column for members in found for column in members], dtype=np.int64)
+        shape = (len(self), len(symbols))
+        matrix = sparse.csr_matrix((np.ones(len(indices), dtype=np.int64), indices, offsets), shape=shape)
+        matrix.sort_indices()
+        return matrix
+
+
+def packaged_gene_sets() -> GeneSets:
+    """Hallmark, GO cellular component and GO molecular function (MSigDB, CC BY 4.0)."""
+    return read_gene_sets(sorted(PACKAGED.glob("*.gmt.gz")))
+
+
+def read_gene_sets(paths: Iterable[Path | str]) -> GeneSets:
+    """The sets of several files: GMT (``.gmt``, ``.gmt.gz``) or JSON (name to list of symbols).
+
+    Raises
+    ------
+    DataError
+        If a file is missing, of another kind, malformed or without sets; the line is named.
+    """
+    sets = GeneSets([], [], [])
+    for path in map(Path, paths):
+        sets = sets + _read(path)
+    return sets
+
+
+def _read(path: Path) -> GeneSets:
+    name = path.name.removesuffix(".gz")
+    if not name.endswith((".gmt", ".json")):
+        raise DataError(f"gene sets must be in a .gmt or .json file, got {path}")
+    try:
+        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
+    except FileNotFoundError:
+        raise DataError(f"the gene set file {path} does not exist") from None
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"the gene set file {path} cannot be read: {error}") from error
+    sets = _parse_gmt(text, path) if name.endswith(".gmt") else _parse_json(text, path)
+    if not sets:
+        raise DataError(f"the gene set file {path} holds no set")
+    source = name.rpartition(".")[0]
+    return GeneSets(list(sets), [source] * len(sets), list(sets.values()))
+
+
+def _parse_gmt(text: str, path: Path) -> dict[str, frozenset[str]]:
+    sets: dict[str, frozenset[str]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
+        # Some collections append a weight to the symbol: "IL2RA,1.0".
+        genes = frozenset(gene.partition(",")[0].strip() for gene in fields[2:]) - {""}
+        if len(fields) < 3 or not fields[0].strip() or not genes:
+            message = f"{path} line {number}: expected a name, a description and gene symbols separated by tabs"
+            raise DataError(f"{message}, got {line[:60]!r}")
+        if fields[0].strip() in sets:
+            raise DataError(f"{path} line {number}: the set {fields[0].strip()} is there twice")
+        sets[fields[0].strip()] = genes
+    return sets
+
+
+def _parse_json(text: str, path: Path) -> dict[str, frozenset[str]]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON: {error}") from error
+    is_list = lambda genes: isinstance(genes, list) and genes and all(isinstance(gene, str) for gene in genes)  # noqa: E731
+    if not isinstance(content, dict) or not all(map(is_list, content.values())):
+        raise DataError(f'{path} must map set names to lists of symbols, as in {{"my set": ["IL2RA", "FOXP3"]}}')
+    return {name: frozenset(genes) for name, genes in content.items()}
