@@ -33,6 +33,12 @@ def adapter(request):
     return LOADERS[request.param](request.getfixturevalue(f"tiny_{request.param}"))
 
 
+@pytest.fixture(params=LOADERS)
+def mlp_adapter(request):
+    """The same, reading the output of the MLPs."""
+    return LOADERS[request.param](request.getfixturevalue(f"tiny_{request.param}"), site="mlp")
+
+
 @pytest.fixture
 def samples(adapter, cells, proteins):
     """Fourteen samples of different length for the adapter; the fourth is empty."""
@@ -184,3 +190,18 @@ def test_a_layer_out_of_range_says_the_range(adapter, sequences, layer):
         adapter.activations(batch, [layer])
     with pytest.raises(SettingError, match="has layers 0 to 2"):
         adapter.embed(batch, layer, lambda hidden: hidden)
+
+
+def test_the_mlp_is_a_site_of_its_own(mlp_adapter, cells, proteins):
+    sequences = mlp_adapter.tokenize(proteins if isinstance(mlp_adapter, ESM2) else cells)
+    batch = padded(mlp_adapter, sequences, [0, 5, 13])
+    hidden = mlp_adapter.activations(batch, [0, 2])
+    block = [module for module in mlp_adapter.network.modules() if isinstance(module, torch.nn.ModuleList)][-1]
+    seen = []
+    handle = block[2].register_forward_hook(lambda module, args, output: seen.append(output))
+    unedited = mlp_adapter.embed(batch)
+    handle.remove()
+    assert torch.equal(mlp_adapter.embed(batch, 2, lambda h: h.clone()), unedited)
+    assert (mlp_adapter.embed(batch, 2, torch.zeros_like) - unedited).abs().max() > 1e-3
+    after = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
+    assert not torch.allclose(hidden[1], after[batch.mask], atol=1e-2)

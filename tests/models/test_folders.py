@@ -10,23 +10,23 @@ from biosae.models.folders import model_name, require_file, resolve_folder
 
 
 def test_a_folder_is_itself(tmp_path):
-    assert resolve_folder(tmp_path) == resolve_folder(str(tmp_path)) == tmp_path.resolve()
+    assert resolve_folder(tmp_path, "the site") == resolve_folder(str(tmp_path), "the site") == tmp_path.resolve()
     assert model_name(tmp_path, tmp_path) == tmp_path.name
 
 
 def test_the_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "model").mkdir()
-    assert resolve_folder("~/model") == (tmp_path / "model").resolve()
+    assert resolve_folder("~/model", "the site") == (tmp_path / "model").resolve()
 
 
 def test_builtin_models_lie_in_the_package(tmp_path, monkeypatch):
     (tmp_path / "tiny_model").mkdir()
     monkeypatch.setattr(folders.resources, "files", lambda package: tmp_path)
-    assert resolve_folder("builtin:tiny-model") == tmp_path.resolve() / "tiny_model"
+    assert resolve_folder("builtin:tiny-model", "the site") == tmp_path.resolve() / "tiny_model"
     assert model_name("builtin:tiny-model", tmp_path / "tiny_model") == "tiny-model"
-    with pytest.raises(ModelError, match="builtin:other is not a folder"):
-        resolve_folder("builtin:other")
+    with pytest.raises(ModelError, match="builtin:other is not a folder .*published at the site"):
+        resolve_folder("builtin:other", "the site")
 
 
 def test_a_repository_is_downloaded_with_its_companions(tmp_path, monkeypatch):
@@ -39,8 +39,8 @@ def test_a_repository_is_downloaded_with_its_companions(tmp_path, monkeypatch):
         return str(tmp_path)
 
     monkeypatch.setattr(hub, "snapshot_download", download)
-    assert resolve_folder("hf://owner/repo/V2", ("genes/*.pkl",)) == tmp_path.resolve() / "V2"
-    assert resolve_folder("hf://owner/repo") == tmp_path.resolve()
+    assert resolve_folder("hf://owner/repo/V2", "the site", ("genes/*.pkl",)) == tmp_path.resolve() / "V2"
+    assert resolve_folder("hf://owner/repo", "the site") == tmp_path.resolve()
     assert calls == [("owner/repo", ["V2/*", "genes/*.pkl"]), ("owner/repo", ["*"])]
 
 
@@ -52,9 +52,9 @@ def test_a_failed_download_is_one_line(monkeypatch):
 
     monkeypatch.setattr(hub, "snapshot_download", download)
     with pytest.raises(ModelError, match=r"hf://owner/repo cannot be downloaded \(no route to host\); .*model_dir"):
-        resolve_folder("hf://owner/repo")
+        resolve_folder("hf://owner/repo", "the site")
     with pytest.raises(ModelError, match="<owner>/<repository>"):
-        resolve_folder("hf://owner")
+        resolve_folder("hf://owner", "the site")
 
 
 def test_required_files_are_named(tmp_path):

@@ -75,6 +75,19 @@ def test_cell_embeddings(case):
     adapter = load_geneformer(folder)
     batch = all_cells(adapter, adapter.tokenize(cells))
     np.testing.assert_allclose(adapter.embed(batch), expected["cell_emb_layer_0"], **CLOSE)
+    before_last = adapter.activations(batch, [-2])[0][batch.content[batch.mask]]
+    means = torch.stack([part.mean(0) for part in before_last.split(batch.content.sum(1).tolist())])
+    np.testing.assert_allclose(means, expected["cell_emb_layer_m1"], **CLOSE)
+
+
+def test_cls_embeddings(golden):
+    root = golden / "geneformer_v2"
+    expected = np.load(root / "expected.npz")
+    adapter = load_geneformer(root / FOLDERS["geneformer_v2"], pooling="cls")
+    batch = all_cells(adapter, adapter.tokenize(canonical_cells(anndata.read_h5ad(root / "input.h5ad"))))
+    np.testing.assert_allclose(adapter.embed(batch), expected["cls_emb_layer_0"], **CLOSE)
+    with pytest.raises(SettingError, match="needs a <cls> token"):
+        load_geneformer(golden / "geneformer_v1" / FOLDERS["geneformer_v1"], pooling="cls")
 
 
 @pytest.mark.parametrize("version", FOLDERS)
@@ -222,7 +235,9 @@ def test_another_kind_of_model_is_refused(tiny_geneformer):
         load_geneformer(tiny_geneformer)
 
 
-@pytest.mark.parametrize("setting", [{"max_genes": 0}, {"max_genes": 63}, {"random_init": "some"}])
+@pytest.mark.parametrize(
+    "setting", [{"max_genes": 0}, {"max_genes": 63}, {"random_init": "some"}, {"site": "x"}, {"pooling": "x"}]
+)
 def test_settings_out_of_range_are_refused(tiny_geneformer, setting):
     with pytest.raises(SettingError, match=next(iter(setting))):
         load_geneformer(tiny_geneformer, **setting)

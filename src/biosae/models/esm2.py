@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import ModelError, SettingError
 
 from .base import ModelAdapter
@@ -21,7 +20,7 @@ from .folders import BUILTIN, HUB, model_name, require_file, resolve_folder
 from .settings import check_choice
 from .tokens import SpecialToken, TokenBatch, TokenSequences, with_special
 from .transformer import key_mask, site_module
-from .weights import build_frozen, check_random_init, load_weights
+from .weights import build_frozen, check_random_init, fingerprint, load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -75,16 +74,14 @@ def load_esm2(
     init = check_random_init(random_init)
     if max_residues is not None and max_residues < 1:
         raise SettingError(f"plm.max_residues must be at least 1, or null for whole proteins, got {max_residues}")
+    check_choice("plm.site", site, SITES)
     checkpoint = _find(model_dir)
     weights = network_weights(checkpoint.weights)
     shape = checkpoint.shape
     network = build_frozen(lambda: ESM2Network(len(VOCABULARY), **shape), seed, empty=init == "false")
     load_weights(network, weights, ("embedding.", "inv_freq"), init, checkpoint.files[0])
-    chance = None if init == "false" else [init, seed]
-    hashes = [content_hash(file) for file in checkpoint.files]
-    fingerprint = settings_hash({"weights": hashes, "random": chance, "site": site})
-    model = ESM2(checkpoint.name, network.to(device), max_residues, fingerprint)
-    model.site_name = check_choice("plm.site", site, SITES)
+    model = ESM2(checkpoint.name, network.to(device), max_residues, site)
+    model.fingerprint = fingerprint(checkpoint.files, init, seed, site=site)
     return model
 
 
@@ -92,13 +89,12 @@ class ESM2(ModelAdapter):
     """Proteins as ``<cls>``, residues, ``<eos>``."""
 
     pad_token = PAD
-    site_name = "residual"
 
-    def __init__(self, name: str, network: ESM2Network, max_residues: int | None, fingerprint: str):
-        self.name, self.network, self.fingerprint = name, network, fingerprint
+    def __init__(self, name: str, network: ESM2Network, max_residues: int | None, site: str):
+        self.name, self.network = name, network
         self.vocabulary = self.token_names = np.array(VOCABULARY)
         self.d_model, self.n_layers = network.embedding.embedding_dim, len(network.layers)
-        self._max_residues = max_residues
+        self._max_residues, self._site = max_residues, site
 
     def tokenize(self, samples: Proteins) -> TokenSequences:
         """One token a residue; lower case is read as upper case and unknown letters as X, with a warning."""
@@ -120,7 +116,7 @@ class ESM2(ModelAdapter):
             logger.warning("%d residues of %d proteins are read as X: %s", len(unknown), n_proteins, names)
 
     def site(self, layer: int) -> nn.Module:
-        return site_module(self.network, self.site_name, layer)
+        return site_module(self.network, self._site, layer)
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, batch.mask, key_mask(batch))
@@ -139,7 +135,7 @@ def _find(model_dir: str | Path) -> _Checkpoint:
     plain = not str(model_dir).startswith((BUILTIN, HUB))
     if plain and Path(model_dir).expanduser().is_file():
         return _read_fair(Path(model_dir).expanduser())
-    folder = resolve_folder(model_dir)
+    folder = resolve_folder(model_dir, PUBLISHED)
     fair = sorted(file for file in folder.glob("esm2_*.pt") if not file.stem.endswith("-contact-regression"))
     if len(fair) == 1:
         return _read_fair(fair[0])

@@ -10,7 +10,7 @@ from biosae.errors import ModelError
 BUILTIN, HUB = "builtin:", "hf://"
 
 
-def resolve_folder(model_dir: str | Path, patterns: tuple[str, ...] = ()) -> Path:
+def resolve_folder(model_dir: str | Path, published: str, patterns: tuple[str, ...] = ()) -> Path:
     """The local folder that ``model_dir`` means.
 
     Parameters
@@ -19,6 +19,8 @@ def resolve_folder(model_dir: str | Path, patterns: tuple[str, ...] = ()) -> Pat
         A folder; ``builtin:<name>`` for a model inside the package; or
         ``hf://<owner>/<repository>[/<folder>]``, downloaded once and then read from the cache of
         huggingface_hub.
+    published
+        Where the model is published, for the error.
     patterns
         Files to download besides the named folder of the repository (glob patterns).
 
@@ -35,7 +37,8 @@ def resolve_folder(model_dir: str | Path, patterns: tuple[str, ...] = ()) -> Pat
     else:
         folder = Path(name).expanduser()
     if not folder.is_dir():
-        raise ModelError(f"model_dir={name} is not a folder ({folder}); give the folder of the checkpoint")
+        message = f"model_dir={name} is not a folder ({folder.absolute()}); "
+        raise ModelError(message + f"give the folder of the checkpoint, published at {published}")
     return folder.resolve()
 
 

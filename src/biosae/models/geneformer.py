@@ -9,7 +9,6 @@ import pandas as pd
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import ModelError, SettingError
 
 from .base import ModelAdapter
@@ -18,9 +17,12 @@ from .folders import model_name, require_file, resolve_folder
 from .gene_match import GeneMatch, match_by_id
 from .geneformer_genes import PUBLISHED, GeneDictionaries, read_gene_dictionaries
 from .rank_value import rank_value_encode
+from .settings import check_choice, check_limit
 from .tokens import TokenBatch, TokenSequences
-from .weights import build_frozen, check_random_init, load_weights
+from .weights import build_frozen, check_random_init, fingerprint, load_weights
 
+POOLING = ("mean", "cls")
+SITES = ("residual", "mlp")
 DICTIONARY_PATTERNS = ("geneformer/*.pkl", "geneformer/gene_dictionaries_30m/*.pkl")
 
 
@@ -28,6 +30,8 @@ def load_geneformer(
     model_dir: str | Path,
     device: str = "cpu",
     max_genes: int | None = None,
+    pooling: str = "mean",
+    site: str = "residual",
     random_init: str | bool = "false",
     seed: int = 0,
 ) -> Geneformer:
@@ -40,6 +44,10 @@ def load_geneformer(
         dictionaries lie in it or where the official repository has them (``../geneformer``).
     max_genes
         Genes kept per cell; by default as many as the model has positions for.
+    pooling
+        Sample embedding: ``mean`` over genes, or ``cls`` (V2).
+    site
+        ``residual`` stream after a layer (its second layer norm), or the output of the layer's ``mlp``.
     random_init, seed
         ``false``, ``blocks`` (trained embeddings, random layers) or ``all``, and the seed of it.
 
@@ -51,39 +59,44 @@ def load_geneformer(
         If ``max_genes`` or ``random_init`` is out of range.
     """
     init = check_random_init(random_init)
-    folder = resolve_folder(model_dir, DICTIONARY_PATTERNS)
+    check_choice("scfm.pooling", pooling, POOLING)
+    check_choice("scfm.site", site, SITES)
+    folder = resolve_folder(model_dir, PUBLISHED, DICTIONARY_PATTERNS)
     config = _read_config(require_file(folder, ("config.json",), PUBLISHED))
     weights_file = require_file(folder, ("model.safetensors", "pytorch_model.bin"), PUBLISHED)
     genes = read_gene_dictionaries(folder, config.vocab_size)
-    make = lambda: BertModel._from_config(config, attn_implementation="sdpa", add_pooling_layer=False)  # noqa: E731
-    network = build_frozen(make, seed)
+    network = build_frozen(lambda: _network(config), seed)
     load_weights(network, _encoder(read_weights(weights_file), network), ("embeddings.",), init, weights_file)
-    decides = {
-        "weights": content_hash(weights_file),
-        "genes": genes.hash,
-        "init": init if init == "false" else f"{init} {seed}",
-    }
-    name = model_name(model_dir, folder)
-    return Geneformer(name, network.to(device), genes, max_genes, settings_hash(decides))
+    model = Geneformer(model_name(model_dir, folder), network.to(device), genes, max_genes, pooling, site)
+    model.fingerprint = fingerprint([weights_file], init, seed, genes=genes.hash, site=site)
+    return model
 
 
 class Geneformer(ModelAdapter):
-    """Cells as ranked genes. The site of a layer is its output after the layer norm."""
+    """Cells as ranked genes."""
 
     pad_token = 0
 
-    def __init__(self, name: str, network: BertModel, genes: GeneDictionaries, max_genes: int | None, fingerprint: str):
-        self.name, self.network, self.fingerprint = name, network, fingerprint
+    def __init__(
+        self,
+        name: str,
+        network: BertModel,
+        genes: GeneDictionaries,
+        max_genes: int | None,
+        pooling: str,
+        site: str,
+    ):
+        self.name, self.network = name, network
         self.vocabulary, self.token_names = genes.vocabulary, genes.symbols
         self.d_model, self.n_layers = network.config.hidden_size, network.config.num_hidden_layers
-        self._genes = genes
+        self._genes, self._pooling, self._site = genes, pooling, site
         # V1 reads genes alone, V2 puts them between <cls> and <eos>.
         self._first = tuple(genes.token[name] for name in ("<cls>",) if name in genes.token)
         self._last = tuple(genes.token[name] for name in ("<eos>",) if name in genes.token)
+        if pooling == "cls" and not self._first:
+            raise SettingError(f"scfm.pooling=cls needs a <cls> token, which {name} does not have; use mean")
         limit = network.config.max_position_embeddings - len(self._first) - len(self._last)
-        if max_genes is not None and not 1 <= max_genes <= limit:
-            raise SettingError(f"scfm.max_genes must be between 1 and {limit} for {name}, got {max_genes}")
-        self.max_genes = max_genes or limit
+        self._max_genes = check_limit("scfm.max_genes", max_genes, limit, name)
 
     def match_genes(self, var: pd.DataFrame) -> GeneMatch:
         """Which token each gene of a data set is; raises ModelError when none is known."""
@@ -94,14 +107,22 @@ class Geneformer(ModelAdapter):
         total = samples.obs["n_counts"].to_numpy(float)
         median = self._genes.median
         return rank_value_encode(
-            samples.X, total, match.token_of_column, median, self.max_genes, self._first, self._last
+            samples.X, total, match.token_of_column, median, self._max_genes, self._first, self._last
         )
 
     def site(self, layer: int) -> nn.Module:
-        return self.network.encoder.layer[layer]
+        block = self.network.encoder.layer[layer]
+        return block.output.dense if self._site == "mlp" else block
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(input_ids=batch.token, attention_mask=batch.mask.long()).last_hidden_state
+
+    def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
+        return hidden[:, 0] if self._pooling == "cls" else super().pool(hidden, batch)
+
+
+def _network(config: BertConfig) -> BertModel:
+    return BertModel._from_config(config, attn_implementation="sdpa", add_pooling_layer=False)
 
 
 def _read_config(path: Path) -> BertConfig:

@@ -13,7 +13,6 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import ModelError, SettingError
 
 from .base import ModelAdapter
@@ -26,7 +25,7 @@ from .settings import check_choice
 from .symbols import token_of_any_name
 from .tokens import SpecialToken, TokenBatch, TokenSequences, joined, with_special
 from .transformer import key_mask, site_module
-from .weights import build_frozen, check_random_init, load_weights, renamed
+from .weights import build_frozen, check_random_init, fingerprint, load_weights, renamed
 
 PUBLISHED = "https://github.com/biomap-research/scFoundation/tree/main/model"
 GENE_LIST = "OS_scRNA_gene_index.19264.tsv"
@@ -74,7 +73,10 @@ def load_scfoundation(
     """
     init = check_random_init(random_init)
     check_choice("scfm.version", version, VERSIONS)
-    folder = resolve_folder(model_dir)
+    check_choice("scfm.pooling", pooling, POOLING)
+    check_choice("scfm.site", site, SITES)
+    target = DepthTarget(target_depth)
+    folder = resolve_folder(model_dir, PUBLISHED)
     weights_file = require_file(folder, ("models.safetensors", "models.ckpt"), PUBLISHED)
     genes = _read_gene_list(require_file(folder, (GENE_LIST,), PUBLISHED))
     weights, configs = read_checkpoint(weights_file)
@@ -82,12 +84,9 @@ def load_scfoundation(
     weights = renamed(weights, RENAME, without=DECODER)
     network = build_frozen(lambda: _network(config, len(genes) + 3, weights_file), seed, empty=init == "false")
     load_weights(network, weights, ("gene_embedding.", "value_embedding."), init, weights_file)
-    chance = None if init == "false" else [init, seed]
-    decides = {"weights": content_hash(weights_file), "version": version, "random": chance, "site": site}
     name = f"{model_name(model_dir, folder)} ({version})"
-    model = ScFoundation(name, network.to(device), genes, DepthTarget(target_depth), settings_hash(decides))
-    model.pooling = check_choice("scfm.pooling", pooling, POOLING)
-    model.site_name = check_choice("scfm.site", site, SITES)
+    model = ScFoundation(name, network.to(device), genes, target, pooling, site)
+    model.fingerprint = fingerprint([weights_file], init, seed, version=version, genes=genes, site=site)
     return model
 
 
@@ -111,16 +110,19 @@ class DepthTarget:
 class ScFoundation(ModelAdapter):
     """Cells as a set of expressed genes, followed by T (wanted read depth) and S (own read depth)."""
 
-    pooling = "mean"
-    site_name = "residual"
-
     def __init__(
-        self, name: str, network: ScFoundationNetwork, genes: list[str], target_depth: DepthTarget, fingerprint: str
+        self,
+        name: str,
+        network: ScFoundationNetwork,
+        genes: list[str],
+        target_depth: DepthTarget,
+        pooling: str,
+        site: str,
     ):
-        self.name, self.network, self.fingerprint = name, network, fingerprint
+        self.name, self.network = name, network
         self.vocabulary = self.token_names = np.array([*genes, "<T>", "<S>", "<pad>"])
         self.d_model, self.n_layers = network.gene_embedding.embedding_dim, len(network.layers)
-        self._n_genes, self._target_depth = len(genes), target_depth
+        self._n_genes, self._target_depth, self._pooling, self._site = len(genes), target_depth, pooling, site
         self.pad_token = len(genes) + 2
         self._token_of_name = token_of_any_name({gene: n for n, gene in enumerate(genes)})
 
@@ -148,15 +150,15 @@ class ScFoundation(ModelAdapter):
         )
 
     def site(self, layer: int) -> nn.Module:
-        return site_module(self.network, self.site_name, layer)
+        return site_module(self.network, self._site, layer)
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, batch.value, key_mask(batch))
 
     def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        if self.pooling == "mean":
+        if self._pooling == "mean":
             return super().pool(hidden, batch)
-        if self.pooling == "max":
+        if self._pooling == "max":
             return _max(hidden, batch.mask)
         depth = [hidden[batch.token == self._n_genes + offset] for offset in (1, 0)]  # S, T: (n, d_model) each
         return torch.cat([*depth, _max(hidden, batch.content), super().pool(hidden, batch)], dim=1)

@@ -12,7 +12,6 @@ import pandas as pd
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import ModelError
 
 from .base import ModelAdapter
@@ -26,7 +25,7 @@ from .settings import check_choice, check_limit
 from .symbols import token_of_any_name
 from .tokens import SpecialToken, TokenBatch, TokenSequences
 from .transformer import key_mask, site_module
-from .weights import build_frozen, check_random_init, load_weights, renamed
+from .weights import build_frozen, check_random_init, fingerprint, load_weights, renamed
 
 PUBLISHED = "https://github.com/bowang-lab/scGPT#pretrained-scgpt-model-zoo"
 SPECIAL = ("<pad>", "<cls>", "<eoc>")
@@ -79,7 +78,9 @@ def load_scgpt(
         If a setting is out of range.
     """
     init = check_random_init(random_init)
-    folder = resolve_folder(model_dir)
+    check_choice("scfm.pooling", pooling, POOLING)
+    check_choice("scfm.site", site, SITES)
+    folder = resolve_folder(model_dir, PUBLISHED)
     args = _read_args(require_file(folder, ("args.json",), PUBLISHED))
     vocabulary_file = require_file(folder, ("vocab.json",), PUBLISHED)
     weights_file = require_file(folder, ("model.safetensors", "best_model.pt"), PUBLISHED)
@@ -95,20 +96,13 @@ def load_scgpt(
         random_bins=check_choice("scfm.binning", binning, BINNING) == "random",
         seed=seed,
     )
-    chance = None if init == "false" else [init, seed]
-    decides = {"weights": content_hash(weights_file), "vocabulary": token, "random": chance, "site": site}
-    name = model_name(model_dir, folder)
-    model = ScGPT(name, network.to(device), token, reading, batch_key, settings_hash(decides))
-    model.pooling = check_choice("scfm.pooling", pooling, POOLING)
-    model.site_name = check_choice("scfm.site", site, SITES)
+    model = ScGPT(model_name(model_dir, folder), network.to(device), token, reading, batch_key, pooling, site)
+    model.fingerprint = fingerprint([weights_file], init, seed, vocabulary=token, site=site)
     return model
 
 
 class ScGPT(ModelAdapter):
     """Cells as a set of genes with binned values."""
-
-    pooling = "mean"
-    site_name = "residual"
 
     def __init__(
         self,
@@ -117,13 +111,14 @@ class ScGPT(ModelAdapter):
         token_of_gene: dict[str, int],
         reading: CellReading,
         batch_key: str | None,
-        fingerprint: str,
+        pooling: str,
+        site: str,
     ):
-        self.name, self.network, self.fingerprint = name, network, fingerprint
+        self.name, self.network = name, network
         self.vocabulary = self.token_names = np.array(sorted(token_of_gene, key=token_of_gene.__getitem__))
         self.pad_token = token_of_gene["<pad>"]
         self.d_model, self.n_layers = network.gene_embedding.embedding_dim, len(network.layers)
-        self.reading, self._batch_key = reading, batch_key
+        self._reading, self._batch_key, self._pooling, self._site = reading, batch_key, pooling, site
         self._n_batches = 0 if network.batch_norms is None else len(network.batch_norms.norms)
         self._token_of_name = token_of_any_name({gene: n for gene, n in token_of_gene.items() if gene not in SPECIAL})
 
@@ -134,16 +129,16 @@ class ScGPT(ModelAdapter):
     def tokenize(self, samples: anndata.AnnData) -> TokenSequences:
         labels = batch_labels(samples.obs, self._batch_key, self._n_batches)
         token_of_column = self.match_genes(samples.var).token_of_column
-        return replace(self.reading.tokens(samples, token_of_column, len(self.vocabulary)), batch_label=labels)
+        return replace(self._reading.tokens(samples, token_of_column, len(self.vocabulary)), batch_label=labels)
 
     def site(self, layer: int) -> nn.Module:
-        return site_module(self.network, self.site_name, layer)
+        return site_module(self.network, self._site, layer)
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, batch.value, key_mask(batch), batch.batch_label)
 
     def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        return F.normalize(hidden[:, 0]) if self.pooling == "cls" else super().pool(hidden, batch)
+        return F.normalize(hidden[:, 0]) if self._pooling == "cls" else super().pool(hidden, batch)
 
 
 def _read_args(path: Path) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import ModelError
 
 from .checkpoints import Weights
@@ -79,6 +81,12 @@ def load_weights(network: nn.Module, weights: Weights, embeddings: tuple[str, ..
         return
     kept = weights if init == "false" else {n: w for n, w in weights.items() if n.startswith(embeddings)}
     network.load_state_dict(kept, strict=init == "false", assign=True)
+
+
+def fingerprint(files: Sequence[Path], init: str, seed: int, **settings: Any) -> str:
+    """16 hex digits for a model: its weight files, its random parts, and the settings that decide what it computes."""
+    random = None if init == "false" else [init, seed]
+    return settings_hash({"files": [content_hash(file) for file in files], "random": random} | settings)
 
 
 def check_random_init(value: str | bool) -> str:
