@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from .token_sums import TokenSums
 
@@ -21,13 +22,7 @@ def gene_table(sums: TokenSums, vocabulary: pd.DataFrame) -> pd.DataFrame:
     vocabulary
         ``token``, ``identifier``, ``name``.
     """
-    total = sums.total.tocoo()
-    order = np.lexsort((total.col, -total.data, total.row))
-    feature, token = total.row[order], total.col[order]
-    rank = np.arange(len(feature)) - sums.total.indptr[feature]
-    kept = rank < GENES_PER_FEATURE
-    feature, token = feature[kept], token[kept]
-    summed = total.data[order][kept]
+    feature, token, summed = _leading_entries(sums.total, GENES_PER_FEATURE)
     n_active = _at(sums.n_active, feature, token)
     named = vocabulary.set_index("token").reindex(token)
     columns = {
@@ -63,6 +58,16 @@ def gene_scores(sums: TokenSums, table: pd.DataFrame) -> pd.DataFrame:
         "top_share": leading["share"].first(),
     }
     return pd.DataFrame(columns).reindex(range(len(total))).rename_axis("feature").astype({"n_genes": "Int64"})
+
+
+def _leading_entries(matrix: sparse.csr_matrix, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, column and value of the ``n`` largest entries of each row, the largest first."""
+    chosen = []
+    for start, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+        chosen.append(start + np.argsort(-matrix.data[start:end], kind="stable")[:n])
+    row = np.repeat(np.arange(matrix.shape[0]), [len(entries) for entries in chosen])
+    entries = np.concatenate(chosen).astype(np.int64)
+    return row, matrix.indices[entries], matrix.data[entries]
 
 
 def _at(matrix, row: np.ndarray, column: np.ndarray) -> np.ndarray:
