@@ -136,7 +136,8 @@ def _find(model_dir: str | Path) -> _Checkpoint:
     if plain and Path(model_dir).expanduser().is_file():
         return _read_fair(Path(model_dir).expanduser())
     folder = resolve_folder(model_dir, PUBLISHED)
-    fair = sorted(file for file in folder.glob("esm2_*.pt") if not file.stem.endswith("-contact-regression"))
+    candidates = [*folder.glob("esm2_*.pt"), *folder.glob("esm2_*.safetensors")]
+    fair = sorted(file for file in candidates if not file.stem.endswith("-contact-regression"))
     if len(fair) == 1:
         return _read_fair(fair[0])
     if fair:

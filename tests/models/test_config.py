@@ -1,0 +1,24 @@
+"""Every model in the configuration: its keys are the arguments of its loader, with the same defaults."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+import biosae.config
+
+FILES = sorted(path for group in ("scfm", "plm") for path in Path(*biosae.config.__path__, group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_keys_are_the_arguments_of_the_loader(path):
+    content = yaml.safe_load(path.read_text())
+    module, _, name = content.pop("_target_").rpartition(".")
+    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    assert set(content) == set(parameters) - {"device"}
+    defaults = {key: parameter.default for key, parameter in parameters.items()}
+    content["random_init"] = str(content["random_init"]).lower()
+    differing = {key for key in content if key != "model_dir" and content[key] != defaults[key]}
+    assert differing <= {"max_residues"}  # a limit is a choice of the command line, not of the function
