@@ -18,7 +18,7 @@ def test_weighted_auroc_equals_sklearn(generator):
     codes = SortedCodes.of(sparse.csr_matrix(dense))
     for feature in range(4):
         expected = [roc_auc_score(is_member, dense[:, feature], sample_weight=w) for w in weights.T]
-        found = weighted_auroc(codes, feature, is_member, weights)
+        found = weighted_auroc(codes, feature, weights * is_member[:, None], weights * ~is_member[:, None])
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)  # sums of a few dozen whole numbers
 
 

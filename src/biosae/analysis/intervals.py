@@ -47,32 +47,38 @@ def auroc_intervals(
         From `resample_weights`.
     """
     ends = np.full((2, len(features)), np.nan)
-    for pair, (feature, c) in enumerate(zip(features, classes, strict=True)):
-        drawn = weighted_auroc(codes, feature, member[:, c], weights)
-        drawn = drawn[~np.isnan(drawn)]
-        if len(drawn):
-            ends[:, pair] = np.percentile(drawn, [2.5, 97.5])
-        advance()
+    for c in np.unique(classes):
+        inside = weights * member[:, [c]]
+        outside = weights - inside
+        for pair in np.flatnonzero(classes == c):
+            drawn = weighted_auroc(codes, features[pair], inside, outside)
+            drawn = drawn[~np.isnan(drawn)]
+            if len(drawn):
+                ends[:, pair] = np.percentile(drawn, [2.5, 97.5])
+            advance()
     return ends[0], ends[1]
 
 
-def weighted_auroc(codes: SortedCodes, feature: int, is_member: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUROC of one feature for each column of sample weights, ``(n_resamples,)``.
+def weighted_auroc(codes: SortedCodes, feature: int, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """AUROC of one feature for each of several weightings of the samples, ``(n_weightings,)``.
 
     Walks down the runs of equal codes: a member loses to the non-members above it, and half to those beside it.
+
+    Parameters
+    ----------
+    inside, outside
+        ``(n_samples, n_weightings)`` weights of the members and of the non-members; 0 for the others.
     """
     start, end = codes.offsets[feature : feature + 2]
     sample = codes.sample[start:end]
-    on = weights[sample]
-    hits, misses = on * is_member[sample][:, None], on * ~is_member[sample][:, None]
+    hits, misses = inside[sample], outside[sample]
     if len(sample):
         last = codes.run_end[codes.run_offsets[feature] : codes.run_offsets[feature + 1]] - start
         first = np.concatenate([[0], last[:-1] + 1])
-        hits, misses = np.add.reduceat(hits, first), np.add.reduceat(misses, first)  # (n_runs, n_resamples)
-    n_members = is_member @ weights
-    n_others = weights.sum(axis=0) - n_members
+        hits, misses = np.add.reduceat(hits, first), np.add.reduceat(misses, first)  # (n_runs, n_weightings)
+    n_inside, n_outside = inside.sum(axis=0), outside.sum(axis=0)
     misses_above = np.cumsum(misses, axis=0) - misses
-    silent_hits, silent_misses = n_members - hits.sum(axis=0), n_others - misses.sum(axis=0)
-    lost = (hits * (misses_above + misses / 2)).sum(axis=0) + silent_hits * (n_others - silent_misses / 2)
-    n_pairs = n_members * n_others
+    silent_hits, silent_misses = n_inside - hits.sum(axis=0), n_outside - misses.sum(axis=0)
+    lost = (hits * (misses_above + misses / 2)).sum(axis=0) + silent_hits * (n_outside - silent_misses / 2)
+    n_pairs = n_inside * n_outside
     return 1 - np.divide(lost, n_pairs, out=np.full(len(n_pairs), np.nan), where=n_pairs > 0)
