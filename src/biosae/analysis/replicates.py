@@ -1,0 +1,124 @@
+"""Tests in which the donor counts, not the cell: pseudobulk codes compared over donors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse, stats
+
+from .fdr import benjamini_hochberg
+
+MIN_CELLS = 5  # of a class, and outside it, that a donor needs for a mean of its own
+MIN_DONORS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Pseudobulk:
+    """Mean codes of a donor's samples inside and outside a class.
+
+    Attributes
+    ----------
+    donors
+        Names of the donors that count.
+    inside, outside
+        ``(n_donors, d_sae) float64``; a donor that has only one side is NaN on the other.
+    """
+
+    donors: list[str]
+    inside: np.ndarray
+    outside: np.ndarray
+
+    @property
+    def is_within_donors(self) -> bool:
+        """True when every donor has both sides, so that each is its own control."""
+        return not (np.isnan(self.inside).any() or np.isnan(self.outside).any())
+
+
+def pseudobulk(codes: sparse.csr_matrix, is_member: np.ndarray, donor: np.ndarray) -> Pseudobulk:
+    """Averages codes per donor.
+
+    Donors with at least `MIN_CELLS` samples on both sides are used when there are `MIN_DONORS` of
+    them. Otherwise, as for a label that belongs to the donor (disease, sex), each donor stands on
+    the side of most of its samples.
+    """
+    names, number = np.unique(donor, return_inverse=True)
+    sides = [_mean_per_donor(codes, number, len(names), chosen) for chosen in (is_member, ~is_member)]
+    (inside, n_inside), (outside, n_outside) = sides
+    both = (n_inside >= MIN_CELLS) & (n_outside >= MIN_CELLS)
+    if both.sum() >= MIN_DONORS:
+        return Pseudobulk(list(names[both]), inside[both], outside[both])
+    belongs = n_inside > n_outside
+    kept = np.maximum(n_inside, n_outside) >= MIN_CELLS
+    inside[~belongs], outside[belongs] = np.nan, np.nan
+    return Pseudobulk(list(names[kept]), inside[kept], outside[kept])
+
+
+def donor_scores(
+    codes: sparse.csr_matrix, label: np.ndarray, donor: np.ndarray, class_of_feature: np.ndarray
+) -> pd.DataFrame:
+    """Whether each feature marks its class in donor after donor: the columns of ``donors:<column>``.
+
+    One-sided Wilcoxon signed-rank test over donors when each has both sides, else Mann-Whitney test
+    between donors; exact for few donors without ties. Undefined with fewer than `MIN_DONORS` donors
+    (on either side, between donors).
+
+    Parameters
+    ----------
+    codes
+        ``(n_samples, d_sae)`` of the samples to report on.
+    label, donor
+        ``(n_samples,)``; samples without a label (None) count as outside.
+    class_of_feature
+        ``(d_sae,)`` the class that was chosen elsewhere; None for a feature without one.
+    """
+    columns = {name: np.full(codes.shape[1], np.nan) for name in ("n_donors", "difference", "consistency", "p_value")}
+    for name in sorted({c for c in class_of_feature if isinstance(c, str)}):
+        features = np.flatnonzero(class_of_feature == name)
+        bulk = pseudobulk(codes[:, features], label == name, donor)
+        for column, values in _compare(bulk).items():
+            columns[column][features] = values
+    columns["q_value"] = benjamini_hochberg(columns["p_value"])
+    return pd.DataFrame(columns).rename_axis("feature").astype({"n_donors": "Int64"})
+
+
+def _compare(bulk: Pseudobulk) -> dict[str, np.ndarray | int | float]:
+    if bulk.is_within_donors:
+        return _within(bulk.inside - bulk.outside, len(bulk.donors))
+    inside, outside = (side[~np.isnan(side[:, 0])] for side in (bulk.inside, bulk.outside))
+    if min(len(inside), len(outside)) < MIN_DONORS:
+        return {"n_donors": len(bulk.donors)}
+    larger = inside[:, None] > outside  # (n_inside, n_outside, d_sae)
+    return {
+        "n_donors": len(bulk.donors),
+        "difference": inside.mean(axis=0) - outside.mean(axis=0),
+        "consistency": larger.mean(axis=(0, 1)),
+        "p_value": stats.mannwhitneyu(inside, outside, alternative="greater", axis=0).pvalue,
+    }
+
+
+def _within(difference: np.ndarray, n_donors: int) -> dict[str, np.ndarray | int | float]:
+    if n_donors < MIN_DONORS:
+        return {"n_donors": n_donors}
+    differs = (difference != 0).any(axis=0)
+    p_value = np.ones(difference.shape[1])
+    if differs.any():
+        p_value[differs] = stats.wilcoxon(difference[:, differs], alternative="greater", axis=0).pvalue
+    return {
+        "n_donors": n_donors,
+        "difference": difference.mean(axis=0),
+        "consistency": (difference > 0).mean(axis=0),
+        "p_value": p_value,
+    }
+
+
+def _mean_per_donor(
+    codes: sparse.csr_matrix, donor: np.ndarray, n_donors: int, chosen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.flatnonzero(chosen)
+    counts = np.bincount(donor[rows], minlength=n_donors)
+    indicator = sparse.csr_matrix((np.ones(len(rows)), (donor[rows], rows)), shape=(n_donors, codes.shape[0]))
+    summed = (indicator @ codes).toarray().astype(np.float64)
+    means = np.divide(summed, counts[:, None], out=np.full(summed.shape, np.nan), where=counts[:, None] > 0)
+    return means, counts

@@ -1,0 +1,83 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse, stats
+
+from biosae.analysis.continuous import continuous_scores, is_continuous, spearman
+from biosae.analysis.ranks import ranks
+from biosae.analysis.sorted_codes import SortedCodes
+from biosae.errors import DataError
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(0)
+
+
+def codes_of(generator, n, d, density=0.4):
+    return sparse.random(n, d, density, random_state=generator, format="csr")
+
+
+def test_spearman_equals_scipy(generator):
+    codes = codes_of(generator, 70, 6)
+    codes.data = np.ceil(codes.data * 4)
+    value = generator.integers(0, 10, 70).astype(float)
+    expected = [stats.spearmanr(column, value).statistic for column in codes.toarray().T]
+    np.testing.assert_allclose(spearman(ranks(SortedCodes.of(codes)), value), expected, atol=1e-12)
+
+
+def test_constant_sides_are_undefined(generator):
+    codes = sparse.csr_matrix((30, 2))
+    assert np.isnan(spearman(ranks(SortedCodes.of(codes)), generator.random(30))).all()
+    assert np.isnan(spearman(ranks(SortedCodes.of(codes_of(generator, 30, 2))), np.ones(30))).all()
+
+
+def parts(n):
+    return np.array(["select", "test", "train"])[np.arange(n) % 3]
+
+
+def test_planted_features_are_found_in_their_direction(generator):
+    value = generator.random(600)
+    codes = codes_of(generator, 600, 100).tolil()
+    codes[:, 3] = np.maximum(0, value - 0.5 + 0.1 * generator.normal(size=600))[:, None]
+    codes[:, 8] = np.maximum(0, 0.5 - value)[:, None]
+    scores = continuous_scores(codes.tocsr(), pd.Series(value, name="age"), parts(600), None, 200, 0)
+    assert set(np.flatnonzero(scores["p_value"] < 0.05)) == {3, 8}
+    assert (scores.loc[[3, 8], "q_value"] < 0.01).all() and (scores["q_value"] < 0.05).sum() <= 4
+    assert scores.loc[3, "spearman"] > 0.5 and scores.loc[8, "spearman"] < -0.5
+    assert (scores.loc[[3, 8], "p_value"] == 1 / 201).all()
+    test = parts(600) == "test"
+    expected = stats.spearmanr(codes.toarray()[test, 3], value[test]).statistic
+    np.testing.assert_allclose(scores.loc[3, "spearman"], expected, atol=1e-12)
+
+
+def test_p_values_are_uniform_when_the_label_means_nothing(generator):
+    p_values = []
+    for seed in range(50):
+        codes = codes_of(generator, 240, 60)
+        label = pd.Series(generator.random(240), name="age")
+        p_values.append(continuous_scores(codes, label, parts(240), None, 60, seed)["p_single"].to_numpy()[:10])
+    assert stats.kstest(np.concatenate(p_values), "uniform").pvalue > 1e-3  # fixed seed
+
+
+def test_a_batch_effect_is_no_label_effect(generator):
+    batch = np.repeat([0, 1], 300)
+    value = pd.Series(batch + 0.3 * generator.normal(size=600), name="age")
+    codes = sparse.csr_matrix(np.maximum(0, generator.normal(2.0 * batch[:, None], 1, (600, 50))))
+    free = continuous_scores(codes, value, parts(600), None, 100, 0)
+    within = continuous_scores(codes, value, parts(600), batch, 100, 0)
+    assert free["p_single"].median() < 0.01
+    assert 0.3 < within["p_single"].median() < 0.7
+
+
+@pytest.mark.parametrize("values", [np.ones(60), np.full(60, np.nan)])
+def test_a_label_without_differences_is_one_clear_line(generator, values):
+    with pytest.raises(DataError, match="age has .* in the part select; at least 10 that differ"):
+        continuous_scores(codes_of(generator, 60, 3), pd.Series(values, name="age"), parts(60), None, 10, 0)
+
+
+def test_numbers_with_few_values_are_classes():
+    assert is_continuous(pd.Series(np.arange(50.0)))
+    assert not is_continuous(pd.Series(np.arange(50) % 4))
+    assert not is_continuous(pd.Series(["a", "b"] * 25))
+    assert not is_continuous(pd.Series([True, False]))

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from scipy import sparse, stats
+
+from biosae.analysis.replicates import donor_scores, pseudobulk
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(0)
+
+
+def simulated(generator, n_donors=6, per_donor=40, n_features=5):
+    donor = np.repeat([f"d{i}" for i in range(n_donors)], per_donor)
+    label = np.where(generator.random(len(donor)) < 0.3, "T", "B").astype(object)
+    codes = sparse.csr_matrix(np.maximum(0, generator.normal(0, 1, (len(donor), n_features))))
+    return donor, label, codes
+
+
+def test_tests_within_donors_equal_a_plain_loop(generator):
+    donor, label, codes = simulated(generator)
+    scores = donor_scores(codes, label, donor, np.array(["T"] * 5, dtype=object))
+    dense = codes.toarray()
+    for feature in range(5):
+        differences = [
+            dense[(donor == d) & (label == "T"), feature].mean() - dense[(donor == d) & (label != "T"), feature].mean()
+            for d in np.unique(donor)
+        ]
+        np.testing.assert_allclose(scores.loc[feature, "difference"], np.mean(differences), rtol=1e-10)
+        assert scores.loc[feature, "consistency"] == np.mean(np.array(differences) > 0)
+        expected = stats.wilcoxon(differences, alternative="greater").pvalue
+        np.testing.assert_allclose(scores.loc[feature, "p_value"], expected)
+    assert (scores["n_donors"] == 6).all()
+
+
+def test_a_label_of_the_donor_is_tested_between_donors(generator):
+    donor, _, codes = simulated(generator, n_donors=8)
+    label = np.where(np.isin(donor, ["d0", "d1", "d2"]), "sick", "well").astype(object)
+    shifted = codes.toarray()
+    shifted[label == "sick", 1] += 5
+    scores = donor_scores(sparse.csr_matrix(shifted), label, donor, np.array(["sick"] * 5, dtype=object))
+    # All three sick donors above all five others: one of the 56 ways to choose three of eight.
+    np.testing.assert_allclose(scores.loc[1, "p_value"], 1 / 56)
+    assert scores.loc[1, "consistency"] == 1
+    means = np.array([shifted[donor == d, 0].mean() for d in np.unique(donor)])
+    expected = stats.mannwhitneyu(means[:3], means[3:], alternative="greater", method="exact").pvalue
+    np.testing.assert_allclose(scores.loc[0, "p_value"], expected)
+
+
+def test_many_cells_of_few_donors_prove_nothing(generator):
+    """A donor effect that splits by chance along the label is no finding, however many cells there are."""
+    donor = np.repeat(["a", "b"], 5000)
+    label = np.where(donor == "a", "T", "B").astype(object)
+    codes = sparse.csr_matrix(generator.random((10_000, 1)) + (donor == "a")[:, None])
+    scores = donor_scores(codes, label, donor, np.array(["T"], dtype=object))
+    assert np.isnan(scores.loc[0, "p_value"]) and scores.loc[0, "n_donors"] == 2
+
+
+def test_p_values_are_uniform_without_an_effect(generator):
+    p_values = []
+    for _ in range(40):
+        donor, label, _ = simulated(generator, n_donors=14, per_donor=30)
+        of_donor = np.repeat(generator.uniform(5, 50, (14, 5)), 30, axis=0)
+        codes = sparse.csr_matrix(of_donor + generator.normal(0, 1, (len(donor), 5)))
+        p_values.append(donor_scores(codes, label, donor, np.array(["T"] * 5, dtype=object))["p_value"])
+    assert stats.kstest(np.concatenate(p_values), "uniform").pvalue > 1e-3  # fixed seed
+
+
+def test_donors_with_few_cells_on_a_side_are_left_out(generator):
+    donor, label, codes = simulated(generator)
+    label[np.flatnonzero((donor == "d0") & (label == "T"))[4:]] = "B"
+    assert pseudobulk(codes, label == "T", donor).donors == ["d1", "d2", "d3", "d4", "d5"]
+
+
+def test_a_feature_without_class_is_undefined_and_a_silent_one_has_p_one(generator):
+    donor, label, codes = simulated(generator)
+    silent = codes.tolil()
+    silent[:, 3] = 0
+    scores = donor_scores(silent.tocsr(), label, donor, np.array(["T", None, np.nan, "T", "B"], dtype=object))
+    assert scores.loc[[1, 2]].isna().all(axis=None)
+    assert scores.loc[3, "p_value"] == 1
