@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from biosae.training.schedule import lr_factor
+from biosae.training.schedule import default_lr, lr_factor
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,8 @@ def test_cosine_falls_slowly_fast_slowly(settings):
     # (1 + cos(pi t)) / 2 at t = 0, 1/4, 1/2, 1.
     expected = [1, 0.8535533905932737, 0.5, 0]
     assert [lr_factor(made, t) for t in (0, 0.25, 0.5, 1)] == pytest.approx(expected)
+
+
+def test_default_learning_rate_follows_the_root_law():
+    assert default_lr(1024) == pytest.approx(2e-3)
+    assert default_lr(4 * 1024) == pytest.approx(1e-3)

@@ -22,8 +22,8 @@ def test_default_yaml_names_every_field_but_lr():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lr": 0}, "lr must be above 0, got 0"),
-        ({"lr": float("nan")}, "lr must be above 0, got nan"),
+        ({"lr": 0}, "lr must be above 0, or null, got 0"),
+        ({"lr": float("nan")}, "lr must be above 0, or null, got nan"),
         ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
         ({"epochs": 1.5}, "epochs must be a whole number of at least 1, got 1.5"),
         ({"batch_size": 0}, "batch_size must be"),

@@ -11,6 +11,7 @@ from biosae.activations.source import ArrayActivations
 from biosae.errors import ArtefactError, SettingError, TrainingError
 from biosae.saes.batchtopk import BatchTopK
 from biosae.saes.files import load
+from biosae.saes.gumbeltopk import GumbelTopK
 from biosae.saes.topk import TopK
 from biosae.training.evaluate import evaluate
 from biosae.training.trainer import Run, Trainer
@@ -79,11 +80,12 @@ def test_metrics_table_and_tracker_tell_the_same(source, validation, settings, t
     assert rows[1]["loss"] == ""
 
 
-@pytest.mark.parametrize("variant", [TopK, BatchTopK])
-def test_resumed_run_is_bit_identical(variant, source, validation, settings, tmp_path):
+@pytest.mark.parametrize("variant", [TopK, BatchTopK, GumbelTopK])
+@pytest.mark.parametrize("options", [{}, {"average_window_fraction": 0.3, "resample_at": [0.3, 0.6]}])
+def test_resumed_run_is_bit_identical(variant, options, source, validation, settings, tmp_path):
     """Interrupted inside an epoch and inside a metrics interval."""
     whole = variant(16, 48, k=3)
-    train(whole, source, validation, settings(), tmp_path / "whole")
+    train(whole, source, validation, settings(**options), tmp_path / "whole")
 
     def interrupt(x):
         os.kill(os.getpid(), signal.SIGINT)
@@ -91,10 +93,10 @@ def test_resumed_run_is_bit_identical(variant, source, validation, settings, tmp
 
     stopped = Interrupting(source.values, at=4 + 13, action=interrupt)  # 4 batches fit the normaliser
     with pytest.raises(KeyboardInterrupt):
-        train(variant(16, 48, k=3), stopped, validation, settings(), tmp_path / "parts")
+        train(variant(16, 48, k=3), stopped, validation, settings(**options), tmp_path / "parts")
     assert not (tmp_path / "parts" / "sae.yaml").exists()
     resumed = variant(16, 48, k=3)
-    train(resumed, source, validation, settings(), tmp_path / "parts", resume=True)
+    train(resumed, source, validation, settings(**options), tmp_path / "parts", resume=True)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     tables = [(tmp_path / folder / "metrics.csv").read_text() for folder in ("whole", "parts")]
@@ -168,3 +170,45 @@ def test_bf16_products_keep_float32_weights(source, validation, settings, tmp_pa
     metrics = train(sae, source, validation, settings(epochs=20, lr=1e-2, precision="bf16"), tmp_path)
     assert all(parameter.dtype == torch.float32 for parameter in sae.parameters())
     assert metrics["fvu"] < 0.2
+
+
+def validation_fvu(folder) -> list[float]:
+    rows = csv.DictReader((folder / "metrics.csv").open())
+    return [float(row["fvu"]) for row in rows if row["split"] == "validate"]
+
+
+def spoil(x):
+    """A batch so far off that the step after it is a step back."""
+    return 1e4 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_best_weights_are_kept(source, validation, settings, tmp_path):
+    spoiled = Interrupting(source.values, at=4 + 23, action=spoil)
+    sae = TopK(16, 48, k=3)
+    made = settings(keep_best=True, decay_fraction=0.0, max_grad_norm=1e9, lr=1e-1)
+    metrics = train(sae, spoiled, validation, made, tmp_path)
+    history = validation_fvu(tmp_path)
+    assert history[-1] > min(history)
+    assert metrics["fvu"] == pytest.approx(min(history))
+    assert torch.equal(load(tmp_path).W_dec, sae.W_dec)
+
+
+def test_patience_ends_the_run(source, validation, settings, tmp_path):
+    spoiled = Interrupting(source.values, at=4 + 8, action=spoil)
+    made = settings(patience=1, epochs=10, decay_fraction=0.0, max_grad_norm=1e9)
+    train(TopK(16, 48, k=3), spoiled, validation, made, tmp_path)
+    history = validation_fvu(tmp_path)
+    assert len(history) < 16
+    assert history[-1] > min(history)
+
+
+def test_geometric_median_start_is_that_of_the_sample(source, validation, settings, tmp_path):
+    skewed = ArrayActivations(source.values.exp().clamp(max=1e3))
+    sae = TopK(16, 48, k=3)
+    made = settings(bias_start="geometric_median", lr=1e-12, max_tokens=256, normaliser_tokens=2000)
+    train(sae, skewed, skewed, made, tmp_path)
+    x = sae.normalise(skewed.values)
+    distance = (x - sae.b_dec).norm(dim=1).sum()
+    assert distance < x.norm(dim=1).sum()
+    for shift in 0.05 * torch.eye(16):
+        assert distance <= (x - sae.b_dec - shift).norm(dim=1).sum()

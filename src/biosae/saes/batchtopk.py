@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .annealed_k import AnnealedK
 from .auxk import auxk_loss
 from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
 from .codes import Codes
@@ -23,6 +24,8 @@ class BatchTopK(SAE):
         Weight of the auxiliary loss that revives dead features.
     threshold_window_fraction
         Share of the run over which the inference threshold is averaged.
+    k_anneal_fraction
+        Share of the run over which ``k`` falls from ``d_in`` to its value.
     """
 
     in_input_units = (*SAE.in_input_units, "threshold.average")
@@ -34,24 +37,30 @@ class BatchTopK(SAE):
         k: int,
         auxk_coefficient: float = 1 / 32,
         threshold_window_fraction: float = 0.02,
+        k_anneal_fraction: float = 0.0,
         seed: int = 0,
     ):
         super().__init__(d_in, d_sae, seed)
         check_k(k, d_sae)
         check_at_least("auxk_coefficient", auxk_coefficient, 0)
         check_fraction("threshold_window_fraction", threshold_window_fraction)
+        check_fraction("k_anneal_fraction", k_anneal_fraction)
         self.k, self.auxk_coefficient = k, auxk_coefficient
         self.threshold_window_fraction = threshold_window_fraction
+        self.k_anneal_fraction = k_anneal_fraction
         self.threshold = RunningThreshold()
+        self.annealed_k = AnnealedK(min(d_in, d_sae), k, k_anneal_fraction)
 
     def select(self, pre: PreActivations) -> Codes:
         return above(pre, self.threshold.value)
 
     def select_for_training(self, pre: PreActivations) -> Codes:
-        return batch_top_k(pre, self.k)
+        return batch_top_k(pre, self.annealed_k.value)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         return {"auxk": self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
-        self.threshold.update(forward.codes, self.threshold_window_fraction * progress.total_steps)
+        if self.annealed_k.is_over:  # a threshold of the many-feature phase would linger
+            self.threshold.update(forward.codes, self.threshold_window_fraction * progress.total_steps)
+        self.annealed_k.update(progress)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 
 from torch import Tensor
 
-from biosae.errors import SettingError
-
+from .annealed_k import AnnealedK
 from .auxk import auxk_loss
-from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k, squared_error
+from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
 from .codes import Codes
+from .nested import nested_loss, prefix_widths
 from .preactivations import PreActivations
 from .selection import above, batch_top_k
 from .threshold import RunningThreshold
@@ -30,6 +29,8 @@ class Matryoshka(SAE):
         Weight of the auxiliary loss that revives dead features.
     threshold_window_fraction
         Share of the run over which the inference threshold is averaged.
+    k_anneal_fraction
+        Share of the run over which ``k`` falls from ``d_in`` to its value.
     """
 
     in_input_units = (*SAE.in_input_units, "threshold.average")
@@ -42,42 +43,34 @@ class Matryoshka(SAE):
         group_fractions: Sequence[float],
         auxk_coefficient: float = 1 / 32,
         threshold_window_fraction: float = 0.02,
+        k_anneal_fraction: float = 0.0,
         seed: int = 0,
     ):
         super().__init__(d_in, d_sae, seed)
         check_k(k, d_sae)
         check_at_least("auxk_coefficient", auxk_coefficient, 0)
         check_fraction("threshold_window_fraction", threshold_window_fraction)
+        check_fraction("k_anneal_fraction", k_anneal_fraction)
         self.k, self.auxk_coefficient = k, auxk_coefficient
         self.threshold_window_fraction, self.group_fractions = threshold_window_fraction, list(group_fractions)
         self.prefixes = prefix_widths(self.group_fractions, d_sae)
+        self.k_anneal_fraction = k_anneal_fraction
         self.threshold = RunningThreshold()
+        self.annealed_k = AnnealedK(min(d_in, d_sae), k, k_anneal_fraction)
 
     def select(self, pre: PreActivations) -> Codes:
         return above(pre, self.threshold.value)
 
     def select_for_training(self, pre: PreActivations) -> Codes:
-        return batch_top_k(pre, self.k)
+        return batch_top_k(pre, self.annealed_k.value)
 
     def reconstruction_loss(self, forward: Forward) -> Tensor:
-        reconstruction, losses = self.b_dec.expand_as(forward.x), []
-        for start, stop in pairwise([0, *self.prefixes]):
-            reconstruction = reconstruction + forward.codes.features(start, stop).decode(self.W_dec)
-            losses.append(squared_error(forward.x, reconstruction))
-        return sum(losses) / len(losses)
+        return nested_loss(forward, self.prefixes, self.W_dec, self.b_dec)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         return {"auxk": self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
-        self.threshold.update(forward.codes, self.threshold_window_fraction * progress.total_steps)
-
-
-def prefix_widths(fractions: Sequence[float], d_sae: int) -> list[int]:
-    """Number of features up to and with each group."""
-    if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise SettingError(f"group_fractions must be positive and sum to 1, got {list(fractions)}")
-    widths = [round(d_sae * share) for share in accumulate(fractions)]
-    if 0 in widths or len(set(widths)) < len(widths):
-        raise SettingError(f"group_fractions {list(fractions)} leave a group of d_sae={d_sae} features empty")
-    return widths
+        if self.annealed_k.is_over:  # a threshold of the many-feature phase would linger
+            self.threshold.update(forward.codes, self.threshold_window_fraction * progress.total_steps)
+        self.annealed_k.update(progress)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .annealed_k import AnnealedK
 from .auxk import auxk_loss
-from .base import SAE, Forward, Progress, check_at_least, check_k
+from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
 from .codes import Codes
 from .preactivations import PreActivations
 from .selection import top_k
@@ -20,16 +21,34 @@ class TopK(SAE):
         Features a token keeps; fewer where fewer pre-activations are positive.
     auxk_coefficient
         Weight of the auxiliary loss that revives dead features.
+    k_anneal_fraction
+        Share of the run over which ``k`` falls from ``d_in`` to its value.
     """
 
-    def __init__(self, d_in: int, d_sae: int, k: int, auxk_coefficient: float = 1 / 32, seed: int = 0):
+    def __init__(
+        self,
+        d_in: int,
+        d_sae: int,
+        k: int,
+        auxk_coefficient: float = 1 / 32,
+        k_anneal_fraction: float = 0.0,
+        seed: int = 0,
+    ):
         super().__init__(d_in, d_sae, seed)
         check_k(k, d_sae)
         check_at_least("auxk_coefficient", auxk_coefficient, 0)
-        self.k, self.auxk_coefficient = k, auxk_coefficient
+        check_fraction("k_anneal_fraction", k_anneal_fraction)
+        self.k, self.auxk_coefficient, self.k_anneal_fraction = k, auxk_coefficient, k_anneal_fraction
+        self.annealed_k = AnnealedK(min(d_in, d_sae), k, k_anneal_fraction)
 
     def select(self, pre: PreActivations) -> Codes:
         return top_k(pre, self.k)
 
+    def select_for_training(self, pre: PreActivations) -> Codes:
+        return top_k(pre, self.annealed_k.value)
+
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         return {"auxk": self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)}
+
+    def after_step(self, forward: Forward, progress: Progress) -> None:
+        self.annealed_k.update(progress)

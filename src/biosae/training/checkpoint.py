@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +22,7 @@ TENSORS = "optimizer.safetensors"
 def save_checkpoint(folder: Path, learner: Learner, rows: list[dict], seed: int) -> None:
     """Replaces ``folder/checkpoint`` as a whole; ``rows`` are those of metrics.csv."""
     tensors, numbers = learner.state()
-    identity = {"settings": asdict(learner.settings), "seed": seed, "sae": learner.sae.settings()}
+    identity = _identity(learner, seed)
     with atomic_folder(Path(folder) / FOLDER) as temporary:
         files.save(learner.sae, temporary)
         save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, temporary / TENSORS)
@@ -40,15 +41,20 @@ def restore_checkpoint(folder: Path, learner: Learner, seed: int) -> list[dict]:
     """
     path = Path(folder) / FOLDER
     state = read_json(path / STATE, made_by="biosae train")
-    _check_same("training", state["settings"], asdict(learner.settings))
-    _check_same("sae", state["sae"], learner.sae.settings())
-    _check_same("run", {"seed": state["seed"]}, {"seed": seed})
+    for group, wanted in _identity(learner, seed).items():
+        _check_same(group, state[group], wanted)
     learner.sae.load_state_dict(files.load(path, learner.sae.W_dec.device).state_dict())
     try:
         learner.restore(load_file(path / TENSORS), state["learner"])
     except (OSError, KeyError) as error:
         raise ArtefactError(f"{path} is damaged ({error}); remove it and start the run again") from error
     return state["rows"]
+
+
+def _identity(learner: Learner, seed: int) -> dict[str, dict]:
+    """What must be the same in the run that resumes, as JSON holds it."""
+    identity = {"training": asdict(learner.settings), "sae": learner.sae.settings(), "run": {"seed": seed}}
+    return json.loads(json.dumps(identity))
 
 
 def _check_same(group: str, saved: dict, wanted: dict) -> None:

@@ -10,7 +10,9 @@ from torch import Tensor
 from biosae.errors import TrainingError
 from biosae.saes.base import SAE, Forward, Progress
 
-from .schedule import lr_factor
+from .average import WeightAverage
+from .resample import resample
+from .schedule import default_lr, lr_factor
 from .settings import TrainerSettings
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,10 +31,14 @@ class Learner:
 
     def __init__(self, sae: SAE, settings: TrainerSettings, total_steps: int, total_tokens: int):
         self.sae, self.settings, self.total_steps = sae, settings, total_steps
+        self.lr = default_lr(sae.d_sae) if settings.lr is None else settings.lr
         self.dead_after_tokens = settings.dead_window_fraction * total_tokens
         device = sae.W_dec.device
-        self.optimizer = torch.optim.Adam(sae.parameters(), lr=settings.lr, fused=True)
+        self.optimizer = torch.optim.Adam(sae.parameters(), lr=self.lr, fused=True)
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+        window = settings.average_window_fraction * total_steps
+        self.average = WeightAverage(sae, window) if window else None
+        self.resample_steps = {round(at * total_steps) for at in settings.resample_at}
         self.tokens_since_fired = torch.zeros(sae.d_sae, dtype=torch.int64, device=device)
         self.n_steps = 0
         self.n_tokens = 0
@@ -59,6 +65,15 @@ class Learner:
         with torch.no_grad():
             self.sae.after_step(forward, progress)
         self._count(forward, {"loss": loss, **losses})
+        if self.n_steps in self.resample_steps:
+            revived = resample(self.sae, self.optimizer, forward, self.progress().dead, seed=self.n_steps)
+            self.tokens_since_fired[revived] = 0
+        if self.average:
+            self.average.update(self.sae, self.n_steps)
+
+    def result(self) -> SAE:
+        """The SAE as it would be kept now: the averaged one where asked for."""
+        return self.average.result() if self.average else self.sae
 
     def metrics(self) -> dict[str, float]:
         """Means over the steps since the last call, and where the counters stand."""
@@ -74,6 +89,8 @@ class Learner:
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Tensors and plain numbers that, with the SAE, continue the run at the next bit."""
         tensors = {"tokens_since_fired": self.tokens_since_fired}
+        if self.average:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.sae.state_dict().items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
         numbers = {"n_steps": self.n_steps, "n_tokens": self.n_tokens, "sums": dict(self._sums)}
@@ -88,6 +105,9 @@ class Learner:
                 _, index, moment = name.split(".")
                 moments[int(index)][moment] = tensor
         self._restore_moments(moments)
+        if self.average:
+            own = {name: tensor for name, tensor in tensors.items() if name.startswith("average.")}
+            self.average.sae.load_state_dict({name.removeprefix("average."): own[name] for name in own})
         self.scaler.load_state_dict(numbers["scaler"])
         self.n_steps, self.n_tokens = numbers["n_steps"], numbers["n_tokens"]
         self._sums = defaultdict(float, numbers["sums"])
@@ -109,12 +129,12 @@ class Learner:
         if torch.isfinite(loss):
             return
         broken = ", ".join(f"{name} {term.item():g}" for name, term in losses.items())
-        raise TrainingError(f"the loss is not finite at step {self.n_steps} ({broken}); lower lr={self.settings.lr}")
+        raise TrainingError(f"the loss is not finite at step {self.n_steps} ({broken}); lower lr={self.lr:g}")
 
     def _update(self, loss: Tensor) -> None:
         factor = lr_factor(self.settings, (self.n_steps + 0.5) / self.total_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.lr * factor
+            group["lr"] = self.lr * factor
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)

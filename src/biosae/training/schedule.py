@@ -7,6 +7,16 @@ import math
 from .settings import TrainerSettings
 
 
+def default_lr(d_sae: int) -> float:
+    """A learning rate that suits dictionaries of any size: 2e-3 for 1,024 features, less for more.
+
+    The root law is that of Gao et al. (2024, arXiv 2406.04093, section 3.1). Its constant is 2.5 times
+    theirs, because runs on cells and proteins are thousands of times shorter than on text: measured
+    in docs/variants.md.
+    """
+    return 2e-3 * (1024 / d_sae) ** 0.5
+
+
 def lr_factor(settings: TrainerSettings, fraction: float) -> float:
     """Share of the peak learning rate when ``fraction`` of the run is over: up, flat, down."""
     left = 1 - fraction

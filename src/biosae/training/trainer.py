@@ -21,6 +21,7 @@ from biosae.saes.base import SAE
 from .checkpoint import FOLDER, restore_checkpoint, save_checkpoint
 from .evaluate import evaluate
 from .learner import Learner
+from .median import geometric_median
 from .metrics import write_metrics
 from .settings import TrainerSettings
 from .tracker import Tracker
@@ -35,6 +36,15 @@ class Run:
     folder: Path
     tracker: Tracker | None = None
     rows: list[dict] = field(default_factory=list, init=False)
+
+    def evaluations_since_best(self) -> int:
+        """Evaluations after that with the lowest held-out FVU."""
+        history = [row["fvu"] for row in self.rows if row["split"] == "validate"]
+        return len(history) - 1 - history.index(min(history))
+
+    def has_stalled(self) -> bool:
+        """Whether patience is over."""
+        return self.settings.patience is not None and self.evaluations_since_best() >= self.settings.patience
 
 
 class Trainer:
@@ -80,9 +90,18 @@ class Trainer:
             for run, learner in zip(self.runs, learners, strict=True):
                 run.rows = restore_checkpoint(run.folder, learner, self.seed)
         self._loop(learners)
-        for run in self.runs:
-            files.save(run.sae, run.folder)
+        for run, learner in zip(self.runs, learners, strict=True):
+            self._keep(run, learner)
         return [evaluate(run.sae, self.validation, self.settings.batch_size) for run in self.runs]
+
+    def _keep(self, run: Run, learner: Learner) -> None:
+        """Leaves the wanted weights in the SAE and in its folder."""
+        if run.settings.keep_best:
+            kept = files.load(run.folder, run.sae.W_dec.device)
+        else:
+            kept = learner.result()
+            files.save(kept, run.folder)
+        run.sae.load_state_dict(kept.state_dict())
 
     def _fit_normalisers(self) -> None:
         sample, wanted = [], self.settings.normaliser_tokens
@@ -92,7 +111,11 @@ class Trainer:
                 break
         x = torch.cat(sample)[:wanted]
         for run in self.runs:
-            run.sae.fit_normaliser(x.to(run.sae.W_dec.device))
+            sample = x.to(run.sae.W_dec.device)
+            run.sae.fit_normaliser(sample)
+            if run.settings.bias_start == "geometric_median":
+                with torch.no_grad():
+                    run.sae.b_dec.copy_(geometric_median(run.sae.normalise(sample)))
 
     def _loop(self, learners: list[Learner]) -> None:
         with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts() as interrupted:
@@ -107,6 +130,8 @@ class Trainer:
                 if interrupted():
                     raise KeyboardInterrupt(f"stopped at step {learners[0].n_steps}; the checkpoint can be resumed")
                 advance(len(x), status=self._status())
+                if due and all(run.has_stalled() for run in self.runs):
+                    return
 
     def _batches(self, first: int) -> Iterator[Tensor]:
         """The batches of the steps from ``first`` on, across epochs."""
@@ -133,7 +158,7 @@ class Trainer:
         for run, learner in zip(self.runs, learners, strict=True):
             measured = {
                 "train": learner.metrics(),
-                "validate": evaluate(run.sae, self.validation, self.settings.batch_size),
+                "validate": evaluate(learner.result(), self.validation, self.settings.batch_size),
             }
             for split, metrics in measured.items():
                 metrics.pop("n_tokens", None)
@@ -141,6 +166,8 @@ class Trainer:
                 if run.tracker is not None:
                     run.tracker.log({f"{split}/{name}": value for name, value in metrics.items()}, learner.n_steps)
             write_metrics(Path(run.folder) / "metrics.csv", run.rows)
+            if run.settings.keep_best and run.evaluations_since_best() == 0:
+                files.save(learner.result(), run.folder)
 
     def _save(self, learners: list[Learner]) -> None:
         for run, learner in zip(self.runs, learners, strict=True):

@@ -1,0 +1,40 @@
+"""Dead features start again as inputs that the SAE reconstructs badly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from biosae.saes.base import SAE, Forward
+
+
+@torch.no_grad()
+def resample(sae: SAE, optimizer: Optimizer, forward: Forward, dead: Tensor, seed: int) -> Tensor:
+    """Replaces dead features and forgets their optimiser moments; gives the features replaced.
+
+    Inputs of the batch are drawn with probability proportional to their squared loss. A feature gets
+    the input's direction, an encoder of 0.2 times the mean norm of the living, and no bias (Bricken
+    et al. 2023, Towards Monosemanticity, appendix). Meant for the ReLU variants: others have AuxK.
+    """
+    errors = forward.residual.square().sum(1).double().square()
+    n_drawn = min(int(dead.sum()), int((errors > 0).sum()))
+    features = dead.nonzero().squeeze(1)[:n_drawn]
+    if len(features) == 0:
+        return features
+    generator = torch.Generator(errors.device).manual_seed(seed)
+    inputs = forward.x[torch.multinomial(errors, n_drawn, generator=generator)] - sae.b_dec
+    directions = torch.nn.functional.normalize(inputs, dim=1)
+    alive = sae.W_enc[:, ~dead].norm(dim=0)
+    scale = 0.2 * alive.mean() if len(alive) else torch.ones((), device=errors.device)
+    sae.W_dec[features] = directions
+    sae.W_enc[:, features] = scale * directions.t()
+    sae.b_enc[features] = 0
+    _forget(sae, optimizer, features)
+    return features
+
+
+def _forget(sae: SAE, optimizer: Optimizer, features: Tensor) -> None:
+    for parameter, axis in ((sae.W_dec, 0), (sae.W_enc, 1), (sae.b_enc, 0)):
+        for name in ("exp_avg", "exp_avg_sq"):
+            optimizer.state[parameter][name].index_fill_(axis, features, 0)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from biosae.errors import SettingError
+from biosae.saes.matryoshka import Matryoshka
+from biosae.saes.nested import prefix_widths
+
+
+def test_loss_is_the_mean_over_prefixes_decoded_one_by_one(planted):
+    """Trap of 2.6: weighting by 1/G and then averaging over groups gives 1/G squared."""
+    sae = Matryoshka(16, 48, k=4, group_fractions=[0.25, 0.25, 0.5])
+    sae.fit_normaliser(planted)
+    forward = sae.training_forward(planted)
+    codes = forward.codes.dense()
+    errors = []
+    for width in (12, 24, 48):
+        out = codes[:, :width] @ sae.W_dec[:width] + sae.b_dec
+        errors.append((forward.x - out).square().sum(1).mean())
+    torch.testing.assert_close(sae.reconstruction_loss(forward), sum(errors) / 3)
+
+
+def test_widths_are_cumulative():
+    assert prefix_widths([1 / 32, 1 / 32, 1 / 16, 7 / 8], 1024) == [32, 64, 128, 1024]
+
+
+@pytest.mark.parametrize("fractions", [[], [0.5, 0.4], [0.5, 0.6], [1.5, -0.5], [0.0, 1.0]])
+def test_fractions_must_be_positive_and_sum_to_one(fractions):
+    with pytest.raises(SettingError, match="positive and sum to 1"):
+        Matryoshka(16, 48, k=4, group_fractions=fractions)
+
+
+def test_empty_groups_are_refused():
+    with pytest.raises(SettingError, match="leave a group of d_sae=8 features empty"):
+        Matryoshka(4, 8, k=2, group_fractions=[0.01, 0.99])
