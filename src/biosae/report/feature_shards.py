@@ -1,0 +1,94 @@
+"""What the page of a feature shows, written a block of features at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .genes import GeneIndex
+from .labels import LabelTables
+from .layout import CellMap
+from .neighbours import nearest_features
+from .run import Run
+from .shards import offsets, packed, packed_ragged
+
+FEATURES_PER_SHARD = 128
+N_BINS = 40
+N_TOP_CELLS = 20
+N_TOKENS = 150  # of a feature, drawn evenly over its activations, for expression against activation
+
+
+def feature_shards(run: Run, genes: GeneIndex, cells: CellMap | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and content of one shard after the other."""
+    codes = run.table.X.tocsc()  # (n_samples, d_sae)
+    labels = LabelTables(run)
+    place = None if cells is None else _places(cells, run.table.n_obs)
+    for number, first in enumerate(range(0, run.d_sae, FEATURES_PER_SHARD)):
+        last = min(first + FEATURES_PER_SHARD, run.d_sae)
+        block = [_column(codes, feature) for feature in range(first, last)]
+        content = {"first": first, "n_bins": N_BINS, "top_cells": _top_cells(block)}
+        if place is not None:
+            content["cells"] = _shown_cells(block, place)
+        if run.genes is not None:
+            content["genes"] = genes.of_features(first, last)
+        if labels.keys:
+            content["labels"] = labels.of_features(first, last)
+        if run.token_codes is not None:
+            content |= _tokens(run, genes, first, last)
+        if run.W_dec is not None:
+            content["neighbours"] = nearest_features(run.W_dec, first, last)
+        yield f"features-{number}", content
+
+
+def _column(codes: Any, feature: int) -> tuple[np.ndarray, np.ndarray]:
+    owned = slice(*codes.indptr[feature : feature + 2])
+    return codes.indices[owned], codes.data[owned]
+
+
+def _places(cells: CellMap, n_samples: int) -> np.ndarray:
+    place = np.full(n_samples, -1, dtype=np.int64)
+    place[cells.sample] = np.arange(len(cells.sample))
+    return place
+
+
+def _shown_cells(block: list[tuple[np.ndarray, np.ndarray]], place: np.ndarray) -> dict[str, Any]:
+    """Cells on the map where each feature is active, its code in 255ths of the feature's largest."""
+    index, level = [], []
+    for sample, code in block:
+        shown = place[sample] >= 0
+        index.append(place[sample][shown])
+        level.append(np.ceil(255 * code[shown] / code.max()) if len(code) else code)
+    small = "u2" if len(place) <= 1 << 16 else "u4"
+    return {"offsets": offsets(index), "index": packed_ragged(index, small), "level": packed_ragged(level, "u1")}
+
+
+def _top_cells(block: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    order = [np.argsort(-code, kind="stable")[:N_TOP_CELLS] for _, code in block]
+    sample = [pair[0][rows] for pair, rows in zip(block, order, strict=True)]
+    code = [pair[1][rows] for pair, rows in zip(block, order, strict=True)]
+    return {"offsets": offsets(sample), "sample": packed_ragged(sample, "u4"), "code": packed_ragged(code, "f4")}
+
+
+def _tokens(run: Run, genes: GeneIndex, first: int, last: int) -> dict[str, Any]:
+    """Histograms of the codes of single tokens, and a few tokens with their input value and code."""
+    histograms, drawn = [], []
+    for feature in range(first, last):
+        entries = run.token_codes.entries(feature)
+        top = float(entries.code.max(initial=0))
+        histograms.append(np.histogram(entries.code, bins=N_BINS, range=(0, top or 1))[0])
+        rows = _evenly(entries.code)
+        drawn.append((genes.of_token[entries.token[rows]], entries.value[rows], entries.code[rows]))
+    gene, value, code = (list(part) for part in zip(*drawn, strict=True))
+    tokens = {"offsets": offsets(gene), "gene": packed_ragged(gene, "i4")}
+    tokens |= {"value": packed_ragged(value, "f4"), "code": packed_ragged(code, "f4")}
+    return {"histogram": packed(np.concatenate(histograms), "u4"), "tokens": tokens}
+
+
+def _evenly(code: np.ndarray) -> np.ndarray:
+    """Entries at even steps through the sorted codes, so that the tail is seen without a random draw."""
+    order = np.argsort(code, kind="stable")
+    if len(order) <= N_TOKENS:
+        return order
+    return order[np.linspace(0, len(order) - 1, N_TOKENS).round().astype(int)]

@@ -1,0 +1,90 @@
+"""The numbers of the first page: what was trained on what, how well, and what was found beside its null."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .concerns import concerns
+from .names import supported
+from .run import ALPHA, Run
+from .shards import number
+
+CURVES = ("fvu", "l0", "dead_fraction")
+MARKER_SCORES = ("auroc_select", "auroc", "auroc_low", "auroc_high", "null_auroc", "q_value")
+N_BINS = 36
+LOWEST_FREQUENCY = 1e-5
+
+
+def overview(run: Run) -> dict[str, Any]:
+    """Content of the first page as JSON."""
+    return {
+        "settings": run.settings,
+        "evaluation": {name: number(value) for name, value in (run.evaluation or {}).items()},
+        "curves": training_curves(run.metrics),
+        "density": density_histogram(run),
+        "labels": [label_summary(run, key) for key in run.label_keys],
+        "concerns": [asdict(concern) for concern in concerns(run)],
+    }
+
+
+def training_curves(metrics: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """One curve a quantity and split: ``name``, ``split``, ``tokens``, ``values``; empty values are left out."""
+    if metrics is None:
+        return []
+    curves = []
+    for name in (name for name in CURVES if name in metrics.columns):
+        for split, rows in metrics.dropna(subset=[name]).groupby("split", sort=True):
+            tokens, values = rows["tokens"].astype(float).tolist(), rows[name].astype(float).tolist()
+            curves.append({"name": name, "split": split, "tokens": tokens, "values": values})
+    return curves
+
+
+def density_histogram(run: Run) -> dict[str, Any]:
+    """How many features are active on which share of tokens: log-spaced ``edges``, ``counts``, and ``dead``."""
+    frequency = run.table.var["frequency_token"].to_numpy(dtype=float)
+    alive = frequency[frequency > 0]
+    edges = np.geomspace(LOWEST_FREQUENCY, 1, N_BINS + 1)
+    counts, _ = np.histogram(np.clip(alive, LOWEST_FREQUENCY, 1), edges)
+    return {"edges": edges.tolist(), "counts": counts.tolist(), "dead": int((frequency == 0).sum())}
+
+
+def label_summary(run: Run, key: str) -> dict[str, Any]:
+    """How many features mark a class of a label column beside chance, and the best feature of every class.
+
+    ``classes_by_chance`` is how many classes would have such a feature if no feature knew the labels:
+    the null of each class is exceeded by the best of all features in one permutation of twenty.
+    """
+    label = run.scores[f"label:{key}"]
+    best = _markers(run, key)
+    return {
+        "key": key,
+        "n_tested": int(label["auroc"].notna().sum()),
+        "n_supported": int(supported(run.scores, key).sum()),
+        "n_classes": len(best),
+        "classes_by_chance": ALPHA * len(best),
+        "best": best,
+    }
+
+
+def _markers(run: Run, key: str) -> list[dict[str, Any]]:
+    """The feature that marks each class best on the select samples, with its scores on the test samples.
+
+    analysis.json knows the best of all features; scores.csv only that of the features whose own best
+    class it is.
+    """
+    summary = ((run.analysis or {}).get("summary") or {}).get("labels") or {}
+    if key in summary:
+        rows = summary[key]["classes"]
+    else:
+        label = run.scores[f"label:{key}"].dropna(subset=["auroc", "auroc_select"])
+        chosen = label.loc[label.groupby("class")["auroc_select"].idxmax()]
+        rows = chosen.rename_axis("feature").reset_index().to_dict("records")
+    return [
+        {"class": str(row["class"]), "feature": int(row["feature"])}
+        | {name: number(row[name]) for name in MARKER_SCORES}
+        for row in rows
+    ]

@@ -1,0 +1,123 @@
+"""The feature atlas of a run: one folder of static files, or one file, that opens without server or network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from biosae.artefacts import atomic_folder, atomic_write
+from biosae.progress import progress_bar
+
+from .cells import cells
+from .columns import feature_list
+from .feature_shards import FEATURES_PER_SHARD, feature_shards
+from .genes import GENES_PER_SHARD, GeneIndex
+from .labels import LabelTables
+from .layout import cell_map
+from .overview import overview
+from .run import Run, read_run
+from .shards import script
+
+FORMAT = 1
+SCRIPTS = (
+    "data.js",
+    "dom.js",
+    "figure.js",
+    "charts.js",
+    "cellmap.js",
+    "table.js",
+    "pages/overview.js",
+    "pages/features.js",
+    "pages/feature.js",
+    "pages/genes.js",
+    "pages/labels.js",
+    "main.js",
+)
+_POLICY = "default-src 'none'; style-src 'unsafe-inline' 'self' file:; img-src data: blob:; script-src "
+
+
+def write_report(run_folder: Path, out: Path) -> Path:
+    """Writes the report of a run into the folder ``out`` and gives its index.html.
+
+    Raises
+    ------
+    ArtefactError
+        If a required artefact is missing or damaged, or ``out`` cannot be written.
+    """
+    run = read_run(run_folder)
+    with atomic_folder(Path(out)) as folder, progress_bar("report", None, "files") as advance:
+        (folder / "data").mkdir()
+        for name, content in shards(run):
+            (folder / "data" / f"{name}.js").write_text(script(name, content), encoding="ascii")
+            advance()
+        (folder / "js" / "pages").mkdir(parents=True)
+        for name in SCRIPTS:
+            (folder / "js" / name).write_text(_static(f"js/{name}"), encoding="utf-8")
+        (folder / "style.css").write_text(_static("style.css"), encoding="utf-8")
+        (folder / "index.html").write_text(_index(), encoding="utf-8")
+    return Path(out) / "index.html"
+
+
+def write_single_page(run_folder: Path, path: Path) -> Path:
+    """Writes the whole report of a run as one HTML file and gives its path.
+
+    Everything is read at once when it opens: meant for some thousand features, not for tens of thousands.
+    """
+    data = [script(name, content) for name, content in shards(read_run(run_folder))]
+    sources = [_static(f"js/{name}") for name in SCRIPTS]
+    program = "\n".join([sources[0], *data, *sources[1:]])
+    with atomic_write(Path(path)) as temporary:
+        temporary.write_text(_single(program), encoding="utf-8")
+    return Path(path)
+
+
+def shards(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and content of everything the page can load; ``core`` is what it opens with."""
+    genes, labels = GeneIndex(run), LabelTables(run)
+    shown = cell_map(run.table, run.folder)
+    yield "core", _core(run, genes, labels)
+    yield "cells", cells(run, shown)
+    yield from labels.shards()
+    yield from genes.shards()
+    yield from feature_shards(run, genes, shown)
+
+
+def _core(run: Run, genes: GeneIndex, labels: LabelTables) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "sample": "protein" if run.settings["data"].get("kind") == "proteins" else "cell",
+        "features_per_shard": FEATURES_PER_SHARD,
+        "genes_per_shard": GENES_PER_SHARD,
+        "overview": overview(run),
+        "features": feature_list(run, genes),
+        "genes": {"names": genes.names, "identifiers": genes.identifiers},
+        "labels": labels.content(),
+    }
+
+
+def _static(name: str) -> str:
+    return (files("biosae.report") / "static" / name).read_text(encoding="utf-8")
+
+
+def _index() -> str:
+    tags = [f'<script src="js/{SCRIPTS[0]}"></script>', '<script src="data/core.js"></script>']
+    tags += [f'<script src="js/{name}"></script>' for name in SCRIPTS[1:]]
+    style = '<link rel="stylesheet" href="style.css">'
+    return _fill(style=style, scripts="\n".join(tags), policy=_POLICY + "'self' file:")
+
+
+def _single(program: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(program.encode()).digest()).decode()
+    style = f"<style>{_static('style.css')}</style>"
+    return _fill(style=style, scripts=f"<script>{program}</script>", policy=f"{_POLICY}'sha256-{digest}'")
+
+
+def _fill(style: str, scripts: str, policy: str) -> str:
+    page = _static("index.html")
+    for name, text in {"POLICY": policy, "STYLE": style, "SCRIPTS": scripts}.items():
+        page = page.replace(f"<!-- {name} -->" if name != "POLICY" else "POLICY", text)
+    return page

@@ -1,0 +1,126 @@
+// The 2-D map of cells on a canvas, coloured by a feature's activation or by a category.
+"use strict";
+
+const cellmap = (() => {
+  const { el, svg, number } = dom;
+  const STEPS = 24;
+  const GREY = 255; // category of a missing value
+  // Okabe and Ito's colours first, then Tol's muted ones
+  const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#882255", "#44aa99", "#999933", "#332288", "#aa4499", "#88ccee", "#661100", "#6699cc"];
+
+  const color = (i) => PALETTE[i % PALETTE.length];
+  const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  function ramp() {
+    const stops = ["--ramp-0", "--ramp-1", "--ramp-2", "--ramp-3"].map(variable).map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+    return Array.from({ length: STEPS }, (_, step) => {
+      const at = (step / (STEPS - 1)) * (stops.length - 1);
+      const i = Math.min(stops.length - 2, Math.floor(at));
+      return `rgb(${stops[i].map((c, k) => Math.round(c + (stops[i + 1][k] - c) * (at - i))).join(",")})`;
+    });
+  }
+
+  // Points in drawing order, as [colour, indices]: grey first, the brightest last.
+  function layers(n, paint) {
+    const grey = variable("--ramp-zero");
+    const groups = new Map();
+    const put = (key, i) => (groups.has(key) ? groups.get(key).push(i) : groups.set(key, [i]));
+    if (paint.levels) {
+      const colors = ramp();
+      for (let i = 0; i < n; i++) put(paint.levels[i] ? Math.floor((paint.levels[i] / 256) * STEPS) : -1, i);
+      return [...groups.keys()].sort((a, b) => a - b).map((key) => [key < 0 ? grey : colors[key], groups.get(key)]);
+    }
+    for (let i = 0; i < n; i++) put(paint.category[i], i);
+    return [...groups].sort(([a], [b]) => (b === GREY) - (a === GREY)).map(([key, members]) => [key === GREY ? grey : color(key), members]);
+  }
+
+  // map: {x, y} in 65,536ths, method; paint: {levels} or {category}; describe(i) is the tooltip's text
+  function make({ map, paint, describe, height = 400 }) {
+    const canvas = el("canvas", { role: "img", "aria-label": "Map of cells" });
+    const tip = el("div", { class: "tip", hidden: true });
+    const holder = el("div", { class: "map" }, canvas, tip);
+    const [x, y] = [biosae.array(map.x), biosae.array(map.y)];
+    let size = { width: 0, height, scale: 1, left: 0, top: 0 };
+
+    const px = (i) => size.left + (x[i] / 65535) * size.scale;
+    const py = (i) => size.top + size.scale - (y[i] / 65535) * size.scale;
+    const radius = () => Math.max(1.1, Math.min(3.2, 130 / Math.sqrt(x.length)));
+
+    function place(width) {
+      const [spanX, spanY] = [x, y].map((values) => values.reduce((a, b) => Math.max(a, b), 0) / 65535 || 1);
+      const scale = Math.min((width - 16) / spanX, (height - 16) / spanY);
+      size = { width, height, scale, left: (width - scale * spanX) / 2, top: (height - scale * spanY) / 2 - scale * (1 - spanY) };
+    }
+
+    function draw() {
+      if (!size.width) return;
+      const ratio = window.devicePixelRatio || 1;
+      canvas.width = size.width * ratio;
+      canvas.height = height * ratio;
+      canvas.style.width = `${size.width}px`;
+      canvas.style.height = `${height}px`;
+      const context = canvas.getContext("2d");
+      context.scale(ratio, ratio);
+      const r = radius();
+      for (const [fill, members] of layers(x.length, paint)) {
+        context.fillStyle = fill;
+        context.beginPath();
+        for (const i of members) {
+          context.moveTo(px(i) + r, py(i));
+          context.arc(px(i), py(i), r, 0, 2 * Math.PI);
+        }
+        context.fill();
+      }
+    }
+
+    function nearest(event) {
+      const box = canvas.getBoundingClientRect();
+      const [mx, my] = [event.clientX - box.left, event.clientY - box.top];
+      let [best, distance] = [-1, 12 ** 2];
+      for (let i = 0; i < x.length; i++) {
+        const d = (px(i) - mx) ** 2 + (py(i) - my) ** 2;
+        if (d < distance) [best, distance] = [i, d];
+      }
+      return { i: best, mx, my };
+    }
+
+    canvas.addEventListener("pointermove", (event) => {
+      const { i, mx, my } = nearest(event);
+      tip.hidden = i < 0;
+      if (i < 0) return;
+      tip.textContent = describe(i);
+      tip.style.left = `${Math.min(mx + 12, size.width - 180)}px`;
+      tip.style.top = `${my + 12}px`;
+    });
+    canvas.addEventListener("pointerleave", () => (tip.hidden = true));
+    new ResizeObserver(([entry]) => {
+      place(entry.contentRect.width);
+      draw();
+    }).observe(holder);
+    window.addEventListener("theme", () => holder.isConnected && draw());
+
+    function svgText() {
+      const r = radius().toFixed(1);
+      const groups = layers(x.length, paint).map(([fill, members]) => svg("g", { fill }, members.map((i) => svg("circle", { cx: px(i).toFixed(1), cy: py(i).toFixed(1), r }))));
+      const drawing = svg("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${size.width} ${height}`, width: size.width, height }, groups);
+      return new XMLSerializer().serializeToString(drawing);
+    }
+
+    const repaint = (next) => ((paint = next), draw());
+    return { element: holder, repaint, svgText };
+  }
+
+  function legend(paint, categories, top) {
+    if (paint.levels) {
+      const bar = el("span", { class: "ramp" });
+      return el("div", { class: "legend" }, el("span", { class: "swatch zero" }), "inactive", bar, `up to ${number(top)}`);
+    }
+    return el("div", { class: "legend" }, categories.map((name, i) => {
+      const swatch = el("span", { class: "swatch" });
+      swatch.style.background = color(i);
+      return el("span", { class: "entry" }, swatch, name);
+    }));
+  }
+
+  return { make, legend };
+})();

@@ -1,0 +1,188 @@
+// One feature: where it fires, on which genes, which class it marks and how sure that is.
+"use strict";
+
+const featurePage = (() => {
+  const { el, link, route, number, fixed, percent } = dom;
+  const { array, part } = biosae;
+  const N_GENES = 15;
+
+  // The matrices of one label column hold a row a feature; this is the row of one metric.
+  const row = (matrix, i, n) => (matrix ? array(matrix).subarray(i * n, (i + 1) * n) : null);
+
+  function score(core, analysis, metric, feature) {
+    const column = core.features.columns.find((c) => c.analysis === analysis && c.metric === metric);
+    return column ? featuresPage.value(column, feature) : undefined;
+  }
+
+  function header(core, feature) {
+    const { names, reasons, n } = core.features;
+    const name = names[feature];
+    const pager = [[feature - 1, "←", "Previous feature"], [feature + 1, "→", "Next feature"]]
+      .filter(([to]) => to >= 0 && to < n).map(([to, text, label]) => link(route("feature", to), text, { "aria-label": label, rel: text === "←" ? "prev" : "next" }));
+    return el("div", { class: "title-line" },
+      el("div", null, el("p", { class: "eyebrow" }, `Feature ${feature}`), el("h1", { class: name === "unnamed" ? "unnamed" : null }, name), el("p", { class: "lead" }, reasons[feature])),
+      el("div", { class: "pager" }, pager));
+  }
+
+  function summary(core, feature) {
+    const entries = [
+      ["Fires on", percent(score(core, "density", "frequency_token", feature) ?? null), "of tokens"],
+      ["Seen in", percent(score(core, "density", "frequency_sample", feature) ?? null), `of ${core.sample}s`],
+      ["Mean when active", number(score(core, "density", "mean_active", feature)), `largest ${number(array(core.features.max_code)[feature])}`],
+      ["Genes", number(score(core, "genes", "effective_genes", feature)), "effective number, by share of activation"],
+      ["Gene identity", percent(score(core, "expression", "gene_identity_share", feature) ?? NaN), "of its variance is which gene it reads"],
+    ].filter(([, value]) => value !== "–");
+    return el("dl", { class: "numbers" }, entries.map(([title, value, note]) => el("div", null, el("dt", null, title), el("dd", null, value, el("small", null, note)))));
+  }
+
+  function map(core, cells, shard, i, feature) {
+    if (!cells.map || !shard.cells) return null;
+    const shown = array(cells.map.sample);
+    const levels = new Uint8Array(shown.length);
+    const level = part(shard.cells.offsets, shard.cells.level, i);
+    part(shard.cells.offsets, shard.cells.index, i).forEach((cell, k) => (levels[cell] = level[k]));
+    const top = array(core.features.max_code)[feature];
+    const code = (cell) => (levels[cell] / 255) * top;
+    const tags = (cell) => cells.columns.map((column) => column.categories[array(column.values)[shown[cell]]] ?? "–");
+    const describe = (cell) => [cells.names[shown[cell]], ...tags(cell), `activation ${number(code(cell), 2)}`].join("\n");
+    const view = cellmap.make({ map: cells.map, paint: { levels }, describe });
+    const holder = el("div", null, view.element, cellmap.legend({ levels }, [], top));
+    const repaint = (event) => {
+      const column = cells.columns[event.target.value];
+      const paint = column ? { category: Uint8Array.from(shown, (sample) => array(column.values)[sample]) } : { levels };
+      view.repaint(paint);
+      holder.lastChild.replaceWith(cellmap.legend(paint, column?.categories, top));
+    };
+    const choice = el("select", { "aria-label": "Colour the map by", onchange: repaint }, el("option", { value: "" }, "activation"), cells.columns.map((column, k) => el("option", { value: k }, column.name)));
+    return figure.make({
+      title: `Where it fires`, name: `feature-${feature}-map`, body: holder, svgText: view.svgText, tools: choice,
+      rows: () => [[core.sample, "x", "y", "activation", ...cells.columns.map((c) => c.name)], ...Array.from(shown, (s, c) => [cells.names[s], array(cells.map.x)[c], array(cells.map.y)[c], code(c), ...tags(c)])],
+      note: `${cells.map.method}; ${number(shown.length)} of ${number(cells.names.length)} ${core.sample}s. Colour: the largest activation over the ${core.sample}'s tokens.`,
+    });
+  }
+
+  function labels(core, shard, i, feature) {
+    return (shard.labels ?? []).map((matrices, k) => {
+      const { key, classes, n_test } = core.labels[k];
+      const get = (metric) => row(matrices[metric], i, classes.length);
+      const [auroc, low, high] = ["auroc", "auroc_low", "auroc_high"].map(get);
+      const marked = score(core, `label:${key}`, "class", feature);
+      const own = (metric) => score(core, `label:${key}`, metric, feature);
+      const rows = classes.map((name, c) => ({
+        label: name, title: `${name}, ${n_test[c]} test samples`, href: route("label", key, name), value: auroc[c], strong: name === marked,
+        low: low ? low[c] : name === marked ? own("auroc_low") : NaN, high: high ? high[c] : name === marked ? own("auroc_high") : NaN,
+        note: `${name}: held-out AUROC ${fixed(auroc[c], 3)}, ${n_test[c]} positive test samples`,
+      }));
+      if (!rows.some((r) => !Number.isNaN(r.value))) return null;
+      const chance = own("null_auroc");
+      return figure.make({
+        title: `How well it tells ${key.replaceAll("_", " ")}s apart`, name: `feature-${feature}-${key}`,
+        draw: (width) => charts.dots(width, { rows, domain: [0, 1], xTitle: "AUROC on test samples (0.5 is chance)", reference: chance, referenceText: chance === undefined || Number.isNaN(chance) ? "" : `null ${fixed(chance)}` }),
+        rows: () => [["class", "n_positive_test", "auroc_select", "auroc", "auroc_low", "auroc_high", "average_precision", "f1"],
+          ...classes.map((name, c) => [name, n_test[c], get("auroc_select")?.[c], auroc[c], rows[c].low, rows[c].high, get("average_precision")?.[c], get("f1")?.[c]])],
+        note: marked ? `Large dot: ${marked}, chosen on the select samples; q = ${number(own("q_value"), 2)}. Bar: 95 % bootstrap interval.` : "No class was chosen on the select samples.",
+      });
+    });
+  }
+
+  function histogram(core, shard, i, feature) {
+    if (!shard.histogram) return null;
+    const counts = row(shard.histogram, i, shard.n_bins);
+    const top = array(core.features.max_code)[feature];
+    if (!(top > 0)) return null;
+    const edges = Array.from({ length: counts.length + 1 }, (_, b) => (top * b) / counts.length);
+    return figure.make({
+      title: "How strongly it fires", name: `feature-${feature}-histogram`,
+      draw: (width) => charts.histogram(width, { edges, counts, xTitle: "activation", yTitle: "tokens" }),
+      rows: () => [["from", "to", "tokens"], ...Array.from(counts, (count, b) => [edges[b], edges[b + 1], count])],
+      note: "Tokens where the feature is active; the height follows the square root of the count.",
+    });
+  }
+
+  function genes(core, shard, i, feature) {
+    if (!shard.genes) return null;
+    const get = (name) => part(shard.genes.offsets, shard.genes[name], i);
+    const [gene, share, specificity, mean, tokens] = ["gene", "share", "specificity", "mean", "n_tokens"].map(get);
+    if (!gene.length) return null;
+    const { names, identifiers } = core.genes;
+    const rows = Array.from(gene.subarray(0, N_GENES), (g, k) => ({
+      label: names[g], title: `${names[g]}: active on ${percent(specificity[k])} of its tokens`, value: share[k], text: percent(share[k]), href: route("gene", identifiers[g]),
+    }));
+    return figure.make({
+      title: "Top genes", name: `feature-${feature}-genes`,
+      draw: (width) => charts.bars(width, { rows, xTitle: "share of the feature's summed activation" }),
+      rows: () => [["gene", "identifier", "share", "specificity", "mean", "n_tokens"], ...Array.from(gene, (g, k) => [names[g], identifiers[g], share[k], specificity[k], mean[k], tokens[k]])],
+    });
+  }
+
+  function expression(core, shard, i, feature) {
+    if (!shard.tokens) return null;
+    const get = (name) => part(shard.tokens.offsets, shard.tokens[name], i);
+    const [gene, value, code] = ["gene", "value", "code"].map(get);
+    if (code.length < 3) return null;
+    const name = (g) => core.genes.names[g] ?? "–";
+    return figure.make({
+      title: "Expression against activation", name: `feature-${feature}-expression`,
+      draw: (width) => charts.points(width, { x: value, y: code, xTitle: "input value of the token", yTitle: "activation", titles: Array.from(gene, (g, k) => `${name(g)}: ${number(value[k])}, activation ${number(code[k])}`) }),
+      rows: () => [["gene", "value", "activation"], ...Array.from(gene, (g, k) => [name(g), value[k], code[k]])],
+      note: `${number(code.length)} tokens at even steps through the sorted activations. A flat cloud: it reads which gene, not how much of it.`,
+    });
+  }
+
+  function topCells(core, cells, shard, i, feature) {
+    const sample = part(shard.top_cells.offsets, shard.top_cells.sample, i);
+    const code = part(shard.top_cells.offsets, shard.top_cells.code, i);
+    if (!sample.length) return null;
+    const tag = (column, k) => column.categories[array(column.values)[sample[k]]] ?? "–";
+    const list = table.make({
+      rows: Array.from(sample.keys()), height: "340px",
+      columns: [
+        { key: "cell", title: core.sample, value: (k) => cells.names[sample[k]], cell: (k) => el("span", { title: cells.names[sample[k]] }, cells.names[sample[k]]) },
+        ...cells.columns.map((column) => ({ key: column.name, title: column.name, value: (k) => tag(column, k), cell: (k) => tag(column, k) })),
+        { key: "code", title: "activation", numeric: true, value: (k) => code[k], cell: (k) => number(code[k]) },
+      ],
+    });
+    return figure.make({
+      title: `Top ${core.sample}s`, name: `feature-${feature}-${core.sample}s`, body: list.element,
+      rows: () => [[core.sample, "activation", ...cells.columns.map((c) => c.name)], ...Array.from(sample, (s, k) => [cells.names[s], code[k], ...cells.columns.map((c) => tag(c, k))])],
+    });
+  }
+
+  function neighbours(core, shard, i, feature) {
+    if (!shard.neighbours) return null;
+    const { n } = shard.neighbours;
+    const near = row(shard.neighbours.feature, i, n);
+    const cosine = row(shard.neighbours.cosine, i, n);
+    const rows = Array.from(near, (f, k) => ({ label: `${f}  ${core.features.names[f]}`, href: route("feature", f), value: Math.max(0, cosine[k]), text: fixed(cosine[k]) }));
+    return figure.make({
+      title: "Nearest decoder directions", name: `feature-${feature}-neighbours`,
+      draw: (width) => charts.bars(width, { rows, domain: [0, 1], xTitle: "cosine" }),
+      rows: () => [["feature", "name", "cosine"], ...Array.from(near, (f, k) => [f, core.features.names[f], cosine[k]])],
+    });
+  }
+
+  function allScores(core, feature) {
+    const rows = core.features.columns.map((column) => [column.analysis, column.metric, featuresPage.value(column, feature)]);
+    const text = (value) => (typeof value === "number" ? number(value, 4) : value || "–");
+    return el("section", { class: "card" }, el("details", null, el("summary", null, "All scores of this feature"),
+      el("table", { class: "plain" }, el("tbody", null, rows.map(([analysis, metric, value]) => el("tr", null, el("th", { scope: "row" }, `${analysis} ${metric.replaceAll("_", " ")}`), el("td", { class: "number" }, text(value))))))));
+  }
+
+  async function render(core, [text]) {
+    const feature = Number(text);
+    if (!Number.isInteger(feature) || feature < 0 || feature >= core.features.n) throw new Error(`Features run from 0 to ${core.features.n - 1}.`);
+    const [cells, shard] = await Promise.all([biosae.load("cells"), biosae.load(`features-${Math.floor(feature / core.features_per_shard)}`)]);
+    const i = feature - shard.first;
+    const dead = !(array(core.features.max_code)[feature] > 0);
+    const column = (...figures) => el("div", { class: "stack" }, ...figures);
+    const body = dead
+      ? [el("p", { class: "wide quiet" }, "This feature never fires on these samples."), column(neighbours(core, shard, i, feature)), column(allScores(core, feature))]
+      : [
+        column(map(core, cells, shard, i, feature), genes(core, shard, i, feature), histogram(core, shard, i, feature), allScores(core, feature)),
+        column(labels(core, shard, i, feature), topCells(core, cells, shard, i, feature), expression(core, shard, i, feature), neighbours(core, shard, i, feature)),
+      ];
+    return el("div", null, header(core, feature), dead ? null : summary(core, feature), el("div", { class: "grid" }, body));
+  }
+
+  return { render, title: ([feature]) => `Feature ${feature}` };
+})();

@@ -1,0 +1,59 @@
+// Genes: all of them to search, and for one gene the features that fire on it.
+"use strict";
+
+const genesPage = (() => {
+  const { el, link, route, number, percent } = dom;
+  const COLUMNS = { specificity: "fires on", share: "share of the feature", mean: "mean activation", n_tokens: "tokens" };
+  const HINTS = { specificity: "share of the gene's tokens on which the feature is active", share: "share of the feature's summed activation that falls on the gene" };
+  let query = "";
+
+  function index(core) {
+    const { names, identifiers } = core.genes;
+    const firing = new Int32Array(names.length);
+    for (const gene of biosae.array(core.features.top_genes)) if (gene >= 0) firing[gene]++;
+    const list = table.make({
+      rows: [], sort: { key: "firing", ascending: false }, open: (g) => (location.hash = route("gene", identifiers[g])),
+      columns: [
+        { key: "name", title: "gene", value: (g) => names[g], cell: (g) => link(route("gene", identifiers[g]), names[g]) },
+        { key: "identifier", title: "identifier", value: (g) => identifiers[g], cell: (g) => identifiers[g] },
+        { key: "firing", title: `among the top ${core.features.n_top_genes} genes of`, numeric: true, value: (g) => firing[g], cell: (g) => dom.plural(firing[g], "feature") },
+      ],
+    });
+    const update = () => {
+      const word = query.toLowerCase();
+      list.setRows(Array.from(names.keys()).filter((g) => names[g].toLowerCase().includes(word) || identifiers[g].toLowerCase().includes(word)));
+    };
+    update();
+    const search = el("input", { type: "search", id: "search", placeholder: "Search a gene   ( / )", "aria-label": "Search genes", value: query, oninput: (event) => ((query = event.target.value), update()) });
+    return el("div", null, el("h1", null, "Genes"), el("div", { class: "controls" }, search), list.element);
+  }
+
+  async function one(core, identifier) {
+    const gene = core.genes.identifiers.indexOf(identifier);
+    if (gene < 0) throw new Error(`No gene ${identifier} in this report.`);
+    const shard = await biosae.load(`genes-${Math.floor(gene / core.genes_per_shard)}`);
+    const i = gene % core.genes_per_shard;
+    const get = (name) => biosae.part(shard.offsets, shard[name], i);
+    const feature = get("feature");
+    const values = Object.fromEntries(Object.keys(COLUMNS).map((name) => [name, get(name)]));
+    const names = core.features.names;
+    const list = table.make({
+      rows: Array.from(feature.keys()), sort: { key: "specificity", ascending: false }, open: (k) => (location.hash = route("feature", feature[k])),
+      columns: [
+        { key: "feature", title: "feature", numeric: true, value: (k) => feature[k], cell: (k) => link(route("feature", feature[k]), String(feature[k])) },
+        { key: "name", title: "name", value: (k) => names[feature[k]], cell: (k) => el("span", { title: names[feature[k]] }, names[feature[k]]) },
+        ...Object.entries(COLUMNS).map(([name, title]) => ({
+          key: name, title, hint: HINTS[name], numeric: true, value: (k) => values[name][k], cell: (k) => (name in HINTS ? percent(values[name][k]) : number(values[name][k])),
+        })),
+      ],
+    });
+    const rows = () => [["feature", "name", ...Object.keys(COLUMNS)], ...Array.from(feature, (f, k) => [f, names[f], ...Object.keys(COLUMNS).map((name) => values[name][k])])];
+    return el("div", null,
+      el("p", { class: "eyebrow" }, `Gene ${identifier}`), el("h1", null, core.genes.names[gene]),
+      el("p", { class: "lead" }, feature.length ? `${dom.plural(feature.length, "feature")} count it among their top genes.` : "No feature counts it among its top genes."),
+      el("div", { class: "controls" }, el("button", { type: "button", onclick: () => figure.save(`gene-${identifier}.csv`, "text/csv", figure.csv(rows())) }, "CSV")), list.element);
+  }
+
+  const render = (core, [identifier]) => (identifier === undefined ? index(core) : one(core, identifier));
+  return { render, title: ([identifier]) => identifier ?? "Genes" };
+})();

@@ -1,0 +1,106 @@
+// First page: what was trained on what, how well, what was found beside its null, and what to ask.
+"use strict";
+
+const overviewPage = (() => {
+  const { el, route, link, number, fixed, percent, plural } = dom;
+  const QUANTITIES = { fvu: "Variance left unexplained (FVU)", l0: "Active features per token (L0)", dead_fraction: "Share of dead features" };
+
+  function lead({ settings }, sample) {
+    const { data, model, sae, split } = settings;
+    const description = data.description ? ` (${data.description})` : "";
+    return `A ${sae.variant} sparse autoencoder reads layer ${model.layer} of ${model.n_layers} on ${plural(data.n_samples, sample)} of ` +
+      `${data.name}${description}: ${number(split.n.train)} trained it, ${number(split.n.test ?? 0)} were kept for the scores below.`;
+  }
+
+  function headline({ evaluation, labels }) {
+    const entry = (title, value, note) => el("div", null, el("dt", null, title), el("dd", null, value, el("small", null, note)));
+    const first = labels.map((label) => entry(
+      `Features that mark a ${label.key.replaceAll("_", " ")}`, number(label.n_supported),
+      `of ${number(label.n_tested)}, above the null of the best; by chance ${number(label.classes_by_chance, 2)} of ${label.n_classes} classes would have one`));
+    const numbers = [
+      ["Unexplained variance", "fvu", fixed, "FVU on held-out tokens; 0 is perfect, 1 the mean"],
+      ["Active per token", "l0", (v) => number(v), "L0, measured with the inference path"],
+      ["Dead features", "dead_fraction", percent, "never active on held-out tokens"],
+      ["Embedding recovery", "recovery_vs_mean", percent, "100 % is the unedited model, 0 % the mean ablation"],
+    ].filter(([, key]) => evaluation[key] !== undefined && evaluation[key] !== null);
+    return el("dl", { class: "numbers" }, first, numbers.map(([title, key, format, note]) => entry(title, format(evaluation[key]), note)));
+  }
+
+  function concerns({ concerns: found }) {
+    if (!found.length) return null;
+    return el("section", { class: "card wide concerns", "aria-label": "What a referee would ask" },
+      el("h2", null, "What a referee would ask"),
+      el("dl", null, found.map(({ title, text }) => el("div", null, el("dt", null, title), el("dd", null, text)))));
+  }
+
+  function best(label, featureNames) {
+    const rows = label.best.slice().sort((a, b) => b.auroc - a.auroc).map((row) => ({
+      label: row.class, href: route("label", label.key, row.class), value: row.auroc, low: row.auroc_low, high: row.auroc_high,
+      reference: row.null_auroc, strong: row.q_value <= 0.05 && row.auroc > row.null_auroc,
+      note: `feature ${row.feature} (${featureNames[row.feature]}): held-out AUROC ${fixed(row.auroc)}, null ${fixed(row.null_auroc)}, q ${number(row.q_value, 2)}`,
+    }));
+    const columns = ["class", "feature", "auroc_select", "auroc", "auroc_low", "auroc_high", "null_auroc", "q_value"];
+    const low = Math.min(0.5, ...rows.map((row) => row.value)); // a wide interval may leave the axis
+    return figure.make({
+      title: `The best feature of each ${label.key.replaceAll("_", " ")}`, name: `best-${label.key}`, wide: true,
+      draw: (width) => charts.dots(width, { rows, domain: [Math.floor(low * 10) / 10, 1], xTitle: "AUROC on test samples", referenceText: "dashed: null of the best of all features" }),
+      rows: () => [columns, ...label.best.map((row) => columns.map((name) => row[name]))],
+      note: "The feature was chosen on the select samples and scored once on the test samples. Bar: 95 % bootstrap interval. Dashed: 95th percentile of the best feature's AUROC when labels are permuted. Grey dots do not pass.",
+    });
+  }
+
+  function curves({ curves: all }) {
+    return Object.entries(QUANTITIES).map(([name, title]) => {
+      const mine = all.filter((curve) => curve.name === name && curve.tokens.length > 1);
+      if (!mine.length) return null;
+      const series = mine.map((curve) => ({ name: curve.split, x: curve.tokens, y: curve.values, class: curve.split === "train" ? "second" : "" }));
+      return figure.make({
+        title, name: `training-${name}`,
+        draw: (width) => charts.curves(width, { series, xTitle: "training tokens", yTitle: name.replaceAll("_", " ") }),
+        rows: () => [["split", "tokens", name], ...mine.flatMap((c) => c.tokens.map((t, i) => [c.split, t, c.values[i]]))],
+      });
+    });
+  }
+
+  function density({ density: { edges, counts, dead } }) {
+    return figure.make({
+      title: "How often features fire", name: "density",
+      draw: (width) => charts.histogram(width, { edges, counts, log: true, xTitle: "share of tokens where active", yTitle: "features" }),
+      rows: () => [["from", "to", "features"], [0, 0, dead], ...counts.map((count, i) => [edges[i], edges[i + 1], count])],
+      note: `Each feature counts once; ${plural(dead, "feature")} never ${dead === 1 ? "fires" : "fire"} and ${dead === 1 ? "is" : "are"} not drawn.`,
+    });
+  }
+
+  function provenance({ settings }) {
+    const { data, model, sae, split, activations } = settings;
+    const rows = [
+      ["Data", `${data.name}: ${number(data.n_samples)} samples × ${number(data.n_columns)} columns, hash ${data.hash}`],
+      ["Split", Object.entries(split.n).map(([part, n]) => `${part} ${number(n)}`).join(", ") + (split.group_key ? `, by ${split.group_key}` : ", sample by sample") + `, seed ${split.seed}`],
+      ["Host model", `${model.name}, layer ${model.layer} of ${model.n_layers}, width ${model.d_model}, fingerprint ${model.fingerprint}`],
+      ["Vocabulary", model.n_genes_matched !== undefined && model.n_genes_matched !== null ? `${number(model.n_genes_matched)} genes matched` : "–"],
+      ["SAE", `${sae.variant}, ${number(sae.d_in)} → ${number(sae.d_sae)}, weights ${sae.hash}`],
+      ["Tokens", activations ? `${number(activations.n_train_tokens)} for training of ${number(activations.n_tokens)}` : "–"],
+      ["Run", `seed ${settings.seed}, ${settings.created}`],
+      ["Command", settings.command],
+      ["Versions", [`biosae ${settings.biosae}`, ...Object.entries(settings.versions ?? {}).map(([name, version]) => `${name} ${version}`)].join(", ")],
+    ];
+    return el("section", { class: "card wide" }, el("div", { class: "head" }, el("h2", null, "Provenance")),
+      el("table", { class: "plain" }, el("tbody", null, rows.map(([name, text]) => el("tr", null, el("th", { scope: "row" }, name), el("td", null, text))))));
+  }
+
+  function render(core) {
+    const content = core.overview;
+    return el("div", null,
+      el("h1", null, `${number(content.settings.sae.d_sae)} features of ${content.settings.model.name}`),
+      el("p", { class: "lead" }, lead(content, core.sample)),
+      headline(content),
+      el("div", { class: "grid" },
+        content.labels.filter((label) => label.best.length).map((label) => best(label, core.features.names)),
+        concerns(content),
+        el("div", { class: "wide row" }, curves(content), density(content)),
+        provenance(content)),
+      el("p", { class: "note" }, link("#/features", "All features"), " · a report of files only: copy the folder, and it opens anywhere."));
+  }
+
+  return { render, title: () => "Overview" };
+})();

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from biosae.report.feature_shards import N_TOP_CELLS, feature_shards
+from biosae.report.genes import GeneIndex
+from biosae.report.layout import cell_map
+
+from .synthetic import D_SAE, DEAD
+from .test_shards import unpack
+
+
+@pytest.fixture(scope="module")
+def shard(run):
+    ((name, content),) = feature_shards(run, GeneIndex(run), cell_map(run.table, run.folder))
+    assert name == "features-0"
+    return content
+
+
+def part(content, name, feature):
+    start, end = unpack(content["offsets"])[feature : feature + 2]
+    return unpack(content[name])[start:end]
+
+
+def test_map_shows_each_active_cell_at_its_level(run, shard):
+    cells = shard["cells"]
+    code = run.table.X[:, 9].toarray().ravel()
+    assert sorted(part(cells, "index", 9)) == np.flatnonzero(code).tolist()
+    shown = np.zeros(len(code))
+    shown[part(cells, "index", 9)] = part(cells, "level", 9)
+    np.testing.assert_allclose(shown / 255 * code.max(), code, atol=code.max() / 255)  # one step of 255
+    assert (shown > 0).tolist() == (code > 0).tolist()
+
+
+def test_top_cells_are_the_most_active(run, shard):
+    top = shard["top_cells"]
+    code = run.table.X[:, 0].toarray().ravel()
+    assert part(top, "code", 0).tolist() == np.sort(code)[::-1][:N_TOP_CELLS].tolist()
+    assert code[part(top, "sample", 0)].tolist() == part(top, "code", 0).tolist()
+
+
+def test_histogram_counts_every_active_token(run, shard):
+    counts = unpack(shard["histogram"]).reshape(D_SAE, -1)
+    expected = [len(run.token_codes.entries(j).code) for j in range(D_SAE)]
+    assert counts.sum(axis=1).tolist() == expected
+
+
+def test_dead_feature_is_empty(run, shard):
+    assert len(part(shard["top_cells"], "sample", DEAD)) == 0
+    assert len(part(shard["tokens"], "code", DEAD)) == 0
+
+
+def test_drawn_tokens_span_the_activations(run, shard):
+    tokens = shard["tokens"]
+    code = run.token_codes.entries(0).code
+    drawn = part(tokens, "code", 0)
+    assert (drawn.min(), drawn.max()) == (code.min(), code.max())

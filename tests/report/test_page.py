@@ -1,0 +1,154 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from biosae.report.page import write_report, write_single_page
+
+from . import chromium
+
+PROGRAM = chromium.find()
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+INJECTED = "<img src=x onerror=alert(1)>"
+
+needs_browser = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        PROGRAM is None and os.environ.get("CI") != "true", reason="no Chromium here: apt-get install chromium"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    assert PROGRAM is not None, "CI must have a Chromium"
+    with chromium.Page(PROGRAM) as page:
+        page.open(report.as_uri())
+        yield page
+
+
+def texts(page, selector):
+    return page.evaluate(f"[...document.querySelectorAll({selector!r})].map((node) => node.textContent)")
+
+
+def test_folder_is_whole(report):
+    names = {path.relative_to(report.parent).as_posix() for path in report.parent.rglob("*") if path.is_file()}
+    assert {"index.html", "style.css", "js/main.js", "data/core.js", "data/cells.js", "data/features-0.js"} <= names
+
+
+def test_page_names_no_host(report):
+    sources = [path for path in report.parent.rglob("*") if path.suffix in (".html", ".css", ".js")]
+    allowed = "http://www.w3.org/2000/svg"  # a namespace, never fetched
+    for path in sources:
+        text = path.read_text(encoding="utf-8").replace(allowed, "")
+        assert "http:" not in text and "https:" not in text, path
+
+
+def test_second_report_replaces_the_first(report, run_folder):
+    before = {path: path.read_bytes() for path in report.parent.rglob("*.js")}
+    write_report(run_folder, report.parent)
+    assert {path: path.read_bytes() for path in report.parent.rglob("*.js")} == before
+
+
+class TestInBrowser:
+    pytestmark = needs_browser
+
+    def test_opens_from_disk_without_errors_or_network(self, page):
+        page.go("#/")
+        for route in (
+            "#/features",
+            "#/feature/0",
+            "#/labels",
+            "#/label/cell_type/B%20cells",
+            "#/genes",
+            "#/gene/ENSG00000000003",
+        ):
+            page.go(route)
+            assert texts(page, "h1") != ["Not here"], route
+        assert page.errors == []
+        assert {address.partition(":")[0] for address in page.requests} <= {"file", "data", "about", "blob"}
+
+    def test_policy_forbids_the_network(self, page):
+        page.evaluate("fetch('http://127.0.0.1:9/').catch(() => null)")
+        assert any("Content Security Policy" in error for error in page.errors)
+        page.errors.clear()
+
+    def test_search_finds_gene_and_class(self, page):
+        page.go("#/features")
+        search = (
+            "(text) => { const box = document.getElementById('search');"
+            "box.value = text; box.dispatchEvent(new Event('input')); }"
+        )
+        first = "tbody tr[aria-rowindex] td:first-child"
+        page.evaluate(f"({search})('GENE70')")
+        assert "5" in texts(page, first)
+        page.evaluate(f"({search})('monocytes')")
+        assert "3" in texts(page, first)
+        page.evaluate(f"({search})('no such thing')")
+        assert texts(page, "tbody td.quiet") == ["Nothing matches."]
+        page.evaluate(f"({search})('')")
+
+    def test_sorts_by_a_column_and_back(self, page):
+        page.go("#/features")
+        click = "document.querySelector('#features th:first-child button').click()"
+        first = "tbody tr[aria-rowindex] td:first-child"
+        page.evaluate(click)
+        down = [int(text) for text in texts(page, first)]
+        page.evaluate(click)
+        up = [int(text) for text in texts(page, first)]
+        assert down == sorted(down, reverse=True)
+        assert up == sorted(up)
+
+    def test_deep_link_opens_its_feature(self, page, report):
+        page.open(f"{report.as_uri()}#/feature/1")
+        assert texts(page, "h1") == ["CD4 T cells"]
+        assert texts(page, ".eyebrow") == ["Feature 1"]
+
+    def test_unknown_feature_says_so(self, page):
+        page.go("#/feature/999")
+        assert texts(page, "h1") == ["Not here"]
+
+    def test_arrow_keys_go_to_the_next_feature(self, page):
+        page.go("#/feature/1")
+        page.key("ArrowRight")
+        page.wait("document.documentElement.dataset.page === '#/feature/2'")
+
+    def test_label_with_markup_is_text(self, page):
+        page.go("#/feature/4")
+        assert texts(page, "h1") == [INJECTED]
+        assert page.evaluate("document.querySelectorAll('img').length") == 0
+        page.go("#/")
+        assert any(INJECTED in text for text in texts(page, "svg text"))
+        assert page.errors == []
+
+    def test_csv_quotes_what_needs_it(self, page):
+        assert page.evaluate("figure.csv([['a,b', 'c\"d', null, 1.5]])") == '"a,b","c""d",,1.5\n'
+
+    def test_svg_download_stands_alone(self, page):
+        page.go("#/feature/0")
+        page.wait("document.querySelector('.drawing svg')")
+        page.evaluate(
+            "figure.saved = null; URL.createObjectURL = (blob) => { figure.saved = blob.text(); return 'blob:x'; }"
+        )
+        page.evaluate("document.querySelector('.drawing').closest('figure').querySelector('.tools button').click()")
+        text = page.evaluate("figure.saved")
+        assert text.startswith("<svg") and 'fill="rgb(' in text and "class=" not in text
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    @pytest.mark.parametrize("dark", [False, True])
+    def test_fits_the_screen(self, page, report, width, dark):
+        page.resize(width, 900)
+        page.dark(dark)
+        page.open(report.as_uri())
+        for name, route in {"overview": "#/", "features": "#/features", "feature": "#/feature/0"}.items():
+            page.go(route)
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            page.screenshot(SCREENSHOTS / f"{name}-{width}-{'dark' if dark else 'light'}.png")
+
+    def test_single_page_opens_alone(self, run_folder, tmp_path):
+        with chromium.Page(PROGRAM) as page:
+            page.open(write_single_page(run_folder, tmp_path / "report.html").as_uri() + "#/feature/0")
+            assert texts(page, "h1") == ["B cells"]
+            assert page.errors == []
+            loaded = [address.partition("#")[0] for address in page.requests if address.startswith("file:")]
+            assert loaded == [(tmp_path / "report.html").as_uri()]
