@@ -53,9 +53,9 @@ def test_finished_shards_are_kept(encoded, store, sae, obs, vocabulary, provenan
     encoded_shards = []
     original = encode.encode_shard
 
-    def counted(sae, shard, batch_tokens):
+    def counted(sae, shard, *arguments):
         encoded_shards.append(len(shard))
-        return original(sae, shard, batch_tokens)
+        return original(sae, shard, *arguments)
 
     monkeypatch.setattr(encode, "encode_shard", counted)
     (encoded / "features.h5ad").unlink()

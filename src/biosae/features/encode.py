@@ -6,16 +6,20 @@ import logging
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import sparse
+from torch import Tensor
 
 from biosae.activations.store import ActivationShard, ActivationStore
 from biosae.artefacts import atomic_write, content_hash, write_json
 from biosae.errors import DataError
 from biosae.progress import progress_bar
 from biosae.saes.base import SAE
+from biosae.saes.codes import Codes
 
 from .pool import PooledCodes, pool
 from .table import write_table
@@ -74,20 +78,27 @@ def encode_features(
     )
 
 
-def encode_shard(sae: SAE, shard: ActivationShard, batch_tokens: int) -> TokenCodesShard:
+class Encoder(Protocol):
+    """What gives codes, row by row: an SAE, or the simpler axes that it is compared with."""
+
+    d_sae: int
+
+    def encode(self, x: Tensor) -> Codes: ...
+
+
+def encode_shard(encoder: Encoder, shard: ActivationShard, batch_tokens: int, device: torch.device) -> TokenCodesShard:
     """The codes of a shard's content tokens, sorted by feature."""
     content = ~shard.special
-    device = sae.W_dec.device
     counts, features, codes = [], [], []
     for batch in shard.values[content].split(batch_tokens):
-        row, feature, code = (tensor.cpu().numpy() for tensor in sae.encode(batch.float().to(device)).entries())
+        row, feature, code = (tensor.cpu().numpy() for tensor in encoder.encode(batch.float().to(device)).entries())
         counts.append(np.bincount(row, minlength=len(batch)))
         features.append(feature)
         codes.append(code)
     n_tokens = int(content.sum())
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]) if counts else np.zeros(1, dtype=np.int64)
     entries = (np.concatenate([[], *codes]).astype(np.float32), np.concatenate([[], *features]).astype(np.int64))
-    by_feature = sparse.csr_matrix((*entries, offsets), shape=(n_tokens, sae.d_sae)).tocsc()
+    by_feature = sparse.csr_matrix((*entries, offsets), shape=(n_tokens, encoder.d_sae)).tocsc()
     return TokenCodesShard(
         sample=shard.sample[content].numpy(),
         token=shard.token[content].numpy(),
@@ -109,7 +120,7 @@ def _write_token_codes(
             path = folder / f"shard-{number:05d}.safetensors"
             source = {"format": str(FORMAT), "sae": provenance["sae_hash"], "activations": store.hash}
             if source_of(path) != source:
-                encode_shard(sae, shard, batch_tokens).write(path, source)
+                encode_shard(sae, shard, batch_tokens, sae.W_dec.device).write(path, source)
             written.append(_shard_entry(path))
             advance(len(shard))
     for path in folder.glob("shard-*.safetensors"):

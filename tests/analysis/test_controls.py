@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from scipy import sparse
+
+from biosae.analysis.controls import Axes, compare_axes
+from biosae.analysis.simulate import simulate
+from biosae.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    simulation = simulate(seed=0)
+
+    def pooled(values):
+        out = np.zeros((len(simulation.obs), values.shape[1]))
+        np.maximum.at(out, simulation.sample, values)
+        return sparse.csr_matrix(out)
+
+    random = np.random.default_rng(0).normal(size=(32, 20))
+    axes = [
+        Axes("sae", pooled(simulation.activity.toarray())),
+        Axes("random", pooled(np.maximum(0, simulation.values @ random))),
+    ]
+    obs = simulation.obs
+    part, donor = obs["biosae_part"].astype(str).to_numpy(), obs["donor"].astype(str).to_numpy()
+    table = compare_axes(axes, obs[["cell_type", "donor"]], part, donor, n_permutations=200, seed=0)
+    return table.set_index(["axes", "label"])
+
+
+def test_true_axes_recover_more_than_random_ones_and_shuffled_labels_none(comparison):
+    assert comparison.loc[("sae", "cell_type"), "n_recovered"] == 5
+    assert comparison.loc[("sae", "donor"), "n_recovered"] == 8
+    assert comparison.loc[("sae, shuffled labels", "cell_type"), "n_recovered"] <= 1
+    assert comparison.loc[("sae, shuffled labels", "donor"), "n_recovered"] <= 1
+    assert comparison.loc[("sae", "cell_type"), "above_null"] > comparison.loc[("random", "cell_type"), "above_null"]
+
+
+def test_axes_are_compared_at_equal_number(comparison):
+    assert comparison.loc[("random", "donor"), "n_axes"] == 20
+    assert comparison.loc[("sae, 20 at random", "donor"), "n_axes"] == 20
+
+
+def test_chance_is_taken_off(comparison):
+    row = comparison.loc[("sae", "cell_type")]
+    assert row["expected_by_chance"] == 0.05 * row["n_concepts"]
+    assert row["excess"] == row["n_recovered"] - row["expected_by_chance"]
+
+
+def test_labels_that_cannot_be_scored_are_one_clear_line():
+    obs = simulate(seed=0).obs
+    constant = obs[["cell_type"]].assign(cell_type="one")
+    with pytest.raises(DataError, match="none of the labels cell_type can be scored"):
+        axes = [Axes("sae", sparse.csr_matrix((len(obs), 3)))]
+        compare_axes(axes, constant, obs["biosae_part"].astype(str).to_numpy(), None, 10, 0)
