@@ -163,8 +163,8 @@ def test_random_init_keeps_what_it_says(tiny_geneformer):
     blocks = load_geneformer(tiny_geneformer, random_init="blocks")
     everything = load_geneformer(tiny_geneformer, random_init="all")
     other_seed = load_geneformer(tiny_geneformer, random_init="all", seed=1)
-    embedding = "embeddings.word_embeddings.weight"
-    layer = "encoder.layer.2.output.dense.weight"
+    embedding = "gene_embedding.weight"
+    layer = "layers.2.mlp.2.weight"
     same = lambda a, b, name: torch.equal(a.network.state_dict()[name], b.network.state_dict()[name])  # noqa: E731
     assert same(trained, again, embedding) and same(trained, again, layer)
     assert same(trained, blocks, embedding) and not same(trained, blocks, layer)
@@ -215,9 +215,9 @@ def test_a_median_is_needed_for_every_gene(tiny_geneformer):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda w: w.pop("bert.encoder.layer.1.output.dense.bias"), "1 tensors are missing.*layer.1.output.dense.bias"),
+        (lambda w: w.pop("bert.encoder.layer.1.output.dense.bias"), "1 tensors are missing.*layers.1.mlp.2.bias"),
         (lambda w: w.update({"bert.encoder.layer.0.lora": torch.ones(2)}), "1 tensors are unknown.*lora"),
-        (lambda w: w.update({"bert.embeddings.LayerNorm.bias": torch.ones(2)}), r"LayerNorm.bias is \(2,\)"),
+        (lambda w: w.update({"bert.embeddings.LayerNorm.bias": torch.ones(2)}), r"embedding_norm.bias is \(2,\)"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(tiny_geneformer, change, message):
@@ -231,7 +231,7 @@ def test_weights_that_do_not_fit_are_refused(tiny_geneformer, change, message):
 def test_another_kind_of_model_is_refused(tiny_geneformer):
     config = json.loads((tiny_geneformer / "config.json").read_text()) | {"model_type": "esm"}
     (tiny_geneformer / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="describes a esm model, expected bert"):
+    with pytest.raises(ModelError, match="model_type=esm, a Geneformer has bert"):
         load_geneformer(tiny_geneformer)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from biosae.errors import ModelError
-from biosae.models.weights import build_frozen, load_weights, renamed
+from biosae.models.weights import build_frozen, fuse_attention, load_weights, renamed
 
 
 def test_networks_are_built_from_their_seed_and_leave_the_global_one_alone():
@@ -32,3 +32,14 @@ def test_every_tensor_must_have_its_place():
         changed = {name: tensor for name, tensor in (weights | change).items() if tensor is not None}
         with pytest.raises(ModelError, match=message):
             load_weights(network, changed, (), "false", "w.pt")
+
+
+def test_query_key_and_value_are_stacked_layer_by_layer():
+    weights = {f"layers.{n}.attention.{part}.bias": torch.full((2,), 10.0 * n + i)
+               for n in range(2) for i, part in enumerate(("value", "query", "key"))}  # fmt: skip
+    fused = fuse_attention(weights | {"norm.bias": torch.ones(1)})
+    assert fused.keys() == {"layers.0.attention.qkv.bias", "layers.1.attention.qkv.bias", "norm.bias"}
+    assert fused["layers.1.attention.qkv.bias"].tolist() == [11, 11, 12, 12, 10, 10]
+    del weights["layers.1.attention.key.bias"]
+    with pytest.raises(ModelError, match="lacks layers.1.attention.key.bias"):
+        fuse_attention(weights)

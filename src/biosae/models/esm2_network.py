@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor, nn
 
 from biosae.errors import ModelError
 
 from .checkpoints import Weights
-from .transformer import PreNormBlock, rotary_angles
-from .weights import renamed
+from .transformer import PreNormBlock, normal_init, rotary_angles
+from .weights import fuse_attention, renamed
 
 MASKED_IN_TRAINING = 0.15 * 0.8  # share of residues that read <mask>; the rest were scaled up in its place
 # Names of Hugging Face files and of fair-esm files; both become ours.
@@ -54,6 +52,7 @@ class ESM2Network(nn.Module):
         self.norm = nn.LayerNorm(d_model)
         d_head = d_model // n_heads
         self.register_buffer("inv_freq", 1 / 10_000 ** (torch.arange(0, d_head, 2).float() / d_head))
+        self.apply(normal_init)
 
     def embed(self, token: Tensor, real: Tensor) -> Tensor:
         """``(n, L, d_model)``; padding is zero."""
@@ -79,13 +78,7 @@ def network_weights(weights: Weights) -> Weights:
     The stored rotary frequencies are kept: published ones were rounded to half precision, and
     recomputing them changes the states visibly. All layers must agree on them.
     """
-    ours = renamed(weights, RENAME, without=UNUSED)
-    fused = {name: tensor for name, tensor in ours.items() if not re.search(r"\.attention\.(query|key|value)\.", name)}
-    for name in [name for name in ours if ".attention.query." in name]:
-        parts = [ours.get(name.replace(".query.", f".{part}.")) for part in ("query", "key", "value")]
-        if any(part is None for part in parts):
-            raise ModelError(f"the checkpoint has {name} without its key or value; download it again")
-        fused[name.replace(".query.", ".qkv.")] = torch.cat(parts)
+    fused = fuse_attention(renamed(weights, RENAME, without=UNUSED))
     of_layers = [fused.pop(name) for name in list(fused) if name.endswith(".inv_freq")]
     if any(not torch.equal(frequencies, of_layers[0]) for frequencies in of_layers):
         raise ModelError("the layers of this checkpoint have different rotary frequencies; it is no ESM-2")

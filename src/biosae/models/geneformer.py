@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anndata
 import pandas as pd
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel
 
 from biosae.errors import ModelError, SettingError
 
 from .base import ModelAdapter
-from .checkpoints import Weights, read_weights
+from .checkpoints import read_weights
+from .dictionaries import read_json
 from .folders import model_name, require_file, resolve_folder
 from .gene_match import GeneMatch, match_by_id
 from .geneformer_genes import PUBLISHED, GeneDictionaries, read_gene_dictionaries
+from .geneformer_network import EMBEDDINGS, EPS, RENAME, UNUSED, GeneformerNetwork
 from .rank_value import rank_value_encode
 from .settings import check_choice, check_limit
 from .tokens import TokenBatch, TokenSequences
-from .weights import build_frozen, check_random_init, fingerprint, load_weights
+from .transformer import key_mask, site_module
+from .weights import build_frozen, check_random_init, fingerprint, fuse_attention, load_weights, renamed
 
 POOLING = ("mean", "cls")
 SITES = ("residual", "mlp")
@@ -64,9 +67,10 @@ def load_geneformer(
     folder = resolve_folder(model_dir, PUBLISHED, DICTIONARY_PATTERNS)
     config = _read_config(require_file(folder, ("config.json",), PUBLISHED))
     weights_file = require_file(folder, ("model.safetensors", "pytorch_model.bin"), PUBLISHED)
-    genes = read_gene_dictionaries(folder, config.vocab_size)
-    network = build_frozen(lambda: _network(config), seed)
-    load_weights(network, _encoder(read_weights(weights_file), network), ("embeddings.",), init, weights_file)
+    genes = read_gene_dictionaries(folder, config["vocab_size"])
+    network = build_frozen(lambda: _network(config), seed, empty=init == "false")
+    weights = fuse_attention(renamed(read_weights(weights_file), RENAME, without=UNUSED))
+    load_weights(network, weights, EMBEDDINGS, init, weights_file)
     model = Geneformer(model_name(model_dir, folder), network.to(device), genes, max_genes, pooling, site)
     model.fingerprint = fingerprint([weights_file], init, seed, genes=genes.hash, site=site)
     return model
@@ -80,7 +84,7 @@ class Geneformer(ModelAdapter):
     def __init__(
         self,
         name: str,
-        network: BertModel,
+        network: GeneformerNetwork,
         genes: GeneDictionaries,
         max_genes: int | None,
         pooling: str,
@@ -88,14 +92,14 @@ class Geneformer(ModelAdapter):
     ):
         self.name, self.network = name, network
         self.vocabulary, self.token_names = genes.vocabulary, genes.symbols
-        self.d_model, self.n_layers = network.config.hidden_size, network.config.num_hidden_layers
+        self.d_model, self.n_layers = network.gene_embedding.embedding_dim, len(network.layers)
         self._genes, self._pooling, self._site = genes, pooling, site
         # V1 reads genes alone, V2 puts them between <cls> and <eos>.
         self._first = tuple(genes.token[name] for name in ("<cls>",) if name in genes.token)
         self._last = tuple(genes.token[name] for name in ("<eos>",) if name in genes.token)
         if pooling == "cls" and not self._first:
             raise SettingError(f"scfm.pooling=cls needs a <cls> token, which {name} does not have; use mean")
-        limit = network.config.max_position_embeddings - len(self._first) - len(self._last)
+        limit = network.rank_embedding.num_embeddings - len(self._first) - len(self._last)
         self._max_genes = check_limit("scfm.max_genes", max_genes, limit, name)
 
     def match_genes(self, var: pd.DataFrame) -> GeneMatch:
@@ -111,34 +115,30 @@ class Geneformer(ModelAdapter):
         )
 
     def site(self, layer: int) -> nn.Module:
-        block = self.network.encoder.layer[layer]
-        return block.output.dense if self._site == "mlp" else block
+        return site_module(self.network, self._site, layer)
 
     def run(self, batch: TokenBatch) -> Tensor:
-        return self.network(input_ids=batch.token, attention_mask=batch.mask.long()).last_hidden_state
+        return self.network(batch.token, key_mask(batch))
 
     def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
         return hidden[:, 0] if self._pooling == "cls" else super().pool(hidden, batch)
 
 
-def _network(config: BertConfig) -> BertModel:
-    return BertModel._from_config(config, attn_implementation="sdpa", add_pooling_layer=False)
+def _network(config: dict[str, Any]) -> GeneformerNetwork:
+    return GeneformerNetwork(
+        n_vocabulary=config["vocab_size"],
+        n_positions=config["max_position_embeddings"],
+        d_model=config["hidden_size"],
+        n_heads=config["num_attention_heads"],
+        d_mlp=config["intermediate_size"],
+        n_layers=config["num_hidden_layers"],
+    )
 
 
-def _read_config(path: Path) -> BertConfig:
-    try:
-        config = BertConfig.from_json_file(str(path))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
-    if config.model_type != "bert":
-        raise ModelError(f"{path} describes a {config.model_type} model, expected bert; is this a Geneformer folder?")
+def _read_config(path: Path) -> dict[str, Any]:
+    config = read_json(path)
+    expected = {"model_type": "bert", "hidden_act": "relu", "layer_norm_eps": EPS}
+    for key, value in expected.items():
+        if config.get(key) != value:
+            raise ModelError(f"{path} has {key}={config.get(key)}, a Geneformer has {value}; is this its folder?")
     return config
-
-
-def _encoder(weights: Weights, network: BertModel) -> Weights:
-    """The encoder's tensors, without the heads, the pooler and the position numbers that some files carry."""
-    prefix = "bert."
-    ours = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
-    buffers = {name: buffer for name, buffer in network.state_dict().items() if "position_ids" in name}
-    kept = {n: w for n, w in ours.items() if not n.startswith("pooler.") and n != "embeddings.position_ids"}
-    return kept | buffers

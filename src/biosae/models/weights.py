@@ -39,6 +39,19 @@ def renamed(weights: Weights, rules: Mapping[str, str], without: str) -> Weights
     return kept
 
 
+def fuse_attention(weights: Weights) -> Weights:
+    """Weights with ``attention.query``, ``.key`` and ``.value`` of each layer stacked as ``attention.qkv``."""
+    part = re.compile(r"\.attention\.(query|key|value)\.")
+    fused = {name: weight for name, weight in weights.items() if not part.search(name)}
+    for name in {part.sub(".attention.{}.", name) for name in weights if part.search(name)}:
+        parts = [name.format(kind) for kind in ("query", "key", "value")]
+        missing = [wanted for wanted in parts if wanted not in weights]
+        if missing:
+            raise ModelError(f"the checkpoint lacks {missing[0]}; download it again")
+        fused[name.format("qkv")] = torch.cat([weights[wanted] for wanted in parts])
+    return fused
+
+
 def build_frozen(make: Callable[[], nn.Module], seed: int = 0, empty: bool = False) -> nn.Module:
     """A network in eval mode without gradients, freshly initialised from ``seed``.
 

@@ -1,0 +1,292 @@
+"""One full training step of each library, the way its own trainer does it.
+
+Every function takes a `Case` and gives ``step(x) -> loss``. A library that is not installed, or cannot do the
+variant, raises; the benches report that as a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from unittest.mock import MagicMock
+
+import torch
+from torch import Tensor
+
+from biosae.saes.build import build
+from biosae.training.learner import Learner
+from biosae.training.settings import TrainerSettings
+
+Step = Callable[[Tensor], float]
+GROUPS = (1 / 16, 1 / 8, 1 / 4, 9 / 16)
+LONG = 10**9
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained: sizes, the variant's name, a batch to start from, and how many features are dead."""
+
+    variant: str
+    d_in: int
+    d_sae: int
+    k: int
+    batch: int
+    sample: Tensor
+    lr: float = 1e-4
+    n_dead: int = 0
+    seed: int = 0
+
+
+def unknown(library: str, case: Case) -> Exception:
+    return NotImplementedError(f"{library} has no {case.variant}")
+
+
+def biosae(case: Case) -> Step:
+    target, hyperparams = {
+        "topk": ("topk.TopK", {"k": case.k}),
+        "topk-auxk": ("topk.TopK", {"k": case.k}),
+        "batchtopk": ("batchtopk.BatchTopK", {"k": case.k}),
+        "matryoshka": ("matryoshka.Matryoshka", {"k": case.k, "group_fractions": GROUPS}),
+        "relu": ("standard.Standard", {"l1_coefficient": 1e-3}),
+        "jumprelu": ("jumprelu.JumpReLU", {"target_l0": float(case.k), "bandwidth": 0.05}),
+        "gated": ("gated.Gated", {"l1_coefficient": 1e-3}),
+    }[case.variant]
+    sae = build(f"biosae.saes.{target}", case.d_in, case.d_sae, hyperparams, case.seed)
+    sae.fit_normaliser(case.sample)
+    with torch.no_grad():
+        if case.variant in ("relu", "gated"):
+            sae.b_enc -= active_bias(sae.normalise(case.sample[:512]) @ sae.W_enc, case.k)
+        sae.b_enc[: case.n_dead] -= 2
+    learner = Learner(sae, TrainerSettings(lr=case.lr, warmup_fraction=0), LONG, LONG)
+
+    def step(x: Tensor) -> float:
+        learner.tokens_since_fired[: case.n_dead] = LONG
+        learner.step(x)
+        return learner.metrics()["loss"]
+
+    return step
+
+
+def plain(case: Case) -> Step:
+    """Dense autograd and torch's Adam as most people would write it; the yardstick."""
+    torch.manual_seed(case.seed)
+    W_dec = torch.nn.Parameter(torch.nn.functional.normalize(torch.randn(case.d_sae, case.d_in), dim=1))
+    W_enc = torch.nn.Parameter(W_dec.detach().clone())
+    b_enc, b_dec = torch.nn.Parameter(torch.zeros(case.d_sae)), torch.nn.Parameter(case.sample.mean(0))
+    parameters = [W_enc, b_enc, W_dec, b_dec]
+    if case.variant in ("relu", "gated", "jumprelu"):
+        bias = active_bias((case.sample[:512] - b_dec.detach()) @ W_enc.detach().t(), case.k)
+        if case.variant == "jumprelu":
+            threshold = torch.nn.Parameter(torch.full((case.d_sae,), float(bias)))
+            parameters.append(threshold)
+        else:
+            b_enc.data -= bias
+    if case.variant == "gated":
+        r_mag, b_mag = (torch.nn.Parameter(torch.zeros(case.d_sae)) for _ in range(2))
+        parameters += [r_mag, b_mag]
+    kill(b_enc, case)
+    optimizer = torch.optim.Adam(parameters, lr=case.lr)
+    cuts = [int(case.d_sae * sum(GROUPS[: i + 1])) for i in range(len(GROUPS))]
+
+    def step(x: Tensor) -> float:
+        linear = (x - b_dec) @ W_enc.t()
+        pre, extra = linear + b_enc, 0.0
+        if case.variant.startswith("topk"):
+            values, indices = torch.relu(pre).topk(case.k, sorted=False)
+            codes = torch.zeros_like(pre).scatter(1, indices, values)
+        elif case.variant in ("batchtopk", "matryoshka"):
+            flat = torch.relu(pre).flatten()
+            values, indices = flat.topk(case.k * len(x), sorted=False)
+            codes = torch.zeros_like(flat).scatter(0, indices, values).view_as(pre)
+        elif case.variant == "relu":
+            codes = torch.relu(pre)
+            extra = 1e-3 * codes.sum(1).mean()
+        elif case.variant == "jumprelu":
+            window = ((pre - threshold).abs() < 0.025) / 0.05
+            slope = window.detach() * (threshold.detach() - threshold)
+            codes = pre * (pre > threshold) + threshold.detach() * slope
+            extra = 1e-3 * ((pre > threshold) + slope).sum(1).mean()
+        else:
+            codes = (pre > 0) * torch.relu(r_mag.exp() * linear + b_mag)
+            gate = torch.relu(pre)
+            through = gate @ W_dec.detach() + b_dec.detach()
+            extra = 1e-3 * gate.sum(1).mean() + (x - through).square().sum(1).mean()
+        if case.variant == "matryoshka":
+            loss, reconstruction, start = 0.0, b_dec, 0
+            for stop in cuts:
+                reconstruction = codes[:, start:stop] @ W_dec[start:stop] + reconstruction
+                loss, start = loss + (x - reconstruction).square().sum(1).mean() / len(cuts), stop
+        else:
+            reconstruction = codes @ W_dec + b_dec
+            loss = (x - reconstruction).square().sum(1).mean() + extra
+        if case.n_dead:
+            n_aux = min(case.d_in // 2, case.n_dead)
+            values, indices = torch.relu(pre[:, : case.n_dead]).topk(n_aux, sorted=False)
+            aux = torch.zeros(len(x), case.n_dead).scatter(1, indices, values) @ W_dec[: case.n_dead]
+            loss = loss + (aux - (x - reconstruction).detach()).square().sum(1).mean() / 32
+        optimizer.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec
+            optimizer.step()
+            W_dec.div_(W_dec.norm(dim=1, keepdim=True))
+        return loss.item()
+
+    return step
+
+
+def dictionary_learning(case: Case) -> Step:
+    from dictionary_learning.trainers import batch_top_k, gdm, jumprelu, matryoshka_batch_top_k, standard, top_k
+
+    kinds = {
+        "topk": (top_k.TopKTrainer, {"k": case.k}),
+        "topk-auxk": (top_k.TopKTrainer, {"k": case.k}),
+        "batchtopk": (batch_top_k.BatchTopKTrainer, {"k": case.k}),
+        "matryoshka": (
+            matryoshka_batch_top_k.MatryoshkaBatchTopKTrainer,
+            {"k": case.k, "group_fractions": list(GROUPS)},
+        ),
+        "relu": (standard.StandardTrainer, {}),
+        "jumprelu": (jumprelu.JumpReluTrainer, {}),
+        "gated": (gdm.GatedSAETrainer, {}),
+    }
+    kind, own = kinds[case.variant]
+    trainer = kind(
+        steps=10**6, activation_dim=case.d_in, dict_size=case.d_sae, layer=0, lm_name="none", device="cpu",
+        lr=case.lr, seed=case.seed, **own,
+    )  # fmt: skip
+    if case.n_dead:
+        kill(trainer.ae.encoder.bias, case)
+    count = iter(range(1, LONG))  # its step 0 would compute a geometric median
+
+    def step(x: Tensor) -> float:
+        if case.n_dead:
+            trainer.num_tokens_since_fired[: case.n_dead] = LONG
+        loss = trainer.update(next(count), x)
+        return float("nan") if loss is None else float(loss)  # some of its trainers return nothing
+
+    return step
+
+
+def sae_lens(case: Case) -> Step:
+    import sae_lens as lens
+    from sae_lens.config import LoggingConfig, SAETrainerConfig
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    sizes = {"d_in": case.d_in, "d_sae": case.d_sae, "dtype": "float32", "device": "cpu"}
+    widths = [int(case.d_sae * sum(GROUPS[: i + 1])) for i in range(len(GROUPS))]
+    names = {
+        "topk": ("TopK", {"k": case.k}),
+        "topk-auxk": ("TopK", {"k": case.k}),
+        "batchtopk": ("BatchTopK", {"k": case.k}),
+        "matryoshka": ("MatryoshkaBatchTopK", {"k": case.k, "matryoshka_widths": widths}),
+        "relu": ("Standard", {"l1_coefficient": 1e-3}),
+        "jumprelu": ("JumpReLU", {"l0_coefficient": 1e-3}),
+        "gated": ("Gated", {"l1_coefficient": 1e-3}),
+    }
+    name, own = names[case.variant]
+    torch.manual_seed(case.seed)
+    sae = getattr(lens, f"{name}TrainingSAE")(getattr(lens, f"{name}TrainingSAEConfig")(**sizes, **own))
+    config = SAETrainerConfig(
+        total_training_samples=LONG, train_batch_size_samples=case.batch, lr=case.lr, lr_end=case.lr, device="cpu",
+        logger=LoggingConfig(log_to_wandb=False),
+    )  # fmt: skip
+    trainer = SAETrainer(config, sae, iter(()))
+    if case.n_dead:
+        kill(trainer.sae.b_enc, case)
+
+    def step(x: Tensor) -> float:
+        if case.n_dead:
+            trainer.n_forward_passes_since_fired[: case.n_dead] = LONG
+        loss = trainer.step(x).loss
+        trainer.n_training_steps += 1
+        return loss.item()
+
+    return step
+
+
+def sparsify(case: Case) -> Step:
+    if not case.variant.startswith("topk"):
+        raise unknown("sparsify", case)
+    from sparsify import SparseCoderConfig
+    from sparsify.sparse_coder import SparseCoder
+
+    torch.manual_seed(case.seed)
+    sae = SparseCoder(case.d_in, SparseCoderConfig(num_latents=case.d_sae, k=case.k), dtype=torch.float32)
+    sae.b_dec.data = case.sample.mean(0)
+    kill(sae.encoder.bias, case)
+    optimizer = torch.optim.Adam(sae.parameters(), lr=case.lr)
+    dead = torch.arange(case.d_sae) < case.n_dead if case.n_dead else None
+
+    def step(x: Tensor) -> float:
+        sae.set_decoder_norm_to_unit_norm()
+        out = sae(x, y=x, dead_mask=dead, total_variance=(x - x.mean(0)).square().sum())
+        (out.fvu + out.auxk_loss / 32 if case.n_dead else out.fvu).backward()
+        sae.remove_gradient_parallel_to_decoder_directions()
+        optimizer.step()
+        optimizer.zero_grad()
+        return out.fvu.item()
+
+    return step
+
+
+def overcomplete(case: Case) -> Step:
+    for name in ("cv2", "timm", "torchvision", "torchvision.transforms"):  # only for its vision models
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+            continue
+        sys.modules[name] = MagicMock()
+    from overcomplete import sae as oc
+    from overcomplete.sae.losses import mse_l1
+
+    kinds = {
+        "topk": (oc.TopKSAE, {"top_k": case.k}),
+        "batchtopk": (oc.BatchTopKSAE, {"top_k": case.k * case.batch}),
+        "relu": (oc.SAE, {}),
+        "jumprelu": (oc.JumpSAE, {}),
+    }
+    if case.variant not in kinds:
+        raise unknown("overcomplete", case)
+    kind, own = kinds[case.variant]
+    torch.manual_seed(case.seed)
+    sae = kind(case.d_in, nb_concepts=case.d_sae, **own)
+    optimizer = torch.optim.Adam(sae.parameters(), lr=case.lr)
+    last = []
+
+    def criterion(x, reconstruction, pre, codes, dictionary):
+        penalised = case.variant == "relu"
+        loss = mse_l1(x, reconstruction, pre, codes, dictionary, penalty=1e-3) if penalised else None
+        loss = (x - reconstruction).square().mean() if loss is None else loss
+        last[:] = [loss.item()]
+        return loss
+
+    def step(x: Tensor) -> float:
+        with contextlib.redirect_stdout(io.StringIO()):
+            oc.train_sae(sae, [x], criterion, optimizer, nb_epochs=1, monitoring=0, device="cpu")
+        return last[0]
+
+    return step
+
+
+LIBRARIES = {
+    "plain": plain,
+    "biosae": biosae,
+    "dictionary_learning": dictionary_learning,
+    "sae_lens": sae_lens,
+    "sparsify": sparsify,
+    "overcomplete": overcomplete,
+}
+
+
+def active_bias(pre: Tensor, k: int) -> Tensor:
+    """What to take off pre-activations so that about ``k`` of a row stay positive."""
+    return torch.quantile(pre, 1 - k / pre.shape[1], dim=1).mean()
+
+
+def kill(bias: Tensor, case: Case) -> None:
+    """Keeps the first features from firing."""
+    bias.data[: case.n_dead] = -2 * case.d_in**0.5

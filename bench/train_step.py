@@ -1,0 +1,136 @@
+"""Time of one training step, libraries interleaved in one process.
+
+    python bench/train_step.py [--sizes 512 768] [--variants topk batchtopk] [--threads 2] [--rounds 7]
+
+Libraries take turns round by round, so that whatever else the machine does hits all alike; ratios are taken inside
+a round and their median is printed. ``floor`` is the least a step can take at the speed of the matrix product
+measured in the same round: the encoder's product and four passes over the k active entries (decode, gradient of the
+codes, gradients of both weights); ``of floor`` is floor / time. With one thread the clock is the process's CPU time,
+which other processes hardly disturb; with more it is wall time.
+
+The peers belong into an environment of their own, with biosae installed beside them:
+    pip install sae-lens dictionary-learning eai-sparsify overcomplete
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import statistics
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from peers import LIBRARIES, Case
+from torch import Tensor
+
+warnings.filterwarnings("ignore")
+os.environ.setdefault("WANDB_MODE", "disabled")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+SIZES = {256: (2048, 4096), 512: (4096, 4096), 768: (6144, 8192), 1152: (9216, 4096)}
+VARIANTS = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu", "gated", "topk-auxk")
+COLUMNS = ("variant", "d_in", "d_sae", "batch", "k", "threads", "library", "ms", "speed_to_plain", "of_floor")
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    clock = time.process_time if arguments.threads == 1 else time.perf_counter
+    rows = []
+    for d_in in arguments.sizes:
+        for variant in arguments.variants:
+            rows += compare(d_in, variant, arguments, clock)
+            write(rows, arguments.out)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512], choices=SIZES)
+    parser.add_argument("--variants", nargs="+", default=["topk"], choices=VARIANTS)
+    parser.add_argument("--k", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "train_step.csv")
+    return parser.parse_args()
+
+
+def compare(d_in: int, variant: str, arguments: argparse.Namespace, clock) -> list[dict]:
+    d_sae, batch = SIZES[d_in]
+    batches = [activations(d_in, batch, seed) for seed in range(2)]
+    n_dead = d_sae // 10 if variant == "topk-auxk" else 0
+    case = Case(variant, d_in, d_sae, arguments.k, batch, batches[0], n_dead=n_dead)
+    steps = prepare(case, batches)
+    left, right, out = torch.randn(batch, d_in), torch.randn(d_in, d_sae), torch.empty(batch, d_sae)
+    product, times = [], {name: [] for name in steps}
+    for number in range(arguments.rounds):
+        x = batches[number % 2]
+        product.append(timed(lambda: torch.mm(left, right, out=out), clock))
+        for name in rotated(list(steps), number):
+            times[name].append(timed(lambda step=steps[name], x=x: step(x), clock))
+    share = 1 + 4 * arguments.k / d_sae
+    rows = []
+    for name, taken in times.items():
+        rows.append({
+            "variant": variant, "d_in": d_in, "d_sae": d_sae, "batch": batch, "k": arguments.k,
+            "threads": arguments.threads, "library": name,
+            "ms": round(1000 * statistics.median(taken), 1),
+            "speed_to_plain": round(statistics.median(p / t for p, t in zip(times["plain"], taken, strict=True)), 2),
+            "of_floor": round(statistics.median(share * p / t for p, t in zip(product, taken, strict=True)), 3),
+        })  # fmt: skip
+        print("  ".join(f"{rows[-1][column]!s:>{max(8, len(column))}}" for column in COLUMNS), flush=True)
+    return rows
+
+
+def prepare(case: Case, batches: list[Tensor]) -> dict:
+    """The libraries that can do the case, warmed up."""
+    steps = {}
+    for name, make in LIBRARIES.items():
+        try:
+            steps[name] = make(case)
+            for x in batches:
+                steps[name](x)
+        except Exception as error:  # noqa: BLE001 - a peer that cannot run this is a result
+            steps.pop(name, None)
+            print(f"{name} does not run {case.variant}: {type(error).__name__}: {error}"[:150], file=sys.stderr)
+    return steps
+
+
+def activations(d_in: int, n: int, seed: int) -> Tensor:
+    """Rows with an offset, a decaying low-rank part, sparse features and noise, of mean squared norm d_in."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(d_in // 8, d_in, generator=generator) * torch.arange(1, d_in // 8 + 1)[:, None] ** -0.5
+    features = torch.nn.functional.normalize(torch.randn(8 * d_in, d_in, generator=generator), dim=1)
+    offset = torch.randn(d_in, generator=generator)
+    generator.manual_seed(seed + 1)
+    x = torch.randn(n, d_in // 8, generator=generator) @ basis + offset
+    chosen = (torch.rand(n, 24, generator=generator).square() * 8 * d_in).long()
+    strength = -torch.log(torch.rand(n, 24, generator=generator).clamp(min=1e-9)) * d_in**0.5 / 3
+    x += torch.nn.functional.embedding_bag(chosen, features, per_sample_weights=strength, mode="sum")
+    x += 0.3 * torch.randn(n, d_in, generator=generator)
+    return x * (d_in / x.square().sum(1).mean()).sqrt()
+
+
+def timed(function, clock) -> float:
+    start = clock()
+    function()
+    return clock() - start
+
+
+def rotated(names: list[str], by: int) -> list[str]:
+    return names[by % len(names) :] + names[: by % len(names)]
+
+
+def write(rows: list[dict], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
