@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from biosae.analysis.replicates import donor_scores, pseudobulk
+from biosae.analysis.replicates import donor_scores, pseudobulk, signed_rank_p_values
 
 
 @pytest.fixture
@@ -79,3 +79,17 @@ def test_a_feature_without_class_is_undefined_and_a_silent_one_has_p_one(generat
     scores = donor_scores(silent.tocsr(), label, donor, np.array(["T", None, np.nan, "T", "B"], dtype=object))
     assert scores.loc[[1, 2]].isna().all(axis=None)
     assert scores.loc[3, "p_value"] == 1
+
+
+@pytest.mark.parametrize("n_donors", [4, 9, 30])
+def test_signed_rank_p_values_equal_scipy(generator, n_donors):
+    difference = generator.normal(0.3, 1, (n_donors, 7))
+    method = "exact" if n_donors <= 12 else "approx"
+    expected = [stats.wilcoxon(d, alternative="greater", method=method).pvalue for d in difference.T]
+    np.testing.assert_allclose(signed_rank_p_values(difference), expected, rtol=1e-9)
+
+
+def test_signed_ranks_with_ties_and_zeros_by_hand():
+    # Ranks 1.5, 1.5 and 3; of the eight sign patterns +++, +-+ and -++ reach 1.5 + 3.
+    np.testing.assert_allclose(signed_rank_p_values(np.array([[1.0], [-1.0], [2.0], [0.0]])), 3 / 8)
+    np.testing.assert_array_equal(signed_rank_p_values(np.zeros((4, 2))), 1)

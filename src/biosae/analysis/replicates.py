@@ -12,6 +12,7 @@ from .fdr import benjamini_hochberg
 
 MIN_CELLS = 5  # of a class, and outside it, that a donor needs for a mean of its own
 MIN_DONORS = 3
+EXACT_DONORS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ def donor_scores(
     """Whether each feature marks its class in donor after donor: the columns of ``donors:<column>``.
 
     One-sided Wilcoxon signed-rank test over donors when each has both sides, else Mann-Whitney test
-    between donors; exact for few donors without ties. Undefined with fewer than `MIN_DONORS` donors
+    between donors; exact for few donors. Undefined with fewer than `MIN_DONORS` donors
     (on either side, between donors).
 
     Parameters
@@ -101,16 +102,31 @@ def _compare(bulk: Pseudobulk) -> dict[str, np.ndarray | int | float]:
 def _within(difference: np.ndarray, n_donors: int) -> dict[str, np.ndarray | int | float]:
     if n_donors < MIN_DONORS:
         return {"n_donors": n_donors}
-    differs = (difference != 0).any(axis=0)
-    p_value = np.ones(difference.shape[1])
-    if differs.any():
-        p_value[differs] = stats.wilcoxon(difference[:, differs], alternative="greater", axis=0).pvalue
     return {
         "n_donors": n_donors,
         "difference": difference.mean(axis=0),
         "consistency": (difference > 0).mean(axis=0),
-        "p_value": p_value,
+        "p_value": signed_rank_p_values(difference),
     }
+
+
+def signed_rank_p_values(difference: np.ndarray) -> np.ndarray:
+    """``(d_sae,)`` one-sided p-values of Wilcoxon's signed-rank test for ``(n_donors, d_sae)`` differences.
+
+    Exact over all sign flips, with ties and zeros, for up to `EXACT_DONORS` donors; beyond that by
+    the normal distribution with the mean and variance of the flips.
+    """
+    n_donors = len(difference)
+    size = np.abs(difference)
+    rank = np.where(size > 0, stats.rankdata(size, axis=0) - (size == 0).sum(axis=0), 0)  # zeros say nothing
+    observed = (rank * (difference > 0)).sum(axis=0)
+    if n_donors > EXACT_DONORS:
+        spread = np.sqrt((rank**2).sum(axis=0) / 4)
+        score = np.divide(observed - rank.sum(axis=0) / 2, spread, out=np.zeros(len(spread)), where=spread > 0)
+        return np.where(spread > 0, stats.norm.sf(score), 1.0)
+    flips = np.arange(2**n_donors)[:, None] >> np.arange(n_donors) & 1  # (2 ** n_donors, n_donors)
+    blocks = np.array_split(np.arange(rank.shape[1]), max(1, rank.shape[1] // 1024))
+    return np.concatenate([(flips @ rank[:, block] >= observed[block] - 1e-9).mean(axis=0) for block in blocks])
 
 
 def _mean_per_donor(
