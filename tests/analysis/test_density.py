@@ -9,17 +9,14 @@ from biosae.analysis.density import density
 
 @pytest.fixture
 def table():
-    """Three samples of 100,000 tokens and one without; features: dead, rare, normal, dense."""
-    n_active = np.array([0, 2, 3000, 60_000])
-    largest = sparse.csr_matrix(np.array([[0, 5, 1, 2], [0, 0, 1, 2], [0, 0, 0, 2], [0, 0, 0, 0]], dtype=np.float32))
-    summed = sparse.csr_matrix(
-        np.array([[0, 6, 750, 10], [0, 0, 750, 10], [0, 0, 0, 10], [0, 0, 0, 0]], dtype=np.float32)
-    )
-    obs = pd.DataFrame({"biosae_n_tokens": [100_000, 100_000, 100_000, 0]}, index=list("abcd"))
-    var = pd.DataFrame(
-        {"frequency_token": n_active / 300_000, "max_code": [0.0, 5, 1, 2]}, index=["f0", "f1", "f2", "f3"]
-    )
-    return anndata.AnnData(largest, obs=obs, var=var, layers={"sum": summed})
+    """Three samples of 100,000 tokens, one without and one to leave out; features: dead, rare, normal, dense."""
+    largest = [[0, 5, 1, 2], [0, 0, 1, 2], [0, 0, 0, 2], [0, 0, 0, 0], [9, 9, 9, 9]]
+    summed = [[0, 6, 750, 10], [0, 0, 750, 10], [0, 0, 0, 10], [0, 0, 0, 0], [9, 9, 9, 9]]
+    n_active = [[0, 2, 1000, 20_000], [0, 0, 2000, 20_000], [0, 0, 0, 20_000], [0, 0, 0, 0], [9, 9, 9, 9]]
+    obs = pd.DataFrame({"biosae_n_tokens": [100_000, 100_000, 100_000, 0, 100_000]}, index=list("abcde"))
+    layers = {"sum": summed, "fraction_active": np.array(n_active) / 100_000}
+    layers = {name: sparse.csr_matrix(np.array(values, dtype=np.float32)) for name, values in layers.items()}
+    return anndata.AnnData(sparse.csr_matrix(np.array(largest, dtype=np.float32)), obs=obs, layers=layers)
 
 
 def test_density_of_every_kind(table):

@@ -10,7 +10,7 @@ from .conftest import N_GENES, SILENT, write_token_codes
 
 def scores_of(folder, tokens):
     write_token_codes(folder / "token_codes", tokens)
-    return expression_scores(sum_over_tokens(TokenCodes(folder / "token_codes")))
+    return expression_scores(sum_over_tokens(TokenCodes(folder / "token_codes"), np.arange(240)))
 
 
 def test_values_where_active_and_inactive_and_their_correlation(tmp_path, tokens):

@@ -13,7 +13,7 @@ from .test_token_sums import in_long_form
 def sums_and_vocabulary(tmp_path, tokens):
     write_token_codes(tmp_path / "token_codes", tokens)
     codes = TokenCodes(tmp_path / "token_codes")
-    return sum_over_tokens(codes), codes.vocabulary
+    return sum_over_tokens(codes, np.arange(240)), codes.vocabulary
 
 
 def test_a_feature_of_one_gene(sums_and_vocabulary, tokens):

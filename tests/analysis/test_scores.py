@@ -1,10 +1,14 @@
 import json
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
+from biosae.analysis.continuous import continuous_scores
 from biosae.analysis.scores import analyze
+from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError
 
 from .conftest import CLASSES, D_SAE, MARKER, SILENT, write_table, write_token_codes
@@ -39,7 +43,9 @@ def test_scores_csv_reads_back_as_documented(run):
     read = pd.read_csv(run / "scores.csv", header=[0, 1], index_col=0)
     assert list(read.columns) == list(scores.columns)
     assert read.index.name == "feature" and list(read.index) == list(range(D_SAE))
-    assert set(read.columns.get_level_values(0)) == {"density", "genes", "expression", "label:cell_type"}
+    assert set(read.columns.get_level_values(0)) == {
+        *("density", "genes", "expression", "label:cell_type", "donors:cell_type")
+    }
     assert (
         read.loc[SILENT]
         .drop(("density", "kind"))
@@ -100,3 +106,62 @@ def test_token_codes_of_another_sae_are_refused(run, tokens):
     write_token_codes(run / "other", tokens, sae_hash="def")
     with pytest.raises(ArtefactError, match="different runs"):
         analyze(run / "features.h5ad", run / "other", run, **SETTINGS)
+
+
+def test_samples_of_training_change_no_score(run, tokens):
+    expected = score(run)
+    is_train = (anndata.read_h5ad(run / "features.h5ad").obs["biosae_part"] == "train").to_numpy()
+    changed = tokens["codes"].multiply(1 + is_train[tokens["sample"]][:, None]).tocsr().astype(np.float32)
+    other = run / "other"
+    write_token_codes(other / "token_codes", tokens | {"codes": changed})
+    write_table(other / "features.h5ad", tokens | {"codes": changed})
+    pd.testing.assert_frame_equal(score(other), expected)
+
+
+def test_only_training_samples_is_an_error(run, tokens):
+    write_table(run / "features.h5ad", tokens, biosae_part="train")
+    with pytest.raises(DataError, match="no sample with tokens was held out"):
+        score(run)
+
+
+def test_a_label_of_numbers_is_scored_by_rank_correlation(run, tokens):
+    dose = (tokens["label"] == "NK") + np.random.default_rng(0).random(240)
+    write_table(run / "features.h5ad", tokens, dose=dose)
+    found = score(run, label_keys=["dose"], group_key=None)["label:dose"]
+    table = anndata.read_h5ad(run / "features.h5ad")
+    table = table[table.obs["biosae_n_tokens"] > 0]
+    part = table.obs["biosae_part"].astype(str).to_numpy()
+    expected = continuous_scores(table.X.tocsr(), table.obs["dose"], part, None, 200, 0)
+    np.testing.assert_allclose(found["spearman"], expected["spearman"])
+    summary = json.loads((run / "analysis.json").read_text())["summary"]["continuous"]["dose"]
+    assert summary["best"]["feature"] == MARKER["NK"] and summary["best"]["q_value"] < 0.05
+
+
+def test_gene_sets_of_the_user_are_tested(run):
+    sets = {"of feature 4 and others": [f"GENE{n}" for n in range(5, 15)], "elsewhere": ["TP53"]}
+    (run / "mine.json").write_text(json.dumps(sets))
+    scores = score(run, gene_sets=[run / "mine.json"])
+    assert scores["enrichment"].loc[4, "set"] == "of feature 4 and others"
+    assert scores["enrichment"].loc[4, "p_value"] == pytest.approx(10 / 30)  # one gene of 30, ten are in the set
+    summary = json.loads((run / "analysis.json").read_text())["summary"]["enrichment"]
+    assert (summary["n_sets"], summary["n_background"], summary["n_tests"]) == (1, 30, D_SAE - 2)
+
+
+def test_a_missing_gene_set_file_stops_before_anything_is_written(run):
+    with pytest.raises(DataError, match="does not exist"):
+        score(run, gene_sets=["none.gmt"])
+    assert not (run / "scores.csv").exists()
+
+
+def test_geometry_is_scored_beside_an_sae(run, tokens):
+    decoder = np.eye(D_SAE, 6, dtype=np.float32) + 0.1
+    save_file({"W_dec": decoder / np.linalg.norm(decoder, axis=1, keepdims=True)}, run / "sae.safetensors")
+    with pytest.raises(ArtefactError, match="were not made with"):
+        score(run)
+    sae_hash = content_hash(run / "sae.safetensors")
+    write_token_codes(run / "mended", tokens, sae_hash=sae_hash)
+    write_table(run / "features.h5ad", tokens, sae_hash=sae_hash)
+    scores = analyze(run / "features.h5ad", run / "mended", run, **SETTINGS)["geometry"]
+    assert scores["embedding_energy"].isna().all()  # the table has no embedding
+    assert scores["nearest_cosine"].between(-1, 1 + 1e-6).all()
+    assert set(scores.loc[6:, "nearest"]) <= set(range(6, D_SAE))  # rows beyond the sixth are all alike

@@ -7,9 +7,12 @@ from scipy import sparse
 
 from biosae.analysis import token_sums
 from biosae.analysis.token_sums import sum_over_tokens
+from biosae.errors import ArtefactError
 from biosae.features.token_codes import TokenCodes
 
 from .conftest import D_SAE, N_GENES, write_token_codes
+
+ALL = np.arange(240)
 
 
 def in_long_form(tokens):
@@ -17,6 +20,10 @@ def in_long_form(tokens):
     entries = tokens["codes"].tocoo()
     columns = {name: tokens[name][entries.row] for name in ("sample", "token", "value")}
     return pd.DataFrame(columns | {"feature": entries.col, "code": entries.data.astype(float)})
+
+
+def sums_of(folder, samples=ALL):
+    return sum_over_tokens(TokenCodes(folder / "token_codes"), samples)
 
 
 def check(sums, tokens):
@@ -45,29 +52,32 @@ def check(sums, tokens):
 def test_sums_equal_those_of_a_long_table(tmp_path, tokens, n_shards, cells_per_block, monkeypatch):
     monkeypatch.setattr(token_sums, "CELLS_PER_BLOCK", cells_per_block)
     write_token_codes(tmp_path / "token_codes", tokens, n_shards)
-    check(sum_over_tokens(TokenCodes(tmp_path / "token_codes")), tokens)
+    check(sums_of(tmp_path), tokens)
 
 
 def test_a_sample_that_repeats_a_residue_counts_once(tmp_path, tokens):
     repeated = tokens | {"token": tokens["token"] % 4}
     write_token_codes(tmp_path / "token_codes", repeated)
-    sums = sum_over_tokens(TokenCodes(tmp_path / "token_codes"))
+    sums = sums_of(tmp_path)
     check(sums, repeated)
     assert (sums.n_samples.sum(), sums.n_samples.nnz) < (sums.n_active.sum(), sums.n_active.nnz + 1)
 
 
-def test_no_token_has_no_sums(tmp_path, tokens):
-    none = {
-        "label": tokens["label"],
-        **{name: tokens[name][:0] for name in ("sample", "token", "value")},
-        "codes": sparse.csr_matrix((0, D_SAE), dtype=np.float32),
-    }
-    write_token_codes(tmp_path / "token_codes", none, n_shards=1)
-    assert sum_over_tokens(TokenCodes(tmp_path / "token_codes")) is None
+def test_only_the_given_samples_count(tmp_path, tokens):
+    write_token_codes(tmp_path / "token_codes", tokens)
+    kept = np.flatnonzero(tokens["sample"] % 5 == 1)
+    own = {name: tokens[name][kept] for name in ("sample", "token", "value", "codes")}
+    check(sums_of(tmp_path, ALL[1::5]), tokens | own)
+
+
+def test_samples_without_tokens_are_an_error(tmp_path, tokens):
+    write_token_codes(tmp_path / "token_codes", tokens)
+    with pytest.raises(ArtefactError, match="holds no token of these samples"):
+        sums_of(tmp_path, np.array([3]))
 
 
 def test_nothing_is_dense_in_features_and_genes(tmp_path, tokens):
     write_token_codes(tmp_path / "token_codes", tokens)
-    sums = sum_over_tokens(TokenCodes(tmp_path / "token_codes"))
+    sums = sums_of(tmp_path)
     fields = [getattr(sums, field.name) for field in dataclasses.fields(sums)]
     assert all(sparse.issparse(field) or np.size(field) <= max(D_SAE, N_GENES) for field in fields)

@@ -11,26 +11,27 @@ DENSE = 0.1
 
 
 def density(table: AnnData, rows: np.ndarray) -> pd.DataFrame:
-    """Firing of every feature over the samples that have tokens; the columns of ``density`` in docs/formats.md.
+    """Firing of every feature over some samples; the columns of ``density`` in docs/formats.md.
 
     Parameters
     ----------
     table
         A feature table.
     rows
-        Samples that have tokens.
+        Samples to count; each has tokens.
     """
-    frequency_token = table.var["frequency_token"].to_numpy(dtype=np.float64)
-    n_tokens = table.obs["biosae_n_tokens"].to_numpy()[rows].sum()
-    n_active = frequency_token * n_tokens
-    summed = np.asarray(table.layers["sum"].sum(axis=0), dtype=np.float64).ravel()
-    fires = frequency_token > 0
+    n_tokens = table.obs["biosae_n_tokens"].to_numpy(dtype=np.float64)[rows]
+    n_active = np.rint(table.layers["fraction_active"][rows].T.astype(np.float64) @ n_tokens)
+    summed = np.asarray(table.layers["sum"][rows].sum(axis=0), dtype=np.float64).ravel()
+    codes = table.X[rows]
+    frequency_token = n_active / n_tokens.sum()
+    fires = n_active > 0
     kinds = [~fires, frequency_token < RARE, frequency_token > DENSE]
     columns = {
         "frequency_token": frequency_token,
-        "frequency_sample": np.bincount(table.X[rows].indices, minlength=table.n_vars) / max(len(rows), 1),
+        "frequency_sample": np.bincount(codes.indices, minlength=table.n_vars) / len(rows),
         "mean_active": np.divide(summed, n_active, out=np.full(len(fires), np.nan), where=fires),
-        "max": np.where(fires, table.var["max_code"].to_numpy(dtype=np.float64), np.nan),
+        "max": np.where(fires, codes.max(axis=0).toarray().ravel(), np.nan),
         "kind": np.select(kinds, ["dead", "rare", "dense"], "normal"),
     }
     return pd.DataFrame(columns).rename_axis("feature")

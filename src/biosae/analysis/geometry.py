@@ -30,7 +30,7 @@ def read_decoder(path: Path) -> np.ndarray:
         raise ArtefactError(f"{path} cannot be read ({error}); make it with `biosae train`") from error
 
 
-def geometry_scores(W_dec: np.ndarray, embedding: np.ndarray, n_components: int = 50) -> pd.DataFrame:
+def geometry_scores(W_dec: np.ndarray, embedding: np.ndarray | None, n_components: int = 50) -> pd.DataFrame:
     """One row a feature: the columns of ``geometry`` in docs/formats.md.
 
     Parameters
@@ -38,7 +38,8 @@ def geometry_scores(W_dec: np.ndarray, embedding: np.ndarray, n_components: int 
     W_dec
         ``(d_sae, d_in)`` unit rows.
     embedding
-        ``(n_samples, d_in)`` the model's sample embeddings; rows with NaN are left out. The share of
+        ``(n_samples, d_in)`` the model's sample embeddings; rows with NaN are left out. None
+        when the SAE reads a space of its own: the energy is then undefined. The share of
         a feature's direction inside their first ``n_components`` principal components tells features
         along which samples differ from features of single tokens.
     """
@@ -48,9 +49,13 @@ def geometry_scores(W_dec: np.ndarray, embedding: np.ndarray, n_components: int 
         "nearest_cosine": cosine,
         "cluster": cluster,
         "cluster_size": np.bincount(cluster)[cluster],
-        "embedding_energy": subspace_energy(W_dec, principal_axes(embedding, n_components)),
+        "embedding_energy": np.nan if embedding is None else _energy(W_dec, embedding, n_components),
     }
     return pd.DataFrame(columns).rename_axis("feature")
+
+
+def _energy(W_dec: np.ndarray, embedding: np.ndarray, n_components: int) -> np.ndarray:
+    return subspace_energy(W_dec, principal_axes(embedding, n_components))
 
 
 def subspace_energy(W_dec: np.ndarray, axes: np.ndarray) -> np.ndarray:

@@ -21,7 +21,6 @@ from .sorted_codes import SortedCodes
 from .thresholds import average_precision, best_thresholds, counts_above, f1
 
 MIN_PER_CLASS = 3  # members, and non-members, that a class needs on both parts to be scored
-MAX_CLASSES = 500
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def label_scores(
         If fewer than two classes are there or none has enough samples.
     """
     generator = np.random.default_rng(seed)
-    text = _as_text(label)
+    text = class_names(label)
     select_rows, test_rows = (_labelled_rows(text, part, name, label.name) for name in ("select", "test"))
     classes, left_out = _scorable_classes(text, select_rows, test_rows, label.name)
     select = LabelledCodes.of(codes, text, classes, select_rows)
@@ -200,11 +199,8 @@ def _at(values: np.ndarray, features: np.ndarray, classes: np.ndarray) -> np.nda
     return np.where(classes >= 0, values[features, classes], np.nan)
 
 
-def _as_text(label: pd.Series) -> np.ndarray:
-    """``(n_samples,)`` class names; None where missing or empty."""
-    if pd.api.types.is_float_dtype(label.dtype) and label.nunique() > MAX_CLASSES:
-        message = f"{label.name} holds {label.nunique()} different numbers; a label has at most {MAX_CLASSES} classes"
-        raise DataError(message + ": bin it first, or leave it out of data.label_keys")
+def class_names(label: pd.Series) -> np.ndarray:
+    """``(n_samples,)`` class of each sample as text; None where missing or empty."""
     text = label.astype(object).where(label.notna(), None)
     return np.array([None if value is None or str(value).strip() == "" else str(value) for value in text], dtype=object)
 

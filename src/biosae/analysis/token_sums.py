@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy import sparse
 
+from biosae.errors import ArtefactError
 from biosae.features.token_codes import TokenCodes, TokenCodesShard
 from biosae.progress import progress_bar
 
@@ -46,17 +47,45 @@ class TokenSums:
         return TokenSums(**summed | {"largest": self.largest.maximum(other.largest)})
 
 
-def sum_over_tokens(codes: TokenCodes) -> TokenSums | None:
-    """Sums over all tokens of a token_codes folder; None when it holds no token."""
-    n_vocabulary = int(codes.vocabulary["token"].max()) + 1 if len(codes.vocabulary) else 0
-    sums = None
+def sum_over_tokens(codes: TokenCodes, samples: np.ndarray) -> TokenSums:
+    """Sums over all tokens of some samples.
+
+    Parameters
+    ----------
+    samples
+        Rows of the samples.
+
+    Raises
+    ------
+    ArtefactError
+        If none of them has a token.
+    """
+    n_vocabulary = int(codes.vocabulary["token"].max()) + 1
+    is_chosen = np.zeros(codes.n_samples, dtype=bool)
+    is_chosen[samples] = True
+    sums: TokenSums | None = None
     with progress_bar("Summing over genes", codes.n_tokens, "tokens") as advance:
         for shard in codes.shards():
-            if len(shard.token):
-                part = _sum_shard(shard, n_vocabulary)
-                sums = part if sums is None else sums + part
+            part = _sum_shard(_of_samples(shard, is_chosen), n_vocabulary)
+            sums = part if sums is None else sums + part
             advance(len(shard.token))
+    if sums is None or not sums.n_tokens.any():
+        raise ArtefactError(f"{codes.folder} holds no token of these samples; make it again with `biosae features`")
     return sums
+
+
+def _of_samples(shard: TokenCodesShard, is_chosen: np.ndarray) -> TokenCodesShard:
+    """The tokens of the chosen samples and their codes."""
+    kept = is_chosen[shard.sample]
+    entries = kept[shard.row]
+    return TokenCodesShard(
+        sample=shard.sample[kept],
+        token=shard.token[kept],
+        value=shard.value[kept],
+        feature_offsets=np.concatenate([[0], np.cumsum(entries)])[shard.feature_offsets],
+        row=(np.cumsum(kept) - 1)[shard.row[entries]],
+        code=shard.code[entries],
+    )
 
 
 def _sum_shard(shard: TokenCodesShard, n_vocabulary: int) -> TokenSums:
