@@ -1,0 +1,55 @@
+"""The examples of docs/scores, computed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from biosae.analysis.expression import expression_scores
+from biosae.analysis.fdr import benjamini_hochberg
+from biosae.analysis.genes import gene_scores, gene_table
+from biosae.analysis.mutual_information import adjusted_mutual_information
+from biosae.analysis.ranks import auroc, ranks
+from biosae.analysis.sorted_codes import SortedCodes
+from biosae.analysis.thresholds import average_precision, best_thresholds, counts_above, f1
+from biosae.analysis.token_sums import TokenSums
+
+PRINTED = {"abs": 0.0005}  # the pages give three digits
+
+
+def test_labels():
+    codes = SortedCodes.of(sparse.csr_matrix([[0.0], [0], [1], [2], [2], [3]]))
+    member = np.array([[False], [True], [False], [False], [True], [True]])
+    assert auroc(ranks(codes), member).item() == pytest.approx(0.667, **PRINTED)
+    assert average_precision(codes, member).item() == pytest.approx(0.722, **PRINTED)
+    thresholds = best_thresholds(codes, member)
+    n_above, n_hits = counts_above(codes, member, thresholds)
+    assert thresholds.item() == 2
+    assert f1(n_above, n_hits, 3).item() == pytest.approx(0.667, **PRINTED)
+    assert adjusted_mutual_information(n_hits, n_above, 3, 6).item() == pytest.approx(-0.111, **PRINTED)
+
+
+def test_q_values():
+    assert benjamini_hochberg(np.array([0.01, 0.03, 0.04, 0.5])) == pytest.approx([0.04, 0.053, 0.053, 0.5], **PRINTED)
+
+
+def sums(n_active, total, n_tokens, squares=0.0):
+    matrix = sparse.csr_matrix([total])
+    one = np.zeros(1)
+    return TokenSums(sparse.csr_matrix([n_active]), matrix, matrix, matrix, one + squares, one, one, n_tokens, 0.0, 0.0)
+
+
+def test_genes():
+    vocabulary = pd.DataFrame({"token": range(3), "identifier": list("abc"), "name": ["CD79A", "MS4A1", "LYZ"]})
+    found = sums([4, 2, 1], [6.0, 3.0, 1.0], np.array([8, 4, 4]))
+    table = gene_table(found, vocabulary)
+    assert table.loc[0, ["share", "mean", "specificity"]].tolist() == pytest.approx([0.6, 1.5, 0.5])
+    scores = gene_scores(found, table).loc[0]
+    assert scores["top_genes"] == "CD79A;MS4A1;LYZ"
+    assert scores["n_genes"] == 3
+    assert scores["effective_genes"] == pytest.approx(2.17, abs=0.005)
+
+
+def test_expression():
+    found = sums([2, 1], [6.0, 1.0], np.array([2, 3]), squares=2.0**2 + 4.0**2 + 1.0**2)
+    assert expression_scores(found).loc[0, "gene_identity_share"] == pytest.approx(0.683, **PRINTED)
