@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import anndata
 import numpy as np
 import pytest
@@ -18,11 +21,21 @@ from biosae.models.tokens import pad_batch
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
+def load_documented(*args, **kwargs):
+    """The loader that docs/add-a-model.md builds, run from the page itself."""
+    page = (Path(__file__).parents[2] / "docs" / "add-a-model.md").read_text()
+    namespace = {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(block, namespace)
+    return namespace["load_panel"](*args, **kwargs)
+
+
 LOADERS = {
     "geneformer": load_geneformer,
     "scgpt": load_scgpt,
     "scfoundation": load_scfoundation,
     "esm2": load_esm2,
+    "panel": load_documented,
 }
 CELL_MODELS = [name for name in LOADERS if name != "esm2"]
 

@@ -1,0 +1,43 @@
+"""Names of genes for vocabularies of symbols."""
+
+import pandas as pd
+import pytest
+
+from biosae.errors import ModelError
+from biosae.models.gene_match import match_by_id, match_by_symbol
+from biosae.models.symbols import token_of_any_name
+
+
+def test_ids_and_former_symbols_lead_to_the_gene():
+    tokens = token_of_any_name({"A1BG": 0, "NCRNA00181": 1, "C1orf112": 2})
+    assert tokens["ENSG00000121410"] == tokens["A1BG"] == 0
+    # A1BG-AS1 was NCRNA00181: a vocabulary with the old name serves data with the new one, and by id.
+    assert tokens["A1BG-AS1"] == tokens["ENSG00000268895"] == tokens["NCRNA00181"] == 1
+    assert tokens["C1ORF112"] == 2
+
+
+def test_a_symbol_of_the_vocabulary_means_itself():
+    tokens = token_of_any_name({"A1BG-AS1": 0, "NCRNA00181": 1})
+    assert (tokens["A1BG-AS1"], tokens["NCRNA00181"]) == (0, 1)
+
+
+VAR = pd.DataFrame({"ensembl_id": ["ENSG1.4", "", "ENSG9", ""], "symbol": ["B", "b", "A", "Z"]})
+
+
+def test_ids_come_first_for_vocabularies_of_ids():
+    match = match_by_id(VAR, {"ENSG1": 0, "B": 1, "A": 2}, "model", 3)
+    assert match.token_of_column.tolist() == [0, 1, -1, -1]
+    assert (match.n_by_id, match.n_by_symbol) == (1, 1)
+    assert match.sentence.startswith("model knows 2 of 4 genes (1 by Ensembl id, 1 by symbol); they cover 2 of the 3")
+
+
+def test_symbols_come_first_for_vocabularies_of_symbols():
+    match = match_by_symbol(VAR, {"ENSG1": 0, "B": 1, "ENSG9": 2}, "model", 3)
+    assert match.token_of_column.tolist() == [1, 1, 2, -1]
+    assert (match.n_by_id, match.n_by_symbol) == (1, 2)
+
+
+@pytest.mark.parametrize("match", [match_by_id, match_by_symbol])
+def test_no_match_names_the_genes(match):
+    with pytest.raises(ModelError, match=r"knows none of the 4 genes \(they are called ENSG1.4, b, ENSG9\)"):
+        match(VAR, {"Q": 0}, "model", 1)
