@@ -1,10 +1,13 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
-from biosae.analysis.controls import Axes, compare_axes
+from biosae.analysis.controls import Axes, analyze_controls, compare_axes
 from biosae.analysis.simulate import simulate
 from biosae.errors import DataError
+
+from .conftest import D_SAE
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +55,15 @@ def test_labels_that_cannot_be_scored_are_one_clear_line():
     with pytest.raises(DataError, match="none of the labels cell_type can be scored"):
         axes = [Axes("sae", sparse.csr_matrix((len(obs), 3)))]
         compare_axes(axes, constant, obs["biosae_part"].astype(str).to_numpy(), None, 10, 0)
+
+
+def test_the_table_is_written(run, generator):
+    noise = sparse.random(240, 6, 0.5, random_state=generator, format="csr")
+    found = analyze_controls(run / "features.h5ad", {"noise": noise}, run, ["cell_type", "donor"], "donor", 100, 0)
+    read = pd.read_csv(run / "controls.csv")
+    assert list(read.columns) == list(found.columns)
+    by = read.set_index(["axes", "label"])
+    assert by.loc[("sae", "cell_type"), "n_recovered"] == 3
+    assert by.loc[("sae", "cell_type"), "n_axes"] == D_SAE
+    assert by.loc[("noise", "cell_type"), "n_recovered"] <= 1
+    assert set(read["axes"]) == {"sae", "noise", "sae, 6 at random", "sae, shuffled labels"}

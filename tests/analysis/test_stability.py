@@ -1,11 +1,23 @@
 import itertools
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 from scipy import sparse
 
-from biosae.analysis.stability import chance_cosine, column_correlation, match_features, stability_scores
-from biosae.errors import DataError
+from biosae.analysis.stability import (
+    analyze_stability,
+    chance_cosine,
+    column_correlation,
+    match_features,
+    stability_scores,
+)
+from biosae.artefacts import read_json, write_json
+from biosae.errors import ArtefactError, DataError
+
+from .conftest import D_SAE, SILENT, write_table
 
 
 @pytest.fixture
@@ -73,3 +85,64 @@ def test_runs_that_cannot_be_compared_are_refused(generator):
         stability_scores(W_dec, sparse.csr_matrix((3, 4)), [])
     with pytest.raises(DataError, match="3 and 5 samples"):
         stability_scores(W_dec, sparse.csr_matrix((3, 4)), [(W_dec, sparse.csr_matrix((5, 4)))])
+
+
+@pytest.fixture
+def two_runs(tmp_path, tokens):
+    """Two runs whose features are the same in another order, but for the first, which is another one."""
+    generator = np.random.default_rng(0)
+    W_dec = unit(generator.normal(size=(D_SAE, 32))).astype(np.float32)
+    order = generator.permutation(D_SAE)
+    other = W_dec.copy()
+    other[0] = unit(generator.normal(size=(1, 32)))
+    for name, rows, columns in (("a", W_dec, np.arange(D_SAE)), ("b", other[order], order)):
+        (tmp_path / name).mkdir()
+        save_file({"W_dec": np.ascontiguousarray(rows)}, tmp_path / name / "sae.safetensors")
+        write_table(tmp_path / name / "features.h5ad", tokens | {"codes": tokens["codes"][:, columns]})
+    header = pd.MultiIndex.from_tuples([("density", "kind")], names=["analysis", "metric"])
+    pd.DataFrame("normal", index=range(D_SAE), columns=header).rename_axis("feature").to_csv(tmp_path / "a/scores.csv")
+    write_json(tmp_path / "a" / "analysis.json", {"format": 1, "summary": {"density": {"normal": D_SAE}}})
+    return tmp_path / "a", tmp_path / "b"
+
+
+def test_stability_becomes_columns_of_the_scores(two_runs):
+    folder, other = two_runs
+    analyze_stability(folder, [other], seed=0)
+    scores = pd.read_csv(folder / "scores.csv", header=[0, 1], index_col=0)
+    stable = scores["stability", "stable"]
+    changed = [0, 10, SILENT]  # another feature, and two whose codes say nothing as they never fire
+    assert not stable[changed].any()
+    assert stable.drop(changed).all()
+    assert (scores["density", "kind"] == "normal").all()
+    summary = read_json(folder / "analysis.json", "x")["summary"]
+    assert summary["density"] == {"normal": D_SAE}
+    assert summary["stability"]["n_stable"] == D_SAE - 3
+    assert summary["stability"]["chance_cosine"] < 0.6 < summary["stability"]["cosine"]
+
+
+def test_running_it_again_replaces_the_columns(two_runs):
+    folder, other = two_runs
+    first = analyze_stability(folder, [other], seed=0)
+    again = analyze_stability(folder, [other], seed=0)
+    assert list(first.columns) == list(again.columns)
+
+
+def test_other_hosts_and_missing_scores_are_refused(two_runs, tokens):
+    folder, other = two_runs
+    table = anndata.read_h5ad(other / "features.h5ad")
+    table.uns["biosae"]["layer"] = 3
+    table.write_h5ad(other / "features.h5ad")
+    with pytest.raises(DataError, match="different hosts cannot be matched: made-up layer 0, made-up layer 3"):
+        analyze_stability(folder, [other], seed=0)
+    (folder / "scores.csv").unlink()
+    with pytest.raises(ArtefactError, match="make it with `biosae analyze`"):
+        analyze_stability(folder, [other], seed=0)
+
+
+def test_runs_without_common_held_out_samples_are_refused(two_runs):
+    folder, other = two_runs
+    table = anndata.read_h5ad(other / "features.h5ad")
+    table.obs_names = [f"other{n}" for n in range(table.n_obs)]
+    table.write_h5ad(other / "features.h5ad")
+    with pytest.raises(DataError, match="share no two held-out samples"):
+        analyze_stability(folder, [other], seed=0)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from biosae.artefacts import atomic_write
 from biosae.errors import DataError
+from biosae.features.table import read_table
 
+from .continuous import is_continuous
 from .labels import LabelScores, label_scores
 
 RECOVERED_P = 0.05
@@ -61,6 +65,40 @@ def compare_axes(
     if not found:
         raise DataError(f"none of the labels {', '.join(labels)} can be scored; see the messages of the label scores")
     return pd.DataFrame(found)
+
+
+def analyze_controls(
+    features_h5ad: Path,
+    controls: dict[str, sparse.csr_matrix],
+    out: Path,
+    label_keys: list[str],
+    group_key: str | None,
+    n_permutations: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Writes controls.csv: the SAE's features beside each control, for every categorical label.
+
+    Parameters
+    ----------
+    controls
+        Name -> ``(n_samples, n_axes)`` pooled codes, such as ``biosae.features.controls.pooled_controls`` gives.
+    label_keys, group_key
+        Columns of obs to recover, and the donor or batch within which they are shuffled.
+
+    Raises
+    ------
+    DataError
+        If no label can be scored.
+    """
+    table = read_table(features_h5ad)
+    labels = table.obs[[key for key in label_keys if not is_continuous(table.obs[key])]]
+    group = None if group_key is None else table.obs[group_key].astype(str).to_numpy()
+    axes = [Axes("sae", sparse.csr_matrix(table.X)), *(Axes(name, codes) for name, codes in controls.items())]
+    part = table.obs["biosae_part"].astype(str).to_numpy()
+    found = compare_axes(axes, labels, part, group, n_permutations, seed)
+    with atomic_write(Path(out) / "controls.csv") as temporary:
+        found.to_csv(temporary, index=False, float_format="%.6g")
+    return found
 
 
 def _size_matched(axes: list[Axes], generator: np.random.Generator) -> list[Axes]:

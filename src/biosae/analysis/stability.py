@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from biosae.errors import DataError
+from biosae.artefacts import atomic_write, read_json, write_json
+from biosae.errors import ArtefactError, DataError
+from biosae.features.table import read_table
+
+from .geometry import read_decoder
 
 MIN_COSINE = 0.7
 MIN_CORRELATION = 0.7
@@ -115,3 +121,74 @@ def stability_scores(
         "stable": comes_back >= MIN_SHARE_OF_RUNS,
     }
     return pd.DataFrame(columns).rename_axis("feature")
+
+
+def analyze_stability(folder: Path, others: list[Path], seed: int) -> pd.DataFrame:
+    """Adds the columns ``stability`` to a run's scores.csv and their summary to its analysis.json.
+
+    Codes are compared on the samples that no run was trained on.
+
+    Parameters
+    ----------
+    folder, others
+        Run folders with sae.safetensors and features.h5ad; the first also with scores.csv.
+
+    Raises
+    ------
+    ArtefactError
+        If a file is missing; the message names the command that makes it.
+    DataError
+        If the runs are of different models, layers or samples.
+    """
+    scores_path, record_path = Path(folder) / "scores.csv", Path(folder) / "analysis.json"
+    record = read_json(record_path, made_by="biosae analyze")
+    scores = _read_scores(scores_path)
+    runs = [
+        (read_decoder(Path(run) / "sae.safetensors"), read_table(Path(run) / "features.h5ad"))
+        for run in (folder, *others)
+    ]
+    tables = [table for _, table in runs]
+    _check_same_host(tables)
+    codes = _common_codes(tables)
+    found = stability_scores(
+        runs[0][0], codes[0], [(W_dec, own) for (W_dec, _), own in zip(runs[1:], codes[1:], strict=True)]
+    )
+    found.columns = pd.MultiIndex.from_product([["stability"], found.columns])
+    kept = scores.drop(columns="stability", level=0, errors="ignore")
+    scores = pd.concat([kept, found], axis=1).rename_axis("feature")
+    with atomic_write(scores_path) as temporary:
+        scores.to_csv(temporary, float_format="%.9g")
+    record["summary"]["stability"] = {
+        "n_runs": len(others),
+        "n_stable": int(found["stability", "stable"].sum()),
+        "cosine": float(found["stability", "cosine"].mean()),
+        "chance_cosine": float(np.mean([chance_cosine(runs[0][0], W_dec, seed) for W_dec, _ in runs[1:]])),
+    }
+    write_json(record_path, record)
+    return scores
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, header=[0, 1], index_col=0)
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); make it with `biosae analyze`") from error
+
+
+def _check_same_host(tables: list[anndata.AnnData]) -> None:
+    hosts = {(str(table.uns["biosae"]["model"]), int(table.uns["biosae"]["layer"])) for table in tables}
+    if len(hosts) > 1:
+        named = ", ".join(f"{model} layer {layer}" for model, layer in sorted(hosts))
+        raise DataError(f"features of different hosts cannot be matched: {named}")
+
+
+def _common_codes(tables: list[anndata.AnnData]) -> list[sparse.csr_matrix]:
+    """Pooled codes on the samples that all runs have and none was trained on, in one order."""
+    held_out = [table.obs_names[table.obs["biosae_part"].astype(str) != "train"] for table in tables]
+    common = held_out[0]
+    for names in held_out[1:]:
+        common = common.intersection(names, sort=False)
+    if len(common) < 2:
+        message = "the runs share no two held-out samples"
+        raise DataError(f"{message}; train them on the same data with the same split (data.split.seed)")
+    return [sparse.csr_matrix(table[common].X) for table in tables]
