@@ -44,6 +44,12 @@ def test_histogram_counts_every_active_token(run, shard):
     assert counts.sum(axis=1).tolist() == expected
 
 
+def test_enriched_sets_come_with_their_feature(shard):
+    assert [row["set"] for row in shard["enrichment"][0]] == ["PLANTED_B"]
+    assert "NA" in shard["enrichment"][0][0]["genes"].split(";")
+    assert not any(shard["enrichment"][1:])
+
+
 def test_dead_feature_is_empty(run, shard):
     assert len(part(shard["top_cells"], "sample", DEAD)) == 0
     assert len(part(shard["tokens"], "code", DEAD)) == 0

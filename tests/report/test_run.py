@@ -17,6 +17,13 @@ def test_reads_every_artefact(run):
     assert run.token_codes.d_sae == D_SAE
 
 
+def test_scores_of_a_number_are_no_classes(own_run_folder):
+    scores = pd.read_csv(own_run_folder / "scores.csv", header=[0, 1], index_col=0)
+    scores["label:age", "spearman"] = 0.1
+    scores.to_csv(own_run_folder / "scores.csv")
+    assert read_run(own_run_folder).label_keys == ["cell_type"]
+
+
 def test_gene_called_na_stays_a_gene(run):
     assert "NA" in set(run.genes["gene"])
 
@@ -47,8 +54,17 @@ def test_optional_artefacts_may_be_absent(own_run_folder):
     for name in ("tables", "token_codes"):
         shutil.rmtree(own_run_folder / name)
     run = read_run(own_run_folder)
-    optional = (run.evaluation, run.analysis, run.metrics, run.labels, run.genes, run.token_codes, run.W_dec)
-    assert optional == (None,) * 7
+    optional = (
+        run.evaluation,
+        run.analysis,
+        run.metrics,
+        run.labels,
+        run.genes,
+        run.enrichment,
+        run.token_codes,
+        run.W_dec,
+    )
+    assert optional == (None,) * 8
 
 
 def test_scores_of_another_run_are_refused(own_run_folder):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .genes import GeneIndex
 from .labels import LabelTables
@@ -17,6 +18,8 @@ from .shards import offsets, packed, packed_ragged
 FEATURES_PER_SHARD = 128
 N_BINS = 40
 N_TOP_CELLS = 20
+N_SETS = 20
+SET_COLUMNS = ("set", "source", "overlap", "list_size", "set_size", "fold", "p_value", "q_value", "genes")
 N_TOKENS = 150  # of a feature, drawn evenly over its activations, for expression against activation
 
 
@@ -37,6 +40,8 @@ def feature_shards(run: Run, genes: GeneIndex, cells: CellMap | None) -> Iterato
             content["labels"] = labels.of_features(first, last)
         if run.token_codes is not None:
             content |= _tokens(run, genes, first, last)
+        if run.enrichment is not None:
+            content["enrichment"] = _enriched_sets(run.enrichment, first, last)
         if run.W_dec is not None:
             content["neighbours"] = nearest_features(run.W_dec, first, last)
         yield f"features-{number}", content
@@ -71,6 +76,15 @@ def _top_cells(block: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
     return {"offsets": offsets(sample), "sample": packed_ragged(sample, "u4"), "code": packed_ragged(code, "f4")}
 
 
+def _enriched_sets(table: pd.DataFrame, first: int, last: int) -> list[list[dict[str, Any]]]:
+    """The gene sets of each feature, smallest q-value first."""
+    rows = table[table["feature"].between(first, last - 1)].sort_values("q_value", kind="stable")
+    sets: list[list[dict[str, Any]]] = [[] for _ in range(first, last)]
+    for feature, group in rows.groupby("feature"):
+        sets[int(feature) - first] = group[list(SET_COLUMNS)].head(N_SETS).to_dict("records")
+    return sets
+
+
 def _tokens(run: Run, genes: GeneIndex, first: int, last: int) -> dict[str, Any]:
     """Histograms of the codes of single tokens, and a few tokens with their input value and code."""
     histograms, drawn = [], []
@@ -88,7 +102,7 @@ def _tokens(run: Run, genes: GeneIndex, first: int, last: int) -> dict[str, Any]
 
 def _evenly(code: np.ndarray) -> np.ndarray:
     """Entries at even steps through the sorted codes, so that the tail is seen without a random draw."""
-    order = np.argsort(code, kind="stable")
+    order = np.argsort(code)
     if len(order) <= N_TOKENS:
         return order
     return order[np.linspace(0, len(order) - 1, N_TOKENS).round().astype(int)]

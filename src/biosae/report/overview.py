@@ -27,6 +27,7 @@ def overview(run: Run) -> dict[str, Any]:
         "curves": training_curves(run.metrics),
         "density": density_histogram(run),
         "labels": [label_summary(run, key) for key in run.label_keys],
+        "enrichment": enrichment_summary(run),
         "concerns": [asdict(concern) for concern in concerns(run)],
     }
 
@@ -70,6 +71,14 @@ def label_summary(run: Run, key: str) -> dict[str, Any]:
     }
 
 
+def enrichment_summary(run: Run) -> dict[str, Any] | None:
+    """Share of features with an enriched gene set, beside that of matched random lists; None when not tested."""
+    summary = ((run.analysis or {}).get("summary") or {}).get("enrichment")
+    if summary is None:
+        return None
+    return {name: number(summary.get(name)) for name in ("annotated_share", "matched_share", "n_sets")}
+
+
 def _markers(run: Run, key: str) -> list[dict[str, Any]]:
     """The feature that marks each class best on the select samples, with its scores on the test samples.
 
@@ -80,11 +89,16 @@ def _markers(run: Run, key: str) -> list[dict[str, Any]]:
     if key in summary:
         rows = summary[key]["classes"]
     else:
-        label = run.scores[f"label:{key}"].dropna(subset=["auroc", "auroc_select"])
-        chosen = label.loc[label.groupby("class")["auroc_select"].idxmax()]
-        rows = chosen.rename_axis("feature").reset_index().to_dict("records")
+        rows = best_of_classes(run.scores, key).to_dict("records")
     return [
         {"class": str(row["class"]), "feature": int(row["feature"])}
         | {name: number(row[name]) for name in MARKER_SCORES}
         for row in rows
     ]
+
+
+def best_of_classes(scores: pd.DataFrame, key: str) -> pd.DataFrame:
+    """One row a class of a label column: the feature that marks it best on the select samples, and its scores."""
+    label = scores[f"label:{key}"].dropna(subset=["auroc", "auroc_select"])
+    chosen = label.loc[label.groupby("class")["auroc_select"].idxmax()]
+    return chosen.rename_axis("feature").reset_index()

@@ -20,7 +20,8 @@ ALPHA = 0.05
 """Level at which a q-value counts as support, everywhere in the report."""
 
 
-TEXT_METRICS = ("class", "kind", "top_genes")
+TEXT_METRICS = ("class", "kind", "top_genes", "family", "set", "source")
+TEXT_COLUMNS = ("class", "gene", "identifier", "label", "split", "set", "source", "genes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +38,8 @@ class Run:
         scores.csv: one row a feature, columns (analysis, metric).
     evaluation, analysis
         evaluation.json and analysis.json.
-    metrics, labels, genes
-        metrics.csv, tables/labels.csv, tables/genes.csv.
+    metrics, labels, genes, enrichment
+        metrics.csv and the tables labels.csv, genes.csv and enrichment.csv.
     token_codes
         The codes of single tokens.
     W_dec
@@ -54,6 +55,7 @@ class Run:
     metrics: pd.DataFrame | None
     labels: pd.DataFrame | None
     genes: pd.DataFrame | None
+    enrichment: pd.DataFrame | None
     token_codes: TokenCodes | None
     W_dec: np.ndarray | None
 
@@ -63,9 +65,9 @@ class Run:
 
     @property
     def label_keys(self) -> list[str]:
-        """The columns of ``obs`` that were scored, in the order of scores.csv."""
-        analyses = dict.fromkeys(self.scores.columns.get_level_values(0))
-        return [name.removeprefix("label:") for name in analyses if name.startswith("label:")]
+        """The columns of ``obs`` with classes that were scored, in the order of scores.csv."""
+        scored = [analysis for analysis, metric in self.scores.columns if metric == "auroc"]
+        return [analysis.removeprefix("label:") for analysis in scored if analysis.startswith("label:")]
 
     def score(self, analysis: str, metric: str) -> pd.Series | None:
         """One column of scores.csv, None when that analysis was not run."""
@@ -93,6 +95,7 @@ def read_run(folder: Path) -> Run:
         metrics=_optional_csv(folder / "metrics.csv", "biosae train"),
         labels=_optional_csv(folder / "tables" / "labels.csv", "biosae analyze"),
         genes=_optional_csv(folder / "tables" / "genes.csv", "biosae analyze"),
+        enrichment=_optional_csv(folder / "tables" / "enrichment.csv", "biosae analyze"),
         token_codes=TokenCodes(folder / "token_codes") if (folder / "token_codes").exists() else None,
         W_dec=_read_decoder(folder / "sae.safetensors"),
     )
@@ -142,12 +145,12 @@ def _optional_csv(path: Path, made_by: str) -> pd.DataFrame | None:
     if not path.exists():
         return None
     # a gene called NA or NaN is a gene, an empty number is not one
-    text = dict.fromkeys(("class", "gene", "identifier", "label"), str)
+    text = dict.fromkeys(TEXT_COLUMNS, str)
     try:
         table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={}, low_memory=False)
     except (OSError, ValueError) as error:
         raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{made_by}`") from error
-    numbers = [name for name in table.columns if name not in text and name != "split"]
+    numbers = [name for name in table.columns if name not in text]
     return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
 
 

@@ -20,6 +20,16 @@ const cellmap = (() => {
     });
   }
 
+  // Levels stretched between the first and last percentile of the active cells, so that shades tell them apart.
+  function stretched(levels) {
+    const active = levels.filter((level) => level > 0).sort();
+    const at = (share) => active[Math.floor(share * (active.length - 1))] ?? 0;
+    const [low, high] = [at(0.01), at(0.99)];
+    const wide = high > low;
+    const out = levels.map((level) => (level ? (wide ? Math.max(1, Math.min(255, Math.round((254 * (level - low)) / (high - low)) + 1)) : 128) : 0));
+    return { levels: out, low: low / 255, high: high / 255 };
+  }
+
   // Points in drawing order, as [colour, indices]: grey first, the brightest last.
   function layers(n, paint) {
     const grey = variable("--ramp-zero");
@@ -34,7 +44,7 @@ const cellmap = (() => {
     return [...groups].sort(([a], [b]) => (b === GREY) - (a === GREY)).map(([key, members]) => [key === GREY ? grey : color(key), members]);
   }
 
-  // map: {x, y} in 65,536ths, method; paint: {levels} or {category}; describe(i) is the tooltip's text
+  // map: {x, y} in 65,536ths, method; paint: stretched levels or {category}; describe(i) is the tooltip's text
   function make({ map, paint, describe, height = 400 }) {
     const canvas = el("canvas", { role: "img", "aria-label": "Map of cells" });
     const tip = el("div", { class: "tip", hidden: true });
@@ -110,10 +120,11 @@ const cellmap = (() => {
     return { element: holder, repaint, svgText };
   }
 
+  // top is the value of level 255
   function legend(paint, categories, top) {
     if (paint.levels) {
       const bar = el("span", { class: "ramp" });
-      return el("div", { class: "legend" }, el("span", { class: "swatch zero" }), "inactive", bar, `up to ${number(top)}`);
+      return el("div", { class: "legend" }, el("span", { class: "swatch zero" }), "inactive", el("span", null, number(paint.low * top, 2)), bar, el("span", null, number(paint.high * top, 2)));
     }
     return el("div", { class: "legend" }, categories.map((name, i) => {
       const swatch = el("span", { class: "swatch" });
@@ -122,5 +133,5 @@ const cellmap = (() => {
     }));
   }
 
-  return { make, legend };
+  return { make, legend, stretched };
 })();

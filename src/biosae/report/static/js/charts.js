@@ -5,7 +5,7 @@ const charts = (() => {
   const { svg, number } = dom;
   const TOP = 24;
   const BOTTOM = 40;
-  const LEFT = 46;
+  const LEFT = 54;
   const RIGHT = 14;
 
   function ticks(low, high, count = 5) {
@@ -48,7 +48,7 @@ const charts = (() => {
       svg("line", { x1: LEFT, x2: width - RIGHT, y1: bottom, y2: bottom, class: "axis" }),
       x.ticks.map((t) => label(x(t), bottom + 16, x.text(t))),
       label((LEFT + width - RIGHT) / 2, height - 6, xTitle, "middle", "title"),
-      svg("text", { x: 0, y: 0, transform: `translate(11 ${(TOP + bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "title" }, yTitle),
+      svg("text", { x: 0, y: 0, transform: `translate(10 ${(TOP + bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "title" }, yTitle),
     ];
   }
 

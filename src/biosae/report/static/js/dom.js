@@ -24,7 +24,7 @@ const dom = (() => {
     if (Number.isInteger(value)) return value.toLocaleString("en");
     const size = Math.abs(value);
     if (size !== 0 && (size < 0.001 || size >= 1e6)) return value.toExponential(1).replace("e-", "e−").replace("e+", "e");
-    return size >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(digits).replace("-", "−");
+    return size >= 10 ** digits - 0.5 ? Math.round(value).toLocaleString("en") : value.toPrecision(digits).replace("-", "−");
   }
 
   const fixed = (value, digits = 2) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits));

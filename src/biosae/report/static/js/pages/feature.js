@@ -45,11 +45,12 @@ const featurePage = (() => {
     const code = (cell) => (levels[cell] / 255) * top;
     const tags = (cell) => cells.columns.map((column) => column.categories[array(column.values)[shown[cell]]] ?? "–");
     const describe = (cell) => [cells.names[shown[cell]], ...tags(cell), `activation ${number(code(cell), 2)}`].join("\n");
-    const view = cellmap.make({ map: cells.map, paint: { levels }, describe });
-    const holder = el("div", null, view.element, cellmap.legend({ levels }, [], top));
+    const activation = cellmap.stretched(levels);
+    const view = cellmap.make({ map: cells.map, paint: activation, describe });
+    const holder = el("div", null, view.element, cellmap.legend(activation, [], top));
     const repaint = (event) => {
       const column = cells.columns[event.target.value];
-      const paint = column ? { category: Uint8Array.from(shown, (sample) => array(column.values)[sample]) } : { levels };
+      const paint = column ? { category: Uint8Array.from(shown, (sample) => array(column.values)[sample]) } : activation;
       view.repaint(paint);
       holder.lastChild.replaceWith(cellmap.legend(paint, column?.categories, top));
     };
@@ -161,6 +162,29 @@ const featurePage = (() => {
     });
   }
 
+  function enrichment(core, shard, i, feature) {
+    if (!shard.enrichment) return null;
+    const sets = shard.enrichment[i];
+    const { matched_share } = core.overview.enrichment ?? {};
+    const note = matched_share === undefined ? "" : ` Of random lists matched in size and popularity, ${percent(matched_share)} have any.`;
+    if (!sets.length) return el("section", { class: "card" }, el("h2", null, "Gene sets"), el("p", { class: "note" }, `No gene set is enriched at q ≤ 0.05.${note}`));
+    const names = Object.keys(sets[0]);
+    const list = table.make({
+      rows: Array.from(sets.keys()), height: "320px",
+      columns: [
+        { key: "set", title: "set", value: (k) => sets[k].set, cell: (k) => el("span", { title: `${sets[k].source}: ${sets[k].genes}` }, sets[k].set) },
+        { key: "overlap", title: "genes", numeric: true, value: (k) => sets[k].overlap, cell: (k) => `${sets[k].overlap} of ${sets[k].set_size}` },
+        { key: "fold", title: "fold", numeric: true, value: (k) => sets[k].fold, cell: (k) => number(sets[k].fold, 2) },
+        { key: "q_value", title: "q", numeric: true, value: (k) => sets[k].q_value, cell: (k) => number(sets[k].q_value, 2) },
+      ],
+    });
+    return figure.make({
+      title: "Gene sets", name: `feature-${feature}-sets`, body: list.element,
+      rows: () => [names, ...sets.map((row) => names.map((name) => row[name]))],
+      note: `Corrected over all features and sets.${note}`,
+    });
+  }
+
   function allScores(core, feature) {
     const rows = core.features.columns.map((column) => [column.analysis, column.metric, featuresPage.value(column, feature)]);
     const text = (value) => (typeof value === "number" ? number(value, 4) : value || "–");
@@ -179,7 +203,7 @@ const featurePage = (() => {
       ? [el("p", { class: "wide quiet" }, "This feature never fires on these samples."), column(neighbours(core, shard, i, feature)), column(allScores(core, feature))]
       : [
         column(map(core, cells, shard, i, feature), genes(core, shard, i, feature), histogram(core, shard, i, feature), allScores(core, feature)),
-        column(labels(core, shard, i, feature), topCells(core, cells, shard, i, feature), expression(core, shard, i, feature), neighbours(core, shard, i, feature)),
+        column(labels(core, shard, i, feature), topCells(core, cells, shard, i, feature), enrichment(core, shard, i, feature), expression(core, shard, i, feature), neighbours(core, shard, i, feature)),
       ];
     return el("div", null, header(core, feature), dead ? null : summary(core, feature), el("div", { class: "grid" }, body));
   }

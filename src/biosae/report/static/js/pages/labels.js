@@ -7,10 +7,11 @@ const labelsPage = (() => {
   const TITLES = { auroc_select: "AUROC on select", auroc: "AUROC on test", average_precision: "average precision", f1: "F1" };
 
   function index(core) {
-    return el("div", null, el("h1", null, "Labels"), core.labels.map(({ key, classes, n_test }) => el("section", { class: "card" },
+    return el("div", { class: "stack" }, el("h1", null, "Labels"), core.labels.map(({ key, classes, n_test }) => el("section", { class: "card" },
       el("div", { class: "head" }, el("h2", null, key.replaceAll("_", " "))),
-      el("div", { class: "cloud" }, classes.map((name, c) => link(route("label", key, name), `${name} · ${number(n_test[c])}`)))))
-    , el("p", { class: "note" }, "Beside each class: its number of test samples."));
+      el("div", { class: "cloud" }, classes.map((name, c) => link(route("label", key, name), `${name} · ${number(n_test[c])}`))),
+      el("p", { class: "note" }, "Beside each class: its number of test samples."))),
+      core.overview.labels.filter((label) => label.best.length).map((label) => overviewPage.best(label, core.features.names)));
   }
 
   function curve(points, name, feature) {

@@ -12,11 +12,12 @@ const overviewPage = (() => {
       `${data.name}${description}: ${number(split.n.train)} trained it, ${number(split.n.test ?? 0)} were kept for the scores below.`;
   }
 
-  function headline({ evaluation, labels }) {
+  function headline({ evaluation, labels, enrichment }) {
     const entry = (title, value, note) => el("div", null, el("dt", null, title), el("dd", null, value, el("small", null, note)));
     const first = labels.map((label) => entry(
       `Features that mark a ${label.key.replaceAll("_", " ")}`, number(label.n_supported),
       `of ${number(label.n_tested)}, above the null of the best; by chance ${number(label.classes_by_chance, 2)} of ${label.n_classes} classes would have one`));
+    if (enrichment) first.push(entry("Features with a gene set", percent(enrichment.annotated_share), `beside ${percent(enrichment.matched_share)} of random lists matched in size and popularity`));
     const numbers = [
       ["Unexplained variance", "fvu", fixed, "FVU on held-out tokens; 0 is perfect, 1 the mean"],
       ["Active per token", "l0", (v) => number(v), "L0, measured with the inference path"],
@@ -102,5 +103,5 @@ const overviewPage = (() => {
       el("p", { class: "note" }, link("#/features", "All features"), " · a report of files only: copy the folder, and it opens anywhere."));
   }
 
-  return { render, title: () => "Overview" };
+  return { render, best, title: () => "Overview" };
 })();

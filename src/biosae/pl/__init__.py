@@ -1,0 +1,11 @@
+"""Figures for notebooks and papers, in scanpy's manner: ``ax=``, ``show=``, ``save=``, and an Axes comes back.
+
+Each function draws one artefact of a run: the feature table (features.h5ad) or a table that analyze or
+train wrote. The report draws the same figures.
+"""
+
+from .cells import activation, feature_map
+from .scores import classes, density, markers, top_genes
+from .training import training
+
+__all__ = ["activation", "classes", "density", "feature_map", "markers", "top_genes", "training"]

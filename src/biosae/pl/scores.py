@@ -1,0 +1,107 @@
+"""Figures of scores: which features mark which class, on which genes a feature fires, how often features fire."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from biosae.errors import SettingError
+from biosae.report.overview import best_of_classes
+
+from .axes import ACCENT, GREY, finish, new_axes
+
+N_BINS = 36
+
+
+def markers(
+    scores: pd.DataFrame, label: str, ax: Axes | None = None, show: bool = True, save: str | Path | None = None
+) -> Axes:
+    """The best feature of each class: its held-out AUROC with interval, and the null of the best of all features.
+
+    Parameters
+    ----------
+    scores
+        scores.csv, read with ``header=[0, 1], index_col=0``.
+    label
+        A scored column of obs.
+    """
+    if (f"label:{label}", "auroc") not in scores.columns:
+        known = ", ".join(a.removeprefix("label:") for a, m in scores.columns if m == "auroc") or "none"
+        raise SettingError(f"label must be one of {known}, got {label}")
+    best = best_of_classes(scores, label).sort_values("auroc")
+    ax = new_axes(ax, height=0.8 + 0.3 * len(best))
+    row = np.arange(len(best))
+    ax.hlines(row, best["auroc_low"], best["auroc_high"], color=ACCENT)
+    ax.plot(best["auroc"], row, "o", color=ACCENT, label="test samples, 95 % interval")
+    ax.plot(best["null_auroc"], row, "|", color="black", markersize=11, label="null of the best feature")
+    names = [f"{name}  f{feature}" for name, feature in zip(best["class"], best["feature"], strict=True)]
+    ax.set(yticks=row, yticklabels=names, xlabel="AUROC")
+    ax.legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1))
+    return finish(ax, show, save)
+
+
+def classes(
+    labels: pd.DataFrame,
+    feature: int,
+    label: str,
+    ax: Axes | None = None,
+    show: bool = True,
+    save: str | Path | None = None,
+) -> Axes:
+    """Held-out AUROC of one feature for every class; the class it was chosen for in colour.
+
+    Parameters
+    ----------
+    labels
+        tables/labels.csv.
+    """
+    rows = labels[(labels["feature"] == feature) & (labels["label"] == label)].sort_values("auroc")
+    if rows.empty:
+        raise SettingError(f"feature {feature} has no scores for the label {label}")
+    chosen = rows["auroc_select"] == rows["auroc_select"].max()
+    ax = new_axes(ax, height=0.6 + 0.3 * len(rows))
+    ax.barh(rows["class"].astype(str), rows["auroc"], color=np.where(chosen, ACCENT, GREY))
+    ax.axvline(0.5, color="black", linestyle=":", linewidth=1)
+    ax.set(xlabel="AUROC on test samples (dotted: chance)", title=f"feature {feature}", xlim=(0, 1))
+    return finish(ax, show, save)
+
+
+def top_genes(
+    genes: pd.DataFrame,
+    feature: int,
+    n: int = 15,
+    ax: Axes | None = None,
+    show: bool = True,
+    save: str | Path | None = None,
+) -> Axes:
+    """The genes that carry most of a feature's activation.
+
+    Parameters
+    ----------
+    genes
+        tables/genes.csv.
+    """
+    rows = genes[genes["feature"] == feature].nlargest(n, "share")[::-1]
+    if rows.empty:
+        raise SettingError(f"feature {feature} has no genes: it never fires, or genes were not scored")
+    ax = new_axes(ax, height=0.6 + 0.22 * len(rows))
+    ax.barh(rows["gene"], 100 * rows["share"], color=ACCENT)
+    ax.set(xlabel="share of the summed activation (%)", title=f"feature {feature}")
+    return finish(ax, show, save)
+
+
+def density(adata: anndata.AnnData, ax: Axes | None = None, show: bool = True, save: str | Path | None = None) -> Axes:
+    """How many features fire on which share of tokens; dead features are counted in the title."""
+    frequency = adata.var["frequency_token"].to_numpy()
+    alive = frequency[frequency > 0]
+    if len(alive) == 0:
+        raise SettingError("every feature is dead, so there is no density to draw")
+    ax = new_axes(ax)
+    ax.hist(alive, bins=np.geomspace(alive.min(), 1, N_BINS + 1), color=ACCENT)
+    n_dead = len(frequency) - len(alive)
+    ax.set(xscale="log", xlabel="share of tokens where active", ylabel="features", title=f"{n_dead} dead")
+    return finish(ax, show, save)

@@ -1,0 +1,44 @@
+import pandas as pd
+import pytest
+
+from biosae import pl
+from biosae.errors import SettingError
+
+
+def test_marker_is_chosen_on_select_and_shown_on_test(scores):
+    ax = pl.markers(scores, "cell_type", show=False)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["T  f2", "B  f1"]
+    assert ax.lines[0].get_xdata().tolist() == [0.6, 0.85]
+    assert ax.lines[1].get_xdata().tolist() == [0.62, 0.65]
+
+
+def test_unknown_label_names_those_there_are(scores):
+    with pytest.raises(SettingError, match="one of cell_type, got donor"):
+        pl.markers(scores, "donor", show=False)
+
+
+def test_class_that_was_chosen_is_in_colour():
+    rows = {
+        "feature": [4, 4],
+        "label": "cell_type",
+        "class": ["B", "T"],
+        "auroc_select": [0.6, 0.9],
+        "auroc": [0.7, 0.6],
+    }
+    ax = pl.classes(pd.DataFrame(rows), 4, "cell_type", show=False)
+    chance, chosen = ax.patches[1].get_facecolor(), ax.patches[0].get_facecolor()
+    assert [patch.get_width() for patch in ax.patches] == [0.6, 0.7]
+    assert chosen != chance
+
+
+def test_top_genes_are_largest_first_from_above():
+    genes = pd.DataFrame({"feature": [0, 0, 0, 1], "gene": list("ABCD"), "share": [0.1, 0.5, 0.2, 0.9]})
+    ax = pl.top_genes(genes, 0, n=2, show=False)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["C", "B"]
+    assert [patch.get_width() for patch in ax.patches] == [20, 50]
+
+
+def test_every_living_feature_is_in_the_density_once(adata):
+    ax = pl.density(adata, show=False)
+    assert sum(patch.get_height() for patch in ax.patches) == 2
+    assert ax.get_title() == "1 dead"
