@@ -5,7 +5,7 @@ import pytest
 
 from biosae.errors import ModelError
 from biosae.models.gene_match import match_by_id, match_by_symbol
-from biosae.models.symbols import token_of_any_name
+from biosae.models.symbols import approved_symbols, token_of_any_name
 
 
 def test_ids_and_former_symbols_lead_to_the_gene():
@@ -19,6 +19,12 @@ def test_ids_and_former_symbols_lead_to_the_gene():
 def test_a_symbol_of_the_vocabulary_means_itself():
     tokens = token_of_any_name({"A1BG-AS1": 0, "NCRNA00181": 1})
     assert (tokens["A1BG-AS1"], tokens["NCRNA00181"]) == (0, 1)
+
+
+def test_genes_are_called_by_their_approved_symbol():
+    symbols = approved_symbols()
+    assert [symbols[gene] for gene in ("ENSG00000019582", "ENSG00000196154")] == ["CD74", "S100A4"]
+    assert "C1orf21" in symbols.values()
 
 
 VAR = pd.DataFrame({"ensembl_id": ["ENSG1.4", "", "ENSG9", ""], "symbol": ["B", "b", "A", "Z"]})

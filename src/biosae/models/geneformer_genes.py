@@ -13,6 +13,7 @@ from biosae.artefacts import settings_hash
 from biosae.errors import ModelError
 
 from .dictionaries import SUFFIXES, read_dictionary
+from .symbols import approved_symbols
 
 FOLDERS = (
     ".",
@@ -53,8 +54,10 @@ class GeneDictionaries:
 
     @cached_property
     def symbols(self) -> np.ndarray:
-        """``(n_vocabulary,) str`` what people call each token."""
-        names = {gene: symbol for symbol, gene in (*_reversed(self.gene_of_name), *_reversed(self.gene_of_symbol))}
+        """``(n_vocabulary,) str`` what people call each token: the approved symbol where there is one."""
+        # Former names stand in the first file beside present ones, so that any of them may come out of it.
+        names = {gene: name for name, gene in _reversed(self.gene_of_name)} | approved_symbols()
+        names |= {gene: symbol for symbol, gene in _reversed(self.gene_of_symbol)}
         return np.array([names.get(gene, gene) for gene in self.vocabulary])
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -23,6 +24,14 @@ def token_of_any_name(token_of_symbol: Mapping[str, int]) -> dict[str, int]:
         if token is not None:
             others |= dict.fromkeys([ensembl_id, *symbols], token)
     return others | tokens
+
+
+def approved_symbols() -> dict[str, str]:
+    """The symbol that HGNC approves, by Ensembl id, in its own case: capitals but for ``orf``."""
+    return {ensembl_id: _OPEN_FRAME.sub(r"\1orf\2", symbols[0]) for ensembl_id, symbols in _hgnc().items()}
+
+
+_OPEN_FRAME = re.compile(r"^(C\d+|CX|CY)ORF(\d+)")
 
 
 @cache
