@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -25,15 +26,16 @@ def main() -> None:
 
 
 def symbols_by_id(records: pd.DataFrame) -> dict[str, list[str]]:
-    """Ensembl id -> approved symbol, then former ones that no other gene bears now; upper case."""
+    """Ensembl id -> approved symbol, then former ones that no other gene bears or bore; upper case."""
     approved = records[records["status"] == "Approved"]
-    taken = set(approved["symbol"].str.upper())
+    former = Counter(symbol for symbols in approved["prev_symbol"] for symbol in set(symbols.upper().split("|")))
+    taken = {*approved["symbol"].str.upper(), *(symbol for symbol, n_genes in former.items() if n_genes > 1)}
     named = approved[approved["ensembl_gene_id"] != ""]
     rows = zip(named["ensembl_gene_id"], named["symbol"], named["prev_symbol"], strict=True)
-    return {id: [symbol.upper(), *_former(former, taken)] for id, symbol, former in rows}
+    return {id: [symbol.upper(), *_only(previous, taken)] for id, symbol, previous in rows}
 
 
-def _former(symbols: str, taken: set[str]) -> list[str]:
+def _only(symbols: str, taken: set[str]) -> list[str]:
     return [symbol.upper() for symbol in symbols.split("|") if symbol and symbol.upper() not in taken]
 
 
