@@ -31,14 +31,16 @@ def test_every_number_is_that_of_scikit_learn():
     dense, label = codes.toarray(), label.to_numpy()
     select, test = part == "select", part == "test"
     aurocs = np.array([[roc_auc_score(label[select] == c, column[select]) for c in "ABC"] for column in dense.T])
+    n = np.array([(label[select] == c).sum() for c in "ABC"])
+    deviation_by_luck = np.sqrt((select.sum() + 1) / (12 * n * (select.sum() - n)))
     assert tuple(scores.best.columns) == BEST
     for feature, row in scores.best.iterrows():
-        order = np.argsort(-aurocs[feature])
+        order = np.argsort(2 * deviation_by_luck - aurocs[feature])
         assert row["class"] == "ABC"[order[0]]
         member, code = label[test] == row["class"], dense[test, feature]
         on = code >= row["threshold"]
         expected = {
-            "auroc_select": aurocs[feature].max(),
+            "auroc_select": aurocs[feature, order[0]],
             "auroc": roc_auc_score(member, code),
             "average_precision": average_precision_score(member, code),
             "base_rate": member.mean(),
@@ -95,6 +97,18 @@ def test_a_small_class_is_left_out_with_its_reason():
     scores = score(codes, label, part)
     assert scores.left_out == {"rare": "9 select and 2 test samples; at least 3 of each, and of the rest"}
     assert set(scores.every["class"]) == {"A", "B", "C"}
+
+
+def test_a_rare_class_is_not_chosen_by_luck():
+    codes, label, part = make(10, n_samples=2000, n_features=200, classes="AB")
+    for name in ("select", "test"):
+        label[np.flatnonzero(part == name)[:5]] = "rare"
+    chosen = score(codes, label, part, n_permutations=1).best["class"]
+    largest = score(codes, label, part, n_permutations=1).every.pivot(
+        index="feature", columns="class", values="auroc_select"
+    )
+    assert (largest.idxmax(axis=1) == "rare").mean() > 0.4  # what the largest AUROC would choose
+    assert (chosen == "rare").mean() < 0.1
 
 
 def test_two_classes_mirror_each_other():

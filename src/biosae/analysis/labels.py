@@ -21,6 +21,7 @@ from .sorted_codes import SortedCodes
 from .thresholds import average_precision, best_thresholds, counts_above, f1
 
 MIN_PER_CLASS = 3  # members, and non-members, that a class needs on both parts to be scored
+LUCK = 2.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def label_scores(
 ) -> LabelScores:
     """Scores every feature against every class of a categorical label, one class against the rest.
 
-    For each feature the class is the one with the largest AUROC on the select samples, and the
+    For each feature the class is the one that it marks best on the select samples, and the
     threshold of F1 and AMI is the best one there; every other number is of the test samples.
 
     Parameters
@@ -136,9 +137,15 @@ BEST = (
 
 
 def _choose(select: LabelledCodes) -> Choice:
-    """Class and runner-up of each feature, feature of each class, thresholds, as the select samples say."""
+    """Class and runner-up of each feature, feature of each class, thresholds, as the select samples say.
+
+    A class of few samples reaches a large AUROC by luck with many features, so classes are compared
+    by their AUROC less `LUCK` standard deviations of what chance gives a class of their size.
+    """
     reached = auroc(select.ranked, select.member)
-    order = np.argsort(-reached, axis=1, kind="stable")
+    n, n_members = len(select.rows), select.member.sum(axis=0)
+    by_luck = np.sqrt((n + 1) / (12 * n_members * (n - n_members)))
+    order = np.argsort(LUCK * by_luck - reached, axis=1, kind="stable")
     runner_up = order[:, 1] if reached.shape[1] > 1 else np.full(len(order), -1)
     thresholds = best_thresholds(select.codes, select.member)
     return Choice((order[:, 0], runner_up, reached.argmax(axis=0), thresholds), select.rows)
