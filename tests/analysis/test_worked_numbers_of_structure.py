@@ -1,0 +1,66 @@
+"""The examples of docs/scores for families, gene sets, donors, numbers, geometry and stability, computed."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from biosae.analysis.continuous import spearman
+from biosae.analysis.enrichment import joint_q_values, over_representation
+from biosae.analysis.families import family_scores
+from biosae.analysis.geometry import geometry_scores, subspace_energy
+from biosae.analysis.ranks import ranks
+from biosae.analysis.replicates import signed_rank_p_values
+from biosae.analysis.sorted_codes import SortedCodes
+from biosae.analysis.stability import stability_scores
+
+
+def test_families():
+    symbols = np.array(["RPL3", "MT-CO1", "CD19", "LYZ"])
+    scores = family_scores(sparse.csr_matrix([[3.0, 1.0, 0.0, 0.0]]), np.array([5, 5, 5, 5]), symbols, {}).loc[0]
+    assert (scores["ribosomal"], scores["mitochondrial"]) == (0.75, 0.25)
+    assert (scores["family"], scores["excess"]) == ("ribosomal", 0.5)
+
+
+def test_enrichment():
+    genes = np.arange(1000)
+    tests = over_representation(
+        sparse.csr_matrix((genes < 20).astype(int)[None]),
+        sparse.csr_matrix(((genes >= 15) & (genes < 45)).astype(int)[None]),
+    )
+    assert tests.overlap.data.tolist() == [5]
+    assert tests.p_value == pytest.approx([0.000195], abs=5e-7)
+    assert joint_q_values(tests.p_value, 12_000).tolist() == [1.0]
+
+
+def test_donors():
+    assert signed_rank_p_values(np.array([[1.0], [-1.0], [2.0], [0.0]])).item() == 0.375
+
+
+def test_numbers():
+    codes = SortedCodes.of(sparse.csr_matrix([[0.0], [0], [1], [3]]))
+    assert spearman(ranks(codes), np.array([20.0, 30, 40, 50])).item() == pytest.approx(0.949, abs=5e-4)
+
+
+def test_geometry():
+    W_dec = np.array([[1, 0, 0], [1, 0.1, 0], [1, 0.2, 0], [0, 1, 0]], dtype=float)
+    W_dec /= np.linalg.norm(W_dec, axis=1, keepdims=True)
+    scores = geometry_scores(W_dec, None)
+    assert scores.loc[0, "nearest"] == 1
+    assert scores.loc[0, "nearest_cosine"] == pytest.approx(0.995, abs=5e-4)
+    assert scores["cluster_size"].tolist() == [3, 3, 3, 1]
+    assert subspace_energy(np.array([[0.6, 0.8, 0.0]]), np.eye(3)[:1]).item() == pytest.approx(0.36)
+
+
+def test_stability():
+    cosines, correlations = [0.9, 0.8, 0.95, 0.6, 0.9], [0.9, 0.9, 0.6, 0.9, 0.8]
+    code = np.array([[2.0], [0.0], [1.0], [1.0]])  # deviations 1, -1, 0, 0
+    apart = np.array([[0.0], [0.0], [1.0], [-1.0]])  # at a right angle to them
+    others = []
+    for cosine, correlation in zip(cosines, correlations, strict=True):
+        W_dec = np.array([[cosine, np.sqrt(1 - cosine**2)]])
+        mixed = 1 + correlation * (code - 1) + np.sqrt(1 - correlation**2) * apart
+        others.append((W_dec, sparse.csr_matrix(mixed)))
+    scores = stability_scores(np.array([[1.0, 0.0]]), sparse.csr_matrix(code), others).loc[0]
+    assert scores["cosine"] == pytest.approx(np.mean(cosines))
+    assert scores["correlation"] == pytest.approx(np.mean(correlations))
+    assert scores["comes_back"] == 0.6 and not scores["stable"]
