@@ -1,14 +1,14 @@
 import numpy as np
 from sklearn.metrics.pairwise import cosine_similarity
 
-from biosae.report.neighbours import N_NEIGHBOURS, nearest_features
+from biosae.report.neighbours import N_NEIGHBOURS, nearest_features, unit_rows
 
 from .test_shards import unpack
 
 
 def test_agrees_with_sklearn():
     W_dec = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    found = nearest_features(W_dec, 10, 20)
+    found = nearest_features(unit_rows(W_dec), 10, 20)
     cosine = cosine_similarity(W_dec)
     np.fill_diagonal(cosine, -np.inf)
     expected = np.argsort(-cosine[10:20], axis=1)[:, :N_NEIGHBOURS]

@@ -11,7 +11,7 @@ import pandas as pd
 from .genes import GeneIndex
 from .labels import LabelTables
 from .layout import CellMap
-from .neighbours import nearest_features
+from .neighbours import nearest_features, unit_rows
 from .run import Run
 from .shards import offsets, packed, packed_ragged
 
@@ -28,6 +28,7 @@ def feature_shards(run: Run, genes: GeneIndex, cells: CellMap | None) -> Iterato
     codes = run.table.X.tocsc()  # (n_samples, d_sae)
     labels = LabelTables(run)
     place = None if cells is None else _places(cells, run.table.n_obs)
+    directions = None if run.W_dec is None else unit_rows(run.W_dec)
     for number, first in enumerate(range(0, run.d_sae, FEATURES_PER_SHARD)):
         last = min(first + FEATURES_PER_SHARD, run.d_sae)
         block = [_column(codes, feature) for feature in range(first, last)]
@@ -42,8 +43,8 @@ def feature_shards(run: Run, genes: GeneIndex, cells: CellMap | None) -> Iterato
             content |= _tokens(run, genes, first, last)
         if run.enrichment is not None:
             content["enrichment"] = _enriched_sets(run.enrichment, first, last)
-        if run.W_dec is not None:
-            content["neighbours"] = nearest_features(run.W_dec, first, last)
+        if directions is not None:
+            content["neighbours"] = nearest_features(directions, first, last)
         yield f"features-{number}", content
 
 
@@ -79,6 +80,7 @@ def _top_cells(block: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
 def _enriched_sets(table: pd.DataFrame, first: int, last: int) -> list[list[dict[str, Any]]]:
     """The gene sets of each feature, smallest q-value first."""
     rows = table[table["feature"].between(first, last - 1)].sort_values("q_value", kind="stable")
+    rows = rows.astype(object).where(rows.notna(), None)  # JSON knows no NaN
     sets: list[list[dict[str, Any]]] = [[] for _ in range(first, last)]
     for feature, group in rows.groupby("feature"):
         sets[int(feature) - first] = group[list(SET_COLUMNS)].head(N_SETS).to_dict("records")

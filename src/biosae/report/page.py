@@ -23,6 +23,7 @@ from .run import Run, read_run
 from .shards import script
 
 FORMAT = 1
+WORDS = {"cells": ("cell", "gene"), "proteins": ("protein", "residue")}
 SCRIPTS = (
     "data.js",
     "dom.js",
@@ -87,9 +88,11 @@ def shards(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _core(run: Run, genes: GeneIndex, labels: LabelTables) -> dict[str, Any]:
+    sample, token = WORDS[run.settings["data"].get("kind", "cells")]
     return {
         "format": FORMAT,
-        "sample": "protein" if run.settings["data"].get("kind") == "proteins" else "cell",
+        "sample": sample,
+        "token": token,
         "features_per_shard": FEATURES_PER_SHARD,
         "genes_per_shard": GENES_PER_SHARD,
         "overview": overview(run),

@@ -147,7 +147,7 @@ def _optional_csv(path: Path, made_by: str) -> pd.DataFrame | None:
     # a gene called NA or NaN is a gene, an empty number is not one
     text = dict.fromkeys(TEXT_COLUMNS, str)
     try:
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={}, low_memory=False)
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, low_memory=False)
     except (OSError, ValueError) as error:
         raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{made_by}`") from error
     numbers = [name for name in table.columns if name not in text]

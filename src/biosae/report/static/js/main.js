@@ -16,7 +16,7 @@
   function navigation(page) {
     const entries = [["", "Overview"], ["features", "Features"]];
     if (core.labels.length) entries.push(["labels", "Labels"]);
-    if (core.genes.names.length) entries.push(["genes", "Genes"]);
+    if (core.genes.names.length) entries.push(["genes", core.token === "gene" ? "Genes" : "Residues"]);
     const current = (name) => (name === page || (page && name === `${page}s`) ? "page" : null);
     document.getElementById("navigation").replaceChildren(...entries.map(([name, text]) => link(`#/${name}`, text, { "aria-current": current(name) })));
   }

@@ -29,8 +29,8 @@ const featurePage = (() => {
       ["Fires on", percent(score(core, "density", "frequency_token", feature) ?? null), "of tokens"],
       ["Seen in", percent(score(core, "density", "frequency_sample", feature) ?? null), `of ${core.sample}s`],
       ["Mean when active", number(score(core, "density", "mean_active", feature)), `largest ${number(array(core.features.max_code)[feature])}`],
-      ["Genes", number(score(core, "genes", "effective_genes", feature)), "effective number, by share of activation"],
-      ["Gene identity", percent(score(core, "expression", "gene_identity_share", feature) ?? NaN), "of its variance is which gene it reads"],
+      [core.token === "gene" ? "Genes" : "Residues", number(score(core, "genes", "effective_genes", feature)), "effective number, by share of activation"],
+      [`${core.token === "gene" ? "Gene" : "Residue"} identity`, percent(score(core, "expression", "gene_identity_share", feature) ?? NaN), `of its variance is which ${core.token} it reads`],
     ].filter(([, value]) => value !== "–");
     return el("dl", { class: "numbers" }, entries.map(([title, value, note]) => el("div", null, el("dt", null, title), el("dd", null, value, el("small", null, note)))));
   }
@@ -110,7 +110,7 @@ const featurePage = (() => {
       label: names[g], title: `${names[g]}: active on ${percent(specificity[k])} of its tokens`, value: share[k], text: percent(share[k]), href: route("gene", identifiers[g]),
     }));
     return figure.make({
-      title: "Top genes", name: `feature-${feature}-genes`,
+      title: `Top ${core.token}s`, name: `feature-${feature}-genes`,
       draw: (width) => charts.bars(width, { rows, xTitle: "share of the feature's summed activation" }),
       rows: () => [["gene", "identifier", "share", "specificity", "mean", "n_tokens"], ...Array.from(gene, (g, k) => [names[g], identifiers[g], share[k], specificity[k], mean[k], tokens[k]])],
     });
@@ -126,7 +126,7 @@ const featurePage = (() => {
       title: "Expression against activation", name: `feature-${feature}-expression`,
       draw: (width) => charts.points(width, { x: value, y: code, xTitle: "input value of the token", yTitle: "activation", titles: Array.from(gene, (g, k) => `${name(g)}: ${number(value[k])}, activation ${number(code[k])}`) }),
       rows: () => [["gene", "value", "activation"], ...Array.from(gene, (g, k) => [name(g), value[k], code[k]])],
-      note: `${number(code.length)} tokens at even steps through the sorted activations. A flat cloud: it reads which gene, not how much of it.`,
+      note: `${number(code.length)} tokens at even steps through the sorted activations. A flat cloud: it reads which ${core.token}, not how much of it.`,
     });
   }
 

@@ -51,7 +51,7 @@ const featuresPage = (() => {
     return [
       { key: "feature", title: "feature", numeric: true, value: (f) => f, cell: (f) => link(route("feature", f), String(f)) },
       { key: "name", title: "name", value: (f) => (names[f] === "unnamed" ? "" : names[f]), cell: (f) => el("span", { class: names[f] === "unnamed" ? "unnamed" : null, title: names[f] }, names[f]) },
-      ...(core.genes.names.length ? [{ key: "genes", title: "top genes", value: genes, cell: (f) => el("span", { title: genes(f) }, genes(f)) }] : []),
+      ...(core.genes.names.length ? [{ key: "genes", title: `top ${core.token}s`, value: genes, cell: (f) => el("span", { title: genes(f) }, genes(f)) }] : []),
       ...scores.map(scoreColumn),
     ];
   }
@@ -94,7 +94,7 @@ const featuresPage = (() => {
     };
     const option = (text, name, chosen) => el("option", { value: name, selected: name === chosen }, text);
     return [
-      el("input", { type: "search", id: "search", placeholder: "Search gene, class, number   ( / )", "aria-label": "Search features", value: state.query, oninput: set("query") }),
+      el("input", { type: "search", id: "search", placeholder: `Search ${core.token}, class, number   ( / )`, "aria-label": "Search features", value: state.query, oninput: set("query") }),
       kind && el("select", { "aria-label": "Kind of feature", onchange: set("kind") }, option("any frequency", "", state.kind), kind.categories.map((name) => option(name, name, state.kind))),
       el("label", null, el("input", { type: "checkbox", checked: state.named, onchange: set("named") }), "named only"),
       el("label", null, el("select", { "aria-label": "Score to filter by", onchange: set("column") }, option("any score", "", state.column),

@@ -14,9 +14,9 @@ const genesPage = (() => {
     const list = table.make({
       rows: [], sort: { key: "firing", ascending: false }, open: (g) => (location.hash = route("gene", identifiers[g])),
       columns: [
-        { key: "name", title: "gene", value: (g) => names[g], cell: (g) => link(route("gene", identifiers[g]), names[g]) },
+        { key: "name", title: core.token, value: (g) => names[g], cell: (g) => link(route("gene", identifiers[g]), names[g]) },
         { key: "identifier", title: "identifier", value: (g) => identifiers[g], cell: (g) => identifiers[g] },
-        { key: "firing", title: `among the top ${core.features.n_top_genes} genes of`, numeric: true, value: (g) => firing[g], cell: (g) => dom.plural(firing[g], "feature") },
+        { key: "firing", title: `among the top ${core.features.n_top_genes} of`, numeric: true, value: (g) => firing[g], cell: (g) => dom.plural(firing[g], "feature") },
       ],
     });
     const update = () => {
@@ -24,8 +24,8 @@ const genesPage = (() => {
       list.setRows(Array.from(names.keys()).filter((g) => names[g].toLowerCase().includes(word) || identifiers[g].toLowerCase().includes(word)));
     };
     update();
-    const search = el("input", { type: "search", id: "search", placeholder: "Search a gene   ( / )", "aria-label": "Search genes", value: query, oninput: (event) => ((query = event.target.value), update()) });
-    return el("div", null, el("h1", null, "Genes"), el("div", { class: "controls" }, search), list.element);
+    const search = el("input", { type: "search", id: "search", placeholder: `Search a ${core.token}   ( / )`, "aria-label": `Search ${core.token}s`, value: query, oninput: (event) => ((query = event.target.value), update()) });
+    return el("div", null, el("h1", null, core.token === "gene" ? "Genes" : "Residues"), el("div", { class: "controls" }, search), list.element);
   }
 
   async function one(core, identifier) {
@@ -49,8 +49,8 @@ const genesPage = (() => {
     });
     const rows = () => [["feature", "name", ...Object.keys(COLUMNS)], ...Array.from(feature, (f, k) => [f, names[f], ...Object.keys(COLUMNS).map((name) => values[name][k])])];
     return el("div", null,
-      el("p", { class: "eyebrow" }, `Gene ${identifier}`), el("h1", null, core.genes.names[gene]),
-      el("p", { class: "lead" }, feature.length ? `${dom.plural(feature.length, "feature")} count it among their top genes.` : "No feature counts it among its top genes."),
+      el("p", { class: "eyebrow" }, `${core.token === "gene" ? "Gene" : "Residue"} ${identifier}`), el("h1", null, core.genes.names[gene]),
+      el("p", { class: "lead" }, feature.length ? `${dom.plural(feature.length, "feature")} ${feature.length === 1 ? "counts" : "count"} it among the top.` : "No feature counts it among its top."),
       el("div", { class: "controls" }, el("button", { type: "button", onclick: () => figure.save(`gene-${identifier}.csv`, "text/csv", figure.csv(rows())) }, "CSV")), list.element);
   }
 
