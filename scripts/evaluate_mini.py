@@ -33,7 +33,7 @@ START, END = "<!-- measured -->", "<!-- end of measured -->"
 def main() -> None:
     args = arguments()
     settings = argparse.Namespace(**json.loads((args.checkpoint / "pretraining.json").read_text()))
-    corpus = read_corpus(args.data, settings.n_genes, settings.seed)
+    corpus = read_corpus(args.data, settings.min_cells, settings.seed)
     pbmc, labels, log_counts = read_pbmc(args.data, corpus, settings.max_genes)
     rows = np.flatnonzero(corpus.held_out)
     held_out = encode(corpus, rows, corpus.counts[rows], settings.max_genes)

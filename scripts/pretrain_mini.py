@@ -58,7 +58,7 @@ def main() -> None:
     args = arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    corpus = read_corpus(args.data, args.n_genes, args.seed)
+    corpus = read_corpus(args.data, args.min_cells, args.seed)
     logger.info("%d cells, %d genes, %d held out", *corpus.counts.shape, corpus.held_out.sum())
     network = new_network(len(corpus.median), args)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -74,10 +74,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with sc/ and genes/")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--cells-per-step", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=3600)
+    parser.add_argument("--cells-per-step", type=int, default=16)
     parser.add_argument("--max-genes", type=int, default=256)
-    parser.add_argument("--n-genes", type=int, default=2000, help="size of the vocabulary, the most variable genes")
+    parser.add_argument(
+        "--min-cells", type=int, default=200, help="a gene needs this many cells to enter the vocabulary"
+    )
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -91,14 +93,7 @@ def read_gz(path: Path) -> dict:
         return json.load(file)
 
 
-def most_variable(counts: sparse.csr_matrix, total: np.ndarray, n_genes: int) -> np.ndarray:
-    """The genes whose log counts per 10,000 vary most over all cells, ascending."""
-    logs = (sparse.diags(1e4 / total) @ counts).log1p()
-    variance = np.asarray(logs.power(2).mean(0) - np.square(logs.mean(0))).ravel()
-    return np.sort(np.argsort(-variance, kind="stable")[:n_genes])
-
-
-def read_corpus(data: Path, n_genes: int, seed: int) -> Corpus:
+def read_corpus(data: Path, min_cells: int, seed: int) -> Corpus:
     genes = data / "genes"
     known = read_gz(genes / "geneformer_token_dictionary_gc104M.json.gz")
     mapping = read_gz(genes / "geneformer_ensembl_mapping_dict_gc104M.json.gz")
@@ -114,7 +109,7 @@ def read_corpus(data: Path, n_genes: int, seed: int) -> Corpus:
         blocks.append((cells.X @ place).tocsr())
         totals.append(cells.obs["n_counts"].to_numpy(float))
     counts = sparse.vstack(blocks).tocsr()
-    kept = most_variable(counts, np.concatenate(totals), n_genes)
+    kept = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) >= min_cells)
     ids = np.array(list(gene_row))[kept]
     vocabulary = SPECIAL | {str(id): n for n, id in enumerate(ids, start=len(SPECIAL))}
     held_out = np.random.default_rng(seed).random(counts.shape[0]) < 0.05

@@ -1,0 +1,64 @@
+"""The ten lines that a biologist reads when a run ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from biosae.artefacts import read_json
+from biosae.progress import console
+
+from .runs import read_run
+
+MOST_CLASSES = 8
+
+
+def print_summary(folder: Path) -> None:
+    """What was trained, which feature marks which class, its held-out score and its null, and where the report lies."""
+    run = read_run(folder)
+    evaluation = read_json(folder / "evaluation.json", made_by="biosae train")
+    data, model, sae = run["data"], run["model"], run["sae"]
+    console.print()
+    _say(
+        f"{data['description'] or data['name']}: {data['n_samples']:,} samples, {model['name']} layer {model['layer']}"
+    )
+    _say(
+        f"{sae['variant']} with {sae['d_sae']:,} features, {evaluation['l0']:.0f} active a token; it leaves "
+        f"{evaluation['fvu']:.1%} of the variance of held-out activations unexplained"
+    )
+    if (folder / "analysis.json").exists():
+        _labels(read_json(folder / "analysis.json", made_by="biosae analyze"))
+    page = folder / "report" / "index.html"
+    if page.exists():
+        _say(f"report: {page}")
+
+
+def _labels(analysis: dict) -> None:
+    n = analysis["split"]
+    for key, label in analysis["summary"].get("labels", {}).items():
+        table = Table(box=None, pad_edge=False, title_justify="left", title_style="none")
+        table.title = escape(
+            f"best feature for each {key}, chosen on {n['select']:,} samples, scored on {n['test']:,} others"
+        )
+        for heading in (key, "feature", "AUROC", "95 % interval", "null*", "top genes"):
+            table.add_column(heading, justify="left", header_style="dim", no_wrap=heading != "top genes")
+        for row in label["classes"][:MOST_CLASSES]:
+            table.add_row(*map(escape, _cells(row)))
+        console.print(table)
+        _say(f"{label['n_significant']:,} of {label['n_features']:,} features mark a {key} at q < 0.05")
+    _say("* 95th percentile of the best feature when labels are shuffled")
+
+
+def _cells(row: dict) -> tuple[str, ...]:
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    interval = f"{number(row['auroc_low'])} to {number(row['auroc_high'])}"
+    genes = ", ".join(row["top_genes"][:4])
+    return row["class"], f"f{row['feature']}", number(row["auroc"]), interval, number(row["null_auroc"]), genes
+
+
+def _say(text: str) -> None:
+    console.print(escape(text), highlight=False, soft_wrap=True)

@@ -1,0 +1,66 @@
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("sae.hyperparms.k=4", "did you mean hyperparams?"),
+        ("sae.hyperparams.kk=4", "did you mean k?"),
+        ("sae=topkk", "sae/topkk does not exist; there are"),
+        ("data=foo", "data/foo does not exist; there are h5ad, pbmc"),
+        ("seed=abc", "Value 'abc' of type 'str' could not be converted to Integer"),
+        ("training.batch_size=x", "could not be converted to Integer"),
+        ("data=h5ad", "data.path is not set; give it as data.path="),
+        ("data.path=/absent.h5ad", "/absent.h5ad does not exist"),
+        ("data.label_keys=[nope]", "obs has no column nope; it has cell_type, cell_type_coarse"),
+        ("data.batch_key=nope", "data.batch_key: obs has no column nope"),
+        ("data.preprocess.split=1.5", "must lie between 0 and 1, got 1.5"),
+        ("data.n_cells=0", "between 1 and the 2638 cells"),
+        ("scfm.model_dir=/absent", "/absent is not a folder"),
+        ("sae.target_layer=9", "has layers 0 to 3 (or -4 to -1), got 9"),
+        ("sae.hyperparams.k=99999", "k must be a whole number between 1 and d_sae="),
+        ("sae.dictionary_multiplier=0", "dictionary of 0 features"),
+        ("device=cuda:99", "device=cuda:99 cannot be used"),
+        ("buffer.kind=disk", "buffer.kind must be store or stream, got disk"),
+        ("tracker.mode=offline", "mode"),
+    ],
+)
+def test_bad_settings_end_in_one_line_before_anything_is_written(biosae, tmp_path, override, says):
+    code, said = biosae("train", override)
+    assert code == 1
+    assert says in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unwritable_root_is_named(biosae, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    code, said = biosae("train", f"experiment.root={tmp_path}/file", "data.n_cells=60")
+    assert code == 1
+    assert "cannot" in said
+    assert f"{tmp_path}/file" in said
+
+
+def test_stages_that_need_a_run_say_how_to_make_one(biosae):
+    for command in ("features", "analyze", "report"):
+        code, said = biosae(command)
+        assert code == 1
+        assert "no finished run in runs/0; make one with `biosae train" in said
+
+
+def test_unknown_commands_and_stages_are_refused(biosae):
+    code, said = biosae("trian")
+    assert code == 2
+    assert "no command trian" in said
+    code, said = biosae("run", "stages=[trian]")
+    assert code == 1
+    assert "stages must be some of train, features, analyze, report" in said
+
+
+def test_help_lists_groups_and_settings(biosae):
+    code, said = biosae("train", "--help")
+    assert code == 0
+    assert "biosae train: Train a sparse autoencoder" in said
+    assert "sae.hyperparams.k=16" in said
+    for group in ("buffer: store, stream", "data: h5ad, pbmc", "tracker: csv, tensorboard, wandb"):
+        assert group in said

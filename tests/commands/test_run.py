@@ -1,0 +1,120 @@
+import json
+import subprocess
+import sys
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from biosae.activations.store import ActivationStore
+from biosae.artefacts import content_hash
+from biosae.saes import files
+
+
+def test_every_artefact_is_there(finished_run):
+    run, _ = finished_run
+    expected = (
+        "sae.safetensors", "sae.yaml", "config.yaml", "run.json", "split.csv", "metrics.csv", "evaluation.json",
+        "features.h5ad", "token_codes/manifest.json", "scores.csv", "tables/labels.csv", "tables/genes.csv",
+        "analysis.json", "report/index.html",
+    )  # fmt: skip
+    assert [name for name in expected if not (run / name).exists()] == []
+    assert not list(run.rglob("*.pkl"))
+
+
+def test_the_summary_says_which_feature_marks_which_type_and_where_the_report_is(finished_run):
+    run, said = finished_run
+    assert "best feature for each cell_type_coarse" in said
+    assert "Mono" in said
+    assert "AUROC" in said
+    assert "null" in said
+    assert str(run.relative_to(run.parents[2]) / "report" / "index.html") in said
+
+
+def test_run_json_ties_the_artefacts_together(finished_run):
+    run, _ = finished_run
+    described = json.loads((run / "run.json").read_text())
+    assert described["sae"]["hash"] == content_hash(run / "sae.safetensors")
+    manifest = json.loads((run / "token_codes" / "manifest.json").read_text())
+    assert manifest["sae_hash"] == described["sae"]["hash"]
+    assert manifest["activations_hash"] == described["activations"]["hash"]
+    assert anndata.read_h5ad(run / "features.h5ad").uns["biosae"]["sae_hash"] == described["sae"]["hash"]
+    assert json.loads((run / "analysis.json").read_text())["features_hash"] == content_hash(run / "features.h5ad")
+
+
+def test_features_are_aligned_with_the_cells_and_recomputable_from_the_weights(finished_run):
+    run, _ = finished_run
+    table = anndata.read_h5ad(run / "features.h5ad")
+    split = pd.read_csv(run / "split.csv")
+    assert list(table.obs_names) == list(split["sample"])
+    assert list(table.obs["biosae_part"]) == list(split["part"])
+    described = json.loads((run / "run.json").read_text())
+    store = ActivationStore(run.parents[2] / described["activations"]["folder"])
+    shard = next(store.shards())
+    cell = int(shard.sample[0])
+    codes = files.load(run).encode(shard.values[(shard.sample == cell) & ~shard.special].float()).dense()
+    # Codes of float16 activations are stored as float32: only the order of additions can differ.
+    np.testing.assert_allclose(table.X[cell].toarray()[0], codes.max(0).values, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(table.layers["mean"][cell].toarray()[0], codes.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_the_sae_never_saw_a_held_out_cell(finished_run):
+    run, _ = finished_run
+    described = json.loads((run / "run.json").read_text())
+    table = anndata.read_h5ad(run / "features.h5ad", backed="r")
+    in_training = table.obs["biosae_part"] == "train"
+    assert described["activations"]["n_train_tokens"] == table.obs.loc[in_training, "biosae_n_tokens"].sum()
+
+
+def test_held_out_numbers_are_what_the_weights_give(finished_run):
+    run, _ = finished_run
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    described = json.loads((run / "run.json").read_text())
+    store = ActivationStore(run.parents[2] / described["activations"]["folder"])
+    validate = torch.from_numpy((pd.read_csv(run / "split.csv")["part"] == "validate").to_numpy())
+    x = torch.cat([s.values[validate[s.sample] & ~s.special].float() for s in store.shards()]).double()
+    sae = files.load(run).double()
+    error = (sae(x) - x).square().sum() / (x - x.mean(0)).square().sum()
+    assert evaluation["fvu"] == pytest.approx(float(error), rel=1e-3)
+    assert 0 < evaluation["fvu"] < 0.6
+    assert evaluation["recovery_vs_mean"] > 0.5
+
+
+def test_scores_report_a_null_and_leave_out_selection_samples(finished_run):
+    run, _ = finished_run
+    scores = pd.read_csv(run / "scores.csv", header=[0, 1], index_col=0)
+    label = scores["label:cell_type_coarse"]
+    assert {"auroc", "null_auroc", "p_value", "q_value"} <= set(label.columns)
+    best = label.dropna(subset=["auroc"]).sort_values("auroc_select").iloc[-1]
+    assert best["auroc"] > best["null_auroc"] > 0.5
+
+
+def test_later_stages_run_again_alone(finished_run, biosae):
+    run, _ = finished_run
+    root = run.parents[1]
+    where = (f"experiment.root={root}", f"sae_checkpoint.timestamp={run.name}")
+    before = content_hash(run / "scores.csv")
+    code, said = biosae("analyze", *where, "analysis.n_permutations=99")
+    assert (code, content_hash(run / "scores.csv")) == (0, before), said
+    assert biosae("report", *where)[0] == 0
+
+
+def test_an_sae_of_another_model_is_refused(finished_run, biosae):
+    run, _ = finished_run
+    code, said = biosae("features", f"experiment.root={run.parents[1]}", "scfm.random_init=all")
+    assert code == 1
+    assert "this SAE was trained on geneformer-mini" in said
+    assert "use the same scfm=" in said
+
+
+@pytest.mark.parametrize("script", ["train_sae", "generate_features", "analyze_features"])
+def test_scripts_take_the_same_overrides(script):
+    from pathlib import Path
+
+    path = Path(__file__).parents[2] / "scripts" / f"{script}.py"
+    command = [sys.executable, path, "--cfg", "job", "sae.hyperparams.k=5"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "k: 5" in done.stdout

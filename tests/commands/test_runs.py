@@ -1,0 +1,35 @@
+import json
+import re
+
+import pytest
+
+from biosae.commands.runs import find_run, new_run_folder
+from biosae.errors import ArtefactError
+
+
+def finish(folder, created):
+    (folder / "run.json").write_text(json.dumps({"created": created}))
+    return folder
+
+
+def test_folders_are_named_by_the_minute_and_never_shared(tmp_path):
+    folders = [new_run_folder(str(tmp_path), "3") for _ in range(3)]
+    assert len(set(folders)) == 3
+    assert re.fullmatch(r"[A-Z][a-z]{2}\d\d-\d\d-\d\d(-\d)?", folders[0].name)
+    assert folders[0].parent == tmp_path / "3"
+
+
+def test_latest_is_the_last_created_of_the_finished_runs(tmp_path):
+    older = finish(new_run_folder(str(tmp_path), "0"), "2026-01-02")
+    newer = finish(new_run_folder(str(tmp_path), "0"), "2026-01-03")
+    new_run_folder(str(tmp_path), "0")  # not finished
+    assert find_run(str(tmp_path), "0", "latest") == newer
+    assert find_run(str(tmp_path), "0", older.name) == older
+
+
+def test_a_missing_run_is_named_with_those_that_exist(tmp_path):
+    with pytest.raises(ArtefactError, match="no finished run in .*; make one with `biosae train experiment.number=7`"):
+        find_run(str(tmp_path), "7", "latest")
+    existing = finish(new_run_folder(str(tmp_path), "0"), "2026-01-02")
+    with pytest.raises(ArtefactError, match=f"no finished run Jan01-00-00 in .*; there are {existing.name}"):
+        find_run(str(tmp_path), "0", "Jan01-00-00")
