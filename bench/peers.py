@@ -1,7 +1,7 @@
 """One full training step of each library, the way its own trainer does it.
 
-Every function takes a `Case` and gives ``step(x) -> loss``. A library that is not installed, or cannot do the
-variant, raises; the benches report that as a result.
+Every function takes a `Case` and gives a `Contestant`. A library that is not installed, or cannot do the variant,
+raises; the benches report that as a result.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from unittest.mock import MagicMock
 
+import matplotlib
+import matplotlib.cm
 import torch
 from torch import Tensor
 
@@ -27,8 +29,17 @@ LONG = 10**9
 
 
 @dataclass(frozen=True)
+class Contestant:
+    """An SAE in training: ``step(x)`` gives the loss, ``infer(x)`` dense codes and reconstruction."""
+
+    step: Step
+    infer: Callable[[Tensor], tuple[Tensor, Tensor]]
+    dictionary: Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
 class Case:
-    """What is trained: sizes, the variant's name, a batch to start from, and how many features are dead."""
+    """What is trained: sizes, the variant's name, a batch to start from, how many features are dead, how long."""
 
     variant: str
     d_in: int
@@ -39,13 +50,19 @@ class Case:
     lr: float = 1e-4
     n_dead: int = 0
     seed: int = 0
+    total_steps: int = 10**6
+
+    def lr_share(self, step: int) -> float:
+        """The learning rate's course, the same for all: up over 5 %, flat, down over the last fifth."""
+        done = (step + 0.5) / self.total_steps
+        return min(1.0, done / 0.05, (1 - done) / 0.2) if self.total_steps < 10**6 else 1.0
 
 
 def unknown(library: str, case: Case) -> Exception:
     return NotImplementedError(f"{library} has no {case.variant}")
 
 
-def biosae(case: Case) -> Step:
+def biosae(case: Case) -> Contestant:
     target, hyperparams = {
         "topk": ("topk.TopK", {"k": case.k}),
         "topk-auxk": ("topk.TopK", {"k": case.k}),
@@ -61,17 +78,24 @@ def biosae(case: Case) -> Step:
         if case.variant in ("relu", "gated"):
             sae.b_enc -= active_bias(sae.normalise(case.sample[:512]) @ sae.W_enc, case.k)
         sae.b_enc[: case.n_dead] -= 2
-    learner = Learner(sae, TrainerSettings(lr=case.lr, warmup_fraction=0), LONG, LONG)
+    warmup = 0.05 if case.total_steps < 10**6 else 0.0
+    settings = TrainerSettings(lr=case.lr, warmup_fraction=warmup)
+    learner = Learner(sae, settings, case.total_steps, case.total_steps * case.batch)
 
     def step(x: Tensor) -> float:
-        learner.tokens_since_fired[: case.n_dead] = LONG
+        if case.n_dead:
+            learner.tokens_since_fired[: case.n_dead] = case.total_steps * case.batch
         learner.step(x)
         return learner.metrics()["loss"]
 
-    return step
+    def infer(x: Tensor) -> tuple[Tensor, Tensor]:
+        codes = sae.encode(x)
+        return codes.dense(), sae.decode(codes)
+
+    return Contestant(step, infer, lambda: sae.W_dec.detach())
 
 
-def plain(case: Case) -> Step:
+def plain(case: Case) -> Contestant:
     """Dense autograd and torch's Adam as most people would write it; the yardstick."""
     torch.manual_seed(case.seed)
     W_dec = torch.nn.Parameter(torch.nn.functional.normalize(torch.randn(case.d_sae, case.d_in), dim=1))
@@ -136,10 +160,14 @@ def plain(case: Case) -> Step:
             W_dec.div_(W_dec.norm(dim=1, keepdim=True))
         return loss.item()
 
-    return step
+    return Contestant(step, no_inference, lambda: W_dec.detach())
 
 
-def dictionary_learning(case: Case) -> Step:
+def no_inference(x: Tensor) -> tuple[Tensor, Tensor]:
+    raise NotImplementedError("the yardstick is for speed only")
+
+
+def dictionary_learning(case: Case) -> Contestant:
     from dictionary_learning.trainers import batch_top_k, gdm, jumprelu, matryoshka_batch_top_k, standard, top_k
 
     kinds = {
@@ -155,24 +183,34 @@ def dictionary_learning(case: Case) -> Step:
         "gated": (gdm.GatedSAETrainer, {}),
     }
     kind, own = kinds[case.variant]
+    n = case.total_steps
+    schedule = {"warmup_steps": n // 20, "decay_start": n * 4 // 5} if n < 10**6 else {}
+    if n < 10**6:
+        own |= {"threshold_start_step": n // 2}
     trainer = kind(
-        steps=10**6, activation_dim=case.d_in, dict_size=case.d_sae, layer=0, lm_name="none", device="cpu",
-        lr=case.lr, seed=case.seed, **own,
+        steps=case.total_steps, activation_dim=case.d_in, dict_size=case.d_sae, layer=0, lm_name="none", device="cpu",
+        lr=case.lr, seed=case.seed, **schedule, **own,
     )  # fmt: skip
     if case.n_dead:
         kill(trainer.ae.encoder.bias, case)
-    count = iter(range(1, LONG))  # its step 0 would compute a geometric median
+    trains = case.total_steps < 10**6
+    count = iter(range(0 if trains else 1, LONG))  # step 0 sets the bias to the geometric median
+    scale = case.sample.square().sum(1).mean().sqrt() if trains else 1.0  # as its trainSAE does by default
 
     def step(x: Tensor) -> float:
         if case.n_dead:
             trainer.num_tokens_since_fired[: case.n_dead] = LONG
-        loss = trainer.update(next(count), x)
+        loss = trainer.update(next(count), x / scale)
         return float("nan") if loss is None else float(loss)  # some of its trainers return nothing
 
-    return step
+    def infer(x: Tensor) -> tuple[Tensor, Tensor]:
+        codes = trainer.ae.encode(x / scale)
+        return codes, trainer.ae.decode(codes) * scale
+
+    return Contestant(step, infer, lambda: trainer.ae.decoder.weight.detach().t())
 
 
-def sae_lens(case: Case) -> Step:
+def sae_lens(case: Case) -> Contestant:
     import sae_lens as lens
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
@@ -191,9 +229,12 @@ def sae_lens(case: Case) -> Step:
     name, own = names[case.variant]
     torch.manual_seed(case.seed)
     sae = getattr(lens, f"{name}TrainingSAE")(getattr(lens, f"{name}TrainingSAEConfig")(**sizes, **own))
+    n, trains = case.total_steps, case.total_steps < 10**6
+    schedule = {"lr_warm_up_steps": n // 20, "lr_decay_steps": n // 5} if trains else {}
+    scale = case.sample.square().sum(1).mean().div(case.d_in).sqrt() if trains else 1.0  # its E|x|^2 = d_in
     config = SAETrainerConfig(
-        total_training_samples=LONG, train_batch_size_samples=case.batch, lr=case.lr, lr_end=case.lr, device="cpu",
-        logger=LoggingConfig(log_to_wandb=False),
+        total_training_samples=case.total_steps * case.batch, train_batch_size_samples=case.batch, lr=case.lr,
+        lr_end=0.0 if trains else case.lr, device="cpu", logger=LoggingConfig(log_to_wandb=False), **schedule,
     )  # fmt: skip
     trainer = SAETrainer(config, sae, iter(()))
     if case.n_dead:
@@ -202,14 +243,22 @@ def sae_lens(case: Case) -> Step:
     def step(x: Tensor) -> float:
         if case.n_dead:
             trainer.n_forward_passes_since_fired[: case.n_dead] = LONG
-        loss = trainer.step(x).loss
+        loss = trainer.step(x / scale).loss
         trainer.n_training_steps += 1
         return loss.item()
 
-    return step
+    def infer(x: Tensor) -> tuple[Tensor, Tensor]:
+        threshold = getattr(trainer.sae, "topk_threshold", None)
+        codes = trainer.sae.encode(x / scale)
+        if threshold is not None:  # what its inference SAE, a JumpReLU, does with a BatchTopK
+            codes = torch.relu(trainer.sae.encode_with_hidden_pre(x / scale)[1])
+            codes = codes * (codes > threshold)
+        return codes, trainer.sae.decode(codes) * scale
+
+    return Contestant(step, infer, lambda: trainer.sae.W_dec.detach())
 
 
-def sparsify(case: Case) -> Step:
+def sparsify(case: Case) -> Contestant:
     if not case.variant.startswith("topk"):
         raise unknown("sparsify", case)
     from sparsify import SparseCoderConfig
@@ -221,8 +270,10 @@ def sparsify(case: Case) -> Step:
     kill(sae.encoder.bias, case)
     optimizer = torch.optim.Adam(sae.parameters(), lr=case.lr)
     dead = torch.arange(case.d_sae) < case.n_dead if case.n_dead else None
+    count = iter(range(LONG))
 
     def step(x: Tensor) -> float:
+        optimizer.param_groups[0]["lr"] = case.lr * case.lr_share(next(count))
         sae.set_decoder_norm_to_unit_norm()
         out = sae(x, y=x, dead_mask=dead, total_variance=(x - x.mean(0)).square().sum())
         (out.fvu + out.auxk_loss / 32 if case.n_dead else out.fvu).backward()
@@ -231,15 +282,21 @@ def sparsify(case: Case) -> Step:
         optimizer.zero_grad()
         return out.fvu.item()
 
-    return step
+    def infer(x: Tensor) -> tuple[Tensor, Tensor]:
+        out = sae(x)
+        codes = torch.zeros(len(x), case.d_sae).scatter(1, out.latent_indices, out.latent_acts)
+        return codes, out.sae_out
+
+    return Contestant(step, infer, lambda: sae.W_dec.detach())
 
 
-def overcomplete(case: Case) -> Step:
+def overcomplete(case: Case) -> Contestant:
     for name in ("cv2", "timm", "torchvision", "torchvision.transforms"):  # only for its vision models
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
             continue
         sys.modules[name] = MagicMock()
+    matplotlib.cm.get_cmap = matplotlib.colormaps.__getitem__  # it wants a name that matplotlib 3.9 took away
     from overcomplete import sae as oc
     from overcomplete.sae.losses import mse_l1
 
@@ -255,7 +312,8 @@ def overcomplete(case: Case) -> Step:
     torch.manual_seed(case.seed)
     sae = kind(case.d_in, nb_concepts=case.d_sae, **own)
     optimizer = torch.optim.Adam(sae.parameters(), lr=case.lr)
-    last = []
+    last, count = [], iter(range(LONG))
+    centre, scale = case.sample.mean(0), case.sample.std()  # it has no decoder bias
 
     def criterion(x, reconstruction, pre, codes, dictionary):
         penalised = case.variant == "relu"
@@ -265,11 +323,17 @@ def overcomplete(case: Case) -> Step:
         return loss
 
     def step(x: Tensor) -> float:
+        optimizer.param_groups[0]["lr"] = case.lr * case.lr_share(next(count))
         with contextlib.redirect_stdout(io.StringIO()):
-            oc.train_sae(sae, [x], criterion, optimizer, nb_epochs=1, monitoring=0, device="cpu")
+            oc.train_sae(sae, [(x - centre) / scale], criterion, optimizer, nb_epochs=1, monitoring=0, device="cpu")
         return last[0]
 
-    return step
+    def infer(x: Tensor) -> tuple[Tensor, Tensor]:
+        sae.eval()
+        codes = sae.encode((x - centre) / scale)[1]
+        return codes, sae.decode(codes) * scale + centre
+
+    return Contestant(step, infer, lambda: sae.get_dictionary().detach())
 
 
 LIBRARIES = {

@@ -90,7 +90,7 @@ def prepare(case: Case, batches: list[Tensor]) -> dict:
     steps = {}
     for name, make in LIBRARIES.items():
         try:
-            steps[name] = make(case)
+            steps[name] = make(case).step
             for x in batches:
                 steps[name](x)
         except Exception as error:  # noqa: BLE001 - a peer that cannot run this is a result

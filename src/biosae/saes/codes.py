@@ -80,7 +80,7 @@ class Support:
         narrow = self.features.to(torch.int16) if self.d_sae <= 1 << 15 else self.features  # sorts twice as fast
         entries = narrow.sort(stable=True).indices
         counts = torch.bincount(self.features, minlength=self.d_sae)
-        return ByFeature(entries, self.rows[entries], torch.nn.functional.pad(counts.cumsum(0), (1, 0)))
+        return ByFeature(entries, self.rows.index_select(0, entries), torch.nn.functional.pad(counts.cumsum(0), (1, 0)))
 
     @cached_property
     def positions(self) -> Tensor:

@@ -57,7 +57,9 @@ class _Decode(Function):
             grad_values = _dot_products(ctx.support, grad, W_dec)
         if ctx.needs_input_grad[2]:
             order = ctx.support.by_feature
-            grad_W_dec = weighted_sums(values[order.entries], order.rows, order.offsets, grad.contiguous())
+            grad_W_dec = weighted_sums(
+                values.index_select(0, order.entries), order.rows, order.offsets, grad.contiguous()
+            )
         return grad_values, None, grad_W_dec
 
 
@@ -73,7 +75,7 @@ class _SampledProduct(Function):
     def backward(ctx, grad: Tensor):
         inputs, W_enc = ctx.saved_tensors
         order = ctx.support.by_feature
-        grad_W_enc = weighted_sums(grad[order.entries], order.rows, order.offsets, inputs).t()
+        grad_W_enc = weighted_sums(grad.index_select(0, order.entries), order.rows, order.offsets, inputs).t()
         grad_b_enc = grad.new_zeros(ctx.support.d_sae).index_add_(0, ctx.support.features, grad)
         return None, -(W_enc @ grad_b_enc), grad_W_enc, grad_b_enc, None, None
 
