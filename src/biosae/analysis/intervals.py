@@ -72,8 +72,8 @@ def weighted_auroc(codes: SortedCodes, feature: int, inside: np.ndarray, outside
     start, end = codes.offsets[feature : feature + 2]
     sample = codes.sample[start:end]
     hits, misses = inside[sample], outside[sample]
-    if len(sample):
-        last = codes.run_end[codes.run_offsets[feature] : codes.run_offsets[feature + 1]] - start
+    last = codes.run_end[codes.run_offsets[feature] : codes.run_offsets[feature + 1]] - start
+    if len(last) < len(sample):  # equal codes count together
         first = np.concatenate([[0], last[:-1] + 1])
         hits, misses = np.add.reduceat(hits, first), np.add.reduceat(misses, first)  # (n_runs, n_weightings)
     n_inside, n_outside = inside.sum(axis=0), outside.sum(axis=0)
