@@ -39,6 +39,7 @@ LOADERS = {"scgpt": load_scgpt, "scfoundation": load_scfoundation, "esm2-650M": 
 LOADERS |= dict.fromkeys(GENEFORMERS, load_geneformer)
 SAMPLES = {"scgpt": 32, "geneformer-v1-10M": 32, "geneformer-v2-104M": 8, "scfoundation": 8}
 MIDDLE = {"scgpt": 5, "geneformer-v1-10M": 3}  # the layer of the comparison at partial depth; half by default
+TOKENS_PER_BATCH = 8192
 OFFICIAL_BATCH = {"scgpt": 64, "geneformer-v1-10M": 16, "geneformer-v2-104M": 8}
 
 
@@ -117,7 +118,7 @@ def proteins(n: int) -> SimpleNamespace:
 
 
 def extract(adapter: ModelAdapter, sequences: TokenSequences, layer: int) -> None:
-    for batch in adapter.batches(sequences, np.arange(sequences.n_samples), 16_384):
+    for batch in adapter.batches(sequences, np.arange(sequences.n_samples), TOKENS_PER_BATCH):
         adapter.activations(batch, [layer])
 
 

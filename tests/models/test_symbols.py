@@ -47,3 +47,19 @@ def test_symbols_come_first_for_vocabularies_of_symbols():
 def test_no_match_names_the_genes(match):
     with pytest.raises(ModelError, match=r"knows none of the 4 genes \(they are called ENSG1.4, b, ENSG9\)"):
         match(VAR, {"Q": 0}, "model", 1)
+
+
+@pytest.mark.parametrize("match", [match_by_id, match_by_symbol])
+def test_chance_hits_are_too_few(match):
+    var = pd.DataFrame({"ensembl_id": "", "symbol": [f"probe{n}" for n in range(40)]})
+    names = {f"PROBE{n}": n for n in range(40)}
+    assert match(var, dict(list(names.items())[:3]), "model", 3).n_matched == 3
+    with pytest.raises(ModelError, match="knows 2 of the 40 genes"):
+        match(var, dict(list(names.items())[:2]), "model", 2)
+
+
+@pytest.mark.parametrize("match", [match_by_id, match_by_symbol])
+def test_symbols_of_a_mouse_are_refused(match):
+    var = pd.DataFrame({"ensembl_id": "", "symbol": ["Actb", "Cd8a", "H2-K1", "Gapdh"]})
+    with pytest.raises(ModelError, match=r"of a mouse \(Actb, Cd8a, Gapdh\).*orthologues"):
+        match(var, {"ACTB": 0, "GAPDH": 1}, "model", 2)

@@ -10,6 +10,8 @@ import pandas as pd
 
 from biosae.errors import ModelError
 
+MIN_SHARE = 0.05  # fewer known genes than this share of the data set are chance hits of another kind of name
+
 
 @dataclass(frozen=True)
 class GeneMatch:
@@ -53,7 +55,7 @@ def match_by_id(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name:
     Raises
     ------
     ModelError
-        If no gene is known.
+        If hardly any gene is known, or the symbols are those of a mouse.
     """
     ids, symbols = _names(var)
     from_id = _tokens(ids, token_of_name)
@@ -83,8 +85,10 @@ def _gene_match(
 ) -> GeneMatch:
     token = np.maximum(from_id, from_symbol)  # at most one of them is not -1
     n_by_id, n_by_symbol = int((from_id >= 0).sum()), int((from_symbol >= 0).sum())
-    if n_by_id + n_by_symbol == 0:
-        raise ModelError(_no_match(var, model_name))
+    if n_by_symbol > n_by_id:
+        _check_human(var["symbol"])
+    if n_by_id + n_by_symbol <= MIN_SHARE * len(var):
+        raise ModelError(_too_few(var, n_by_id + n_by_symbol, model_name))
     n_tokens = len(np.unique(token[token >= 0]))
     sentence = (
         f"{model_name} knows {n_by_id + n_by_symbol:,} of {len(var):,} genes "
@@ -94,9 +98,18 @@ def _gene_match(
     return GeneMatch(token, n_by_id, n_by_symbol, sentence)
 
 
-def _no_match(var: pd.DataFrame, model_name: str) -> str:
+def _check_human(symbols: pd.Series) -> None:
+    """Refuses symbols written as those of mice (Actb): most would be found by letter and mean another gene."""
+    mouse = symbols.astype(str).str.fullmatch(r"[A-Z][a-z]+[a-z0-9-]*")
+    if mouse.mean() > 0.5:
+        examples = ", ".join(symbols[mouse][:3])
+        message = f"the gene symbols are written as those of a mouse ({examples}); the models read human genes: "
+        raise ModelError(message + "map them to human orthologues first")
+
+
+def _too_few(var: pd.DataFrame, n_matched: int, model_name: str) -> str:
     names = [id or symbol for id, symbol in zip(var["ensembl_id"][:3], var["symbol"][:3], strict=True)]
     return (
-        f"{model_name} knows none of the {len(var):,} genes (they are called {', '.join(names)}); it expects human "
-        "Ensembl ids or gene symbols: name the column of var that has them with data.gene_column="
+        f"{model_name} knows {n_matched or 'none'} of the {len(var):,} genes (they are called {', '.join(names)}); "
+        "it expects human Ensembl ids or gene symbols: name the column of var that has them with data.gene_column="
     )

@@ -103,7 +103,7 @@ class Geneformer(ModelAdapter):
         self._max_genes = check_limit("scfm.max_genes", max_genes, limit, name)
 
     def match_genes(self, var: pd.DataFrame) -> GeneMatch:
-        """Which token each gene of a data set is; raises ModelError when none is known."""
+        """Which token each gene of a data set is; raises ModelError when hardly any is known."""
         return match_by_id(var, self._genes.token_of_name, self.name, self._genes.n_genes)
 
     def tokenize(self, samples: anndata.AnnData) -> TokenSequences:

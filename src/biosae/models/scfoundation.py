@@ -127,7 +127,7 @@ class ScFoundation(ModelAdapter):
         self._token_of_name = token_of_any_name({gene: n for n, gene in enumerate(genes)})
 
     def match_genes(self, var: pd.DataFrame) -> GeneMatch:
-        """Which token each gene of a data set is; raises ModelError when none is known."""
+        """Which token each gene of a data set is; raises ModelError when hardly any is known."""
         return match_by_symbol(var, self._token_of_name, self.name, self._n_genes)
 
     def tokenize(self, samples: anndata.AnnData) -> TokenSequences:

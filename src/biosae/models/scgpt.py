@@ -123,7 +123,7 @@ class ScGPT(ModelAdapter):
         self._token_of_name = token_of_any_name({gene: n for gene, n in token_of_gene.items() if gene not in SPECIAL})
 
     def match_genes(self, var: pd.DataFrame) -> GeneMatch:
-        """Which token each gene of a data set is; raises ModelError when none is known."""
+        """Which token each gene of a data set is; raises ModelError when hardly any is known."""
         return match_by_symbol(var, self._token_of_name, self.name, len(self.vocabulary) - len(SPECIAL))
 
     def tokenize(self, samples: anndata.AnnData) -> TokenSequences:
