@@ -42,6 +42,9 @@ def test_histogram_counts_every_active_token(run, shard):
     counts = unpack(shard["histogram"]).reshape(D_SAE, -1)
     expected = [len(run.token_codes.entries(j).code) for j in range(D_SAE)]
     assert counts.sum(axis=1).tolist() == expected
+    code = run.token_codes.entries(0).code
+    in_half = unpack(shard["histogram"]).reshape(D_SAE, -1)[0, : shard["n_bins"] // 2].sum()
+    assert in_half == (code < code.max() / 2).sum()
 
 
 def test_enriched_sets_come_with_their_feature(shard):

@@ -92,14 +92,19 @@ def _tokens(run: Run, genes: GeneIndex, first: int, last: int) -> dict[str, Any]
     histograms, drawn = [], []
     for feature in range(first, last):
         entries = run.token_codes.entries(feature)
-        top = float(entries.code.max(initial=0))
-        histograms.append(np.histogram(entries.code, bins=N_BINS, range=(0, top or 1))[0])
+        histograms.append(_histogram(entries.code))
         rows = _evenly(entries.code)
         drawn.append((genes.of_token[entries.token[rows]], entries.value[rows], entries.code[rows]))
     gene, value, code = (list(part) for part in zip(*drawn, strict=True))
     tokens = {"offsets": offsets(gene), "gene": packed_ragged(gene, "i4")}
     tokens |= {"value": packed_ragged(value, "f4"), "code": packed_ragged(code, "f4")}
     return {"histogram": packed(np.concatenate(histograms), "u4"), "tokens": tokens}
+
+
+def _histogram(code: np.ndarray) -> np.ndarray:
+    """``(N_BINS,)`` entries in equal steps from 0 to the largest code."""
+    step = float(code.max(initial=0)) / N_BINS or 1.0
+    return np.bincount(np.minimum((code / step).astype(np.int64), N_BINS - 1), minlength=N_BINS)
 
 
 def _evenly(code: np.ndarray) -> np.ndarray:

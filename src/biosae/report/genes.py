@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .run import Run
-from .shards import offsets, packed, packed_ragged
+from .shards import packed
 
 MOST_FEATURES_PER_GENE = 200
 GENES_PER_SHARD = 1024
@@ -72,9 +72,10 @@ class GeneIndex:
 
     def of_features(self, first: int, last: int) -> dict[str, Any]:
         """The genes of the features ``first`` to ``last - 1``, largest share first."""
-        rows = [self.table.iloc[self._start[j] : self._start[j + 1]] for j in range(first, last)]
-        content = {"offsets": offsets(rows), "gene": packed_ragged([part["index"] for part in rows], "u4")}
-        return content | {name: packed_ragged([part[name] for part in rows], dtype) for name, dtype in _COLUMNS.items()}
+        rows = self.table.iloc[self._start[first] : self._start[last]]
+        content = {"offsets": packed(self._start[first : last + 1] - self._start[first], "u4")}
+        content["gene"] = packed(rows["index"].to_numpy(), "u4")
+        return content | {name: packed(rows[name].to_numpy(), dtype) for name, dtype in _COLUMNS.items()}
 
     def _ordered(self, genes: pd.DataFrame | None) -> pd.DataFrame:
         if genes is None:
