@@ -174,3 +174,12 @@ def test_the_false_discovery_rate_is_held_with_planted_signals():
     # The false discovery rate is at most 5 %; three standard errors of 40 repeats are allowed for.
     assert np.mean(shares) <= 0.05 + 3 * np.std(shares) / np.sqrt(40)
     assert np.mean(shares) > 0  # nulls are not all silenced
+
+
+def test_a_label_of_the_donor_is_not_tested_within_donors():
+    codes, _, part = make(11)
+    donor = np.random.default_rng(0).choice(["d0", "d1", "d2", "d3"], 300)
+    label = pd.Series(np.where(donor < "d2", "ill", "well"), name="disease")
+    best = score(codes, label, part, donor).best
+    assert best["q_value"].isna().all()
+    assert (best["p_value"] == 1).all()

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from biosae.errors import DataError
-from biosae.progress import progress_bar
+from biosae.progress import Advance, progress_bar
 
 from .choice import Choice
 from .fdr import benjamini_hochberg
@@ -21,7 +21,7 @@ from .sorted_codes import SortedCodes
 from .thresholds import average_precision, best_thresholds, counts_above, f1
 
 MIN_PER_CLASS = 3  # members, and non-members, that a class needs on both parts to be scored
-LUCK = 2.0
+LUCK = 2.0  # standard deviations of a chance AUROC that a class must make up for
 
 
 @dataclass(frozen=True)
@@ -100,29 +100,26 @@ def label_scores(
     select = LabelledCodes.of(codes, text, classes, select_rows)
     test = LabelledCodes.of(codes, text, classes, test_rows)
     group = None if group is None else group[test_rows]
-    null = _null(test, group, n_permutations, generator, label.name)
-    weights = resample_weights(group, len(test_rows), generator)
-
     chosen = _choose(select)
     class_of_feature, runner_up, feature_of_class, thresholds = chosen.for_report_on(test_rows)
-    auroc_select, auroc_test = auroc(select.ranked, select.member), auroc(test.ranked, test.member)
-    precision = average_precision(test.codes, test.member)
-    agreement = _agreement(test, thresholds)
-    fires = np.diff(select.codes.offsets) + np.diff(test.codes.offsets) > 0
-
-    everywhere = {"auroc_select": auroc_select, "auroc": auroc_test, "average_precision": precision, **agreement}
-    features = np.flatnonzero(fires)
+    of_all = {
+        "auroc_select": auroc(select.ranked, select.member),
+        "auroc": auroc(test.ranked, test.member),
+        "average_precision": average_precision(test.codes, test.member),
+        **_agreement(test, thresholds),
+    }
+    null = _null(test, group, n_permutations, generator, label.name)
+    report = _Report(of_all, test, classes, null, resample_weights(group, len(test_rows), generator))
+    features = np.flatnonzero(np.diff(select.codes.offsets) + np.diff(test.codes.offsets))
     with progress_bar(f"Intervals of {label.name}", len(features) + len(classes), "features") as advance:
-        pairs = (features, class_of_feature[features])
-        best = _report(everywhere, test, null, weights, pairs, classes, advance)
-        best["margin"] = best["auroc"] - _at(auroc_test, features, runner_up[features])
-        pairs = (feature_of_class, np.arange(len(classes)))
-        markers = _report(everywhere, test, null, weights, pairs, classes, advance)
+        best = report.of_pairs(features, class_of_feature[features], advance)
+        markers = report.of_pairs(feature_of_class, np.arange(len(classes)), advance)
+    best["margin"] = best["auroc"] - _at(of_all["auroc"], features, runner_up[features])
     markers.insert(0, "feature", feature_of_class)
     markers["n_positive_test"] = test.member.sum(axis=0)
     return LabelScores(
         best=best[list(BEST)].set_axis(features).reindex(range(codes.shape[1])).rename_axis("feature"),
-        every=_long(everywhere, select, test, classes),
+        every=_long(of_all, select, test, classes),
         markers=markers,
         left_out=left_out,
         n_tests=codes.shape[1] * len(classes),
@@ -169,28 +166,48 @@ def _null(
         return shuffled_null(test.ranked, test.member, group, n_permutations, generator, advance)
 
 
-def _report(everywhere, test, null, weights, pairs, classes, advance) -> pd.DataFrame:
-    """One row for each pair of a feature and a class; q-values are over these pairs."""
-    features, of_class = pairs
-    low, high = auroc_intervals(test.codes, test.member, features, of_class, weights, advance)
-    columns = {name: _at(values, features, of_class) for name, values in everywhere.items()}
-    p_single = _at(null.p_single, features, of_class)
-    columns |= {
-        "class": np.array(classes, dtype=object)[of_class],
-        "auroc_low": low,
-        "auroc_high": high,
-        "base_rate": test.member.mean(axis=0)[of_class],
-        "effect": 2 * columns["auroc"] - 1,
-        "p_value": null.p_best(columns["auroc"], of_class),
-        "p_single": p_single,
-        "q_value": benjamini_hochberg(p_single),
-        "null_auroc": null.expected_best()[of_class],
-    }
-    return pd.DataFrame(columns)
+@dataclass(frozen=True)
+class _Report:
+    """What the test samples say of any pair of a feature and a class.
+
+    Attributes
+    ----------
+    of_all
+        Score -> ``(n_features, n_classes)``.
+    weights
+        Of the test samples, for intervals.
+    """
+
+    of_all: dict[str, np.ndarray]
+    test: LabelledCodes
+    classes: list[str]
+    null: ShuffledNull
+    weights: np.ndarray
+
+    def of_pairs(self, features: np.ndarray, of_class: np.ndarray, advance: Advance) -> pd.DataFrame:
+        """One row for each pair; q-values are over these pairs."""
+        low, high = auroc_intervals(self.test.codes, self.test.member, features, of_class, self.weights, advance)
+        columns = {name: _at(values, features, of_class) for name, values in self.of_all.items()}
+        p_single = _at(self.null.p_single, features, of_class)
+        columns |= {
+            "class": np.array(self.classes, dtype=object)[of_class],
+            "auroc_low": low,
+            "auroc_high": high,
+            "base_rate": self.test.member.mean(axis=0)[of_class],
+            "effect": 2 * columns["auroc"] - 1,
+            "p_value": self.null.p_best(columns["auroc"], of_class),
+            "p_single": p_single,
+            "q_value": benjamini_hochberg(p_single),
+            "null_auroc": self.null.expected_best()[of_class],
+        }
+        return pd.DataFrame(columns)
 
 
-def _long(everywhere: dict[str, np.ndarray], select: LabelledCodes, test: LabelledCodes, classes) -> pd.DataFrame:
-    n_features, n_classes = everywhere["auroc"].shape
+def _long(
+    of_all: dict[str, np.ndarray], select: LabelledCodes, test: LabelledCodes, classes: list[str]
+) -> pd.DataFrame:
+    """One row for every feature and class."""
+    n_features, n_classes = of_all["auroc"].shape
     columns = {
         "feature": np.repeat(np.arange(n_features), n_classes),
         "class": pd.Categorical.from_codes(np.tile(np.arange(n_classes), n_features), classes),
@@ -198,7 +215,7 @@ def _long(everywhere: dict[str, np.ndarray], select: LabelledCodes, test: Labell
         "n_positive_test": np.tile(test.member.sum(axis=0), n_features),
     }
     names = ("auroc_select", "auroc", "average_precision", "f1", "threshold")
-    return pd.DataFrame(columns | {name: everywhere[name].ravel() for name in names})
+    return pd.DataFrame(columns | {name: of_all[name].ravel() for name in names})
 
 
 def _at(values: np.ndarray, features: np.ndarray, classes: np.ndarray) -> np.ndarray:
