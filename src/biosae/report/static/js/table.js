@@ -5,18 +5,17 @@ const table = (() => {
   const { el } = dom;
   const ROW = 40; // px, as in style.css
   const SPARE = 8;
+  const alphabet = new Intl.Collator("en", { numeric: true });
 
   // Rows in the order of values; undefined values last, whatever the direction.
   function ordered(rows, value, ascending) {
-    const keys = new Map();
-    for (const row of rows) keys.set(row, value(row));
+    const keys = rows.map(value);
     const missing = (key) => key === null || key === undefined || key === "" || Number.isNaN(key);
+    const present = [...keys.keys()].filter((i) => !missing(keys[i]));
+    const compare = typeof keys[present[0]] === "string" ? alphabet.compare : (p, q) => p - q;
     const sign = ascending ? 1 : -1;
-    return rows.slice().sort((a, b) => {
-      const [p, q] = [keys.get(a), keys.get(b)];
-      if (missing(p) || missing(q)) return missing(p) - missing(q) || a - b;
-      return (typeof p === "string" ? p.localeCompare(q) : p - q) * sign || a - b;
-    });
+    present.sort((i, j) => sign * compare(keys[i], keys[j]) || i - j);
+    return [...present.map((i) => rows[i]), ...rows.filter((_, i) => missing(keys[i]))];
   }
 
   // columns: [{key, title, hint, value(row), cell(row), numeric}]; open(row) follows a row

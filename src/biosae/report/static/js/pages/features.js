@@ -60,12 +60,17 @@ const featuresPage = (() => {
   function matcher(core, query) {
     const words = query.toLowerCase().split(/\s+/).filter(Boolean);
     const texts = core.features.columns.filter((column) => column.kind === "text");
+    const top = biosae.array(core.features.top_genes);
+    const n = core.features.n_top_genes;
     const tests = words.map((word) => {
       const has = (text) => text.toLowerCase().includes(word);
-      const genes = new Set(core.genes.names.flatMap((name, i) => (name.toLowerCase().startsWith(word) ? [i] : [])));
+      const genes = Uint8Array.from(core.genes.names, (name) => name.toLowerCase().startsWith(word));
+      const fires = (f) => {
+        for (let k = f * n; k < (f + 1) * n; k++) if (top[k] >= 0 && genes[top[k]]) return true;
+        return false;
+      };
       const categories = texts.map((column) => new Set(column.categories.flatMap((name, i) => (has(name) ? [i] : []))));
-      return (f) => String(f) === word || has(core.features.names[f]) || texts.some((column, t) => categories[t].has(biosae.array(column.values)[f])) ||
-        topGenes(core, f, core.features.n_top_genes).some((gene) => genes.has(gene));
+      return (f) => String(f) === word || has(core.features.names[f]) || texts.some((column, t) => categories[t].has(biosae.array(column.values)[f])) || fires(f);
     });
     return (f) => tests.every((test) => test(f));
   }
