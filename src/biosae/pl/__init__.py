@@ -5,7 +5,8 @@ train wrote. The report draws the same figures.
 """
 
 from .cells import activation, feature_map
+from .controls import controls
 from .scores import classes, density, markers, top_genes
 from .training import training
 
-__all__ = ["activation", "classes", "density", "feature_map", "markers", "top_genes", "training"]
+__all__ = ["activation", "classes", "controls", "density", "feature_map", "markers", "top_genes", "training"]
