@@ -77,7 +77,7 @@ def measure(address: str, n_features: int) -> None:
         inside(page, "scroll frame", "document.querySelector('.scroller').scrollTop += 20000;")
         routed(page, "first feature", "location.hash = '#/feature/0'", "#/feature/0")
         for name, features in {
-            "feature, cold": range(1000, n_features, n_features // SWITCHES),
+            "feature, cold": range(0, n_features, max(1, n_features // SWITCHES)),
             "feature, warm": range(1, SWITCHES),
         }.items():
             times = [switch(page, feature) for feature in features]
