@@ -12,6 +12,8 @@ COMMANDS = {
     "features": "encode every token; sparse codes and features.h5ad",
     "analyze": "score every feature against labels, genes, expression and density",
     "report": "write the static page of a run",
+    "stability": "which features other runs find again",
+    "convert": "rewrite an official checkpoint as safetensors and JSON",
     "doctor": "what is installed, and what biosae would do with a file",
 }
 

@@ -17,10 +17,11 @@ from rich.table import Table
 
 from biosae.data.cells import open_h5ad, read_cells
 from biosae.data.matrix import matrix_kind
-from biosae.errors import BiosaeError, DataError
+from biosae.errors import DataError
 from biosae.progress import console
 
 from .inputs import load_model
+from .launch import errors_on_one_line
 
 CORE = ("torch", "numpy", "scipy", "pandas", "anndata", "transformers", "hydra-core", "safetensors")
 
@@ -33,11 +34,8 @@ def main() -> None:
     _show("This machine", machine())
     _show("Extras", extras())
     if arguments.file is not None:
-        try:
+        with errors_on_one_line():
             _show(str(arguments.file), inspect_file(arguments.file, arguments.model))
-        except BiosaeError as error:
-            console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-            raise SystemExit(1) from None
 
 
 def machine() -> dict[str, str]:

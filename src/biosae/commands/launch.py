@@ -35,15 +35,16 @@ def launch(name: str, command: Command) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors in the overrides reach our handler instead of Hydra's
 
     def job(cfg: DictConfig) -> None:
-        with _errors_on_one_line():
+        with errors_on_one_line():
             command(cfg)
 
-    with _errors_on_one_line():
+    with errors_on_one_line():
         hydra.main(version_base="1.3", config_path="pkg://biosae.config", config_name=name)(job)()
 
 
 @contextmanager
-def _errors_on_one_line() -> Iterator[None]:
+def errors_on_one_line() -> Iterator[None]:
+    """Ends the program with one line when biosae or Hydra raised on purpose."""
     try:
         yield
     except (BiosaeError, HydraException, OmegaConfBaseException) as error:

@@ -84,21 +84,31 @@ class Experiment:
 
 @dataclass
 class SaeCheckpoint:
-    """The run that a later stage reads; ``latest`` is the newest of its experiment."""
+    """The run that a later stage reads; ``latest`` is the newest of its experiment.
+
+    ``others`` are the runs of the same experiment that `biosae stability` compares it with.
+    """
 
     experiment: str = MISSING
     timestamp: str = MISSING
+    others: list[str] = MISSING
 
 
 @dataclass
 class Analysis:
-    """Which scores to compute, and the size of their nulls."""
+    """Which scores to compute, and the size of their nulls.
+
+    ``gene_sets`` are GMT or JSON files tested beside the shipped sets; ``controls`` scores neurons, PCA, ICA, NMF and
+    random features by the same code.
+    """
 
     run_label_scoring: bool = MISSING
     run_gene_scoring: bool = MISSING
     run_expression_scoring: bool = MISSING
     run_density_scoring: bool = MISSING
+    controls: bool = MISSING
     n_permutations: int = MISSING
+    gene_sets: list[str] = MISSING
 
 
 @dataclass
