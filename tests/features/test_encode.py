@@ -86,3 +86,9 @@ def test_a_feature_may_never_fire(store, sae, obs, vocabulary, provenance, tmp_p
     table = read_table(tmp_path / "features.h5ad")
     assert table.X.nnz == 0
     assert (table.var["max_code"] == 0).all()
+
+
+def test_samples_without_any_token_are_one_clear_line(store, sae, obs, vocabulary, provenance, tmp_path):
+    store.parts.clear()
+    with pytest.raises(DataError, match="no sample has a token"):
+        encode_features(sae, store, obs, vocabulary, tmp_path, provenance, {})

@@ -58,11 +58,13 @@ def encode_features(
     Raises
     ------
     DataError
-        If ``obs`` or an array of ``obsm`` is not aligned to the samples of the store.
+        If ``obs`` or an array of ``obsm`` is not aligned to the samples of the store, or no sample has a token.
     ArtefactError
         If the folder cannot be written.
     """
     _check_aligned(store.n_samples, {"obs": obs, **{f"obsm[{name!r}]": array for name, array in obsm.items()}})
+    if store.n_tokens == 0:
+        raise DataError("no sample has a token the model knows, so there is nothing to encode; see the matched genes")
     folder = Path(out) / "token_codes"
     shards = _write_token_codes(sae, store, folder, provenance, batch_tokens)
     with atomic_write(folder / VOCABULARY) as temporary:

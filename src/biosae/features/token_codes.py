@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 VOCABULARY = "vocabulary.csv"
 MADE_BY = "biosae features"
+SHARDS_OPEN = 256  # an open shard takes a file descriptor, of which a process usually has 1,024
 _TENSORS = ("sample", "token", "value", "feature_offsets", "row", "code")
 
 
@@ -71,7 +73,8 @@ class TokenCodesShard:
         """
         try:
             header, start = _header(path)
-            return cls(*(_map(path, start, **header[name]) for name in _TENSORS))
+            content = np.memmap(path, np.uint8, mode="r", offset=0)[start:]
+            return cls(*(_tensor(content, **header[name]) for name in _TENSORS))
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{MADE_BY}`") from error
 
@@ -137,7 +140,9 @@ class TokenCodes:
         if missing:
             raise ArtefactError(f"{folder} lacks {', '.join(missing)}; make it again with `{MADE_BY}`")
         self.vocabulary = _read_vocabulary(self.folder / VOCABULARY)
-        self._mapped = [TokenCodesShard.read(self.folder / shard["name"]) for shard in self._shards]
+        self._read = lru_cache(maxsize=SHARDS_OPEN)(lambda name: TokenCodesShard.read(self.folder / name))
+        for shard in self._shards:
+            self._read(shard["name"])
 
     @property
     def n_shards(self) -> int:
@@ -151,17 +156,17 @@ class TokenCodes:
         ArtefactError
             If a shard is not the one that the manifest names.
         """
-        for shard, mapped in zip(self._shards, self._mapped, strict=True):
+        for shard in self._shards:
             path = self.folder / shard["name"]
             if content_hash(path) != shard["hash"]:
                 raise ArtefactError(f"{path} was changed or damaged; make it again with `{MADE_BY}`")
-            yield mapped
+            yield self._read(shard["name"])
 
     def entries(self, feature: int) -> Entries:
         """The tokens on which a feature is active, in the order of the samples."""
         if not 0 <= feature < self.d_sae:
             raise IndexError(f"feature must lie between 0 and {self.d_sae - 1}, got {feature}")
-        parts = [_entries(shard, feature) for shard in self._mapped]
+        parts = [_entries(self._read(shard["name"]), feature) for shard in self._shards]
         return Entries(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def top(self, feature: int, n: int) -> Entries:
@@ -194,7 +199,9 @@ def _header(path: Path) -> tuple[dict, int]:
         return json.loads(file.read(length)), 8 + length
 
 
-def _map(path: Path, start: int, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
-    if 0 in shape:  # an empty range cannot be mapped
-        return np.empty(shape, _DTYPES[dtype])
-    return np.memmap(path, _DTYPES[dtype], mode="r", offset=start + data_offsets[0], shape=tuple(shape))
+def _tensor(content: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
+    """A view of one tensor of the bytes after the header."""
+    first, last = data_offsets
+    if last > len(content):
+        raise ValueError(f"it ends after {len(content):,} of {last:,} bytes")
+    return content[first:last].view(_DTYPES[dtype]).reshape(shape)
