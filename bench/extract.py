@@ -39,7 +39,7 @@ LOADERS = {"scgpt": load_scgpt, "scfoundation": load_scfoundation, "esm2-650M": 
 LOADERS |= dict.fromkeys(GENEFORMERS, load_geneformer)
 SAMPLES = {"scgpt": 32, "geneformer-v1-10M": 32, "geneformer-v2-104M": 8, "scfoundation": 8}
 MIDDLE = {"scgpt": 5, "geneformer-v1-10M": 3}  # the layer of the comparison at partial depth; half by default
-TOKENS_PER_BATCH = 8192
+TOKENS_PER_BATCH = 16_384  # of which the adapter takes what suits a processor
 OFFICIAL_BATCH = {"scgpt": 64, "geneformer-v1-10M": 16, "geneformer-v2-104M": 8}
 
 
