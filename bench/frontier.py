@@ -34,7 +34,7 @@ GRID = {
     "standard": ("l1_coefficient", PENALTIES),
     "gated": ("l1_coefficient", PENALTIES),
     "panneal": ("sparsity_coefficient", (0.075, 0.15, 0.3, 0.6)),
-    "gatedanneal": ("sparsity_coefficient", (0.1, 0.2, 0.4, 0.8)),
+    "gatedanneal": ("sparsity_coefficient", PENALTIES),
 }
 # Okabe and Ito's colour-blind-safe palette.
 COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#000000", "#E69F00", "#999999", "#7F6000")
@@ -101,12 +101,16 @@ def plot(rows: list[dict], path: Path) -> None:
     for name, colour, marker in zip(GRID, COLOURS, MARKERS, strict=True):
         own = sorted((row["l0"], row["fvu"]) for row in rows if row["variant"] == name)
         axes.plot(*zip(*own, strict=True), color=colour, marker=marker, markersize=5, linewidth=1.2, label=name)
-    axes.set(xscale="log", xlabel="L0 on held-out cells (features per token)", ylabel="FVU on held-out cells")
-    axes.set_xticks([8, 16, 32, 64, 128], ["8", "16", "32", "64", "128"])
+    axes.set(xscale="log", yscale="log", xlim=(5, 110), ylim=(0.08, 0.7))
+    axes.set(
+        xlabel="L0 on held-out cells (features per token)", ylabel="FVU on held-out cells (1 is the mean predictor)"
+    )
+    axes.set_xticks([8, 16, 32, 64], ["8", "16", "32", "64"])
+    axes.set_yticks([0.1, 0.2, 0.3, 0.4, 0.6], ["0.1", "0.2", "0.3", "0.4", "0.6"])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, ncols=2)
     figure.savefig(path)
 
 
