@@ -13,7 +13,6 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -31,20 +30,19 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         unit = task.fields["unit"]
-        return Text(f"{speed:,.0f} {unit}/s" if speed and speed >= 10 else f"{speed or 0:.1f} {unit}/s")
+        text = f"{speed:,.0f} {unit}/s" if speed and speed >= 10 else f"{speed or 0:.1f} {unit}/s"
+        return Text(text, no_wrap=True)
 
 
 @contextmanager
 def progress_bar(description: str, total: float | None, unit: str) -> Iterator[Advance]:
     """A bar for ``total`` units (None when unknown); yields the function that advances it."""
     columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(bar_width=30),
+        TextColumn("{task.description:<20}"),
+        BarColumn(bar_width=12),
         TextColumn("{task.percentage:>3.0f}%"),
         _Rate(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[status]}"),
     )
     with Progress(*columns, console=console, transient=False) as bar:

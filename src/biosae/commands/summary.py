@@ -12,7 +12,7 @@ from biosae.progress import console
 
 from .runs import read_run
 
-MOST_CLASSES = 8
+MOST_CLASSES = 10
 
 
 def print_summary(folder: Path) -> None:
