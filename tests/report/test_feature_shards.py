@@ -3,6 +3,7 @@ import pytest
 
 from biosae.report.feature_shards import N_TOP_CELLS, feature_shards
 from biosae.report.genes import GeneIndex
+from biosae.report.labels import LabelTables
 from biosae.report.layout import cell_map
 
 from .synthetic import D_SAE, DEAD
@@ -11,7 +12,7 @@ from .test_shards import unpack
 
 @pytest.fixture(scope="module")
 def shard(run):
-    ((name, content),) = feature_shards(run, GeneIndex(run), cell_map(run.table, run.folder))
+    ((name, content),) = feature_shards(run, GeneIndex(run), LabelTables(run), cell_map(run.table, run.folder))
     assert name == "features-0"
     return content
 

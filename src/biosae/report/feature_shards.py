@@ -23,10 +23,11 @@ SET_COLUMNS = ("set", "source", "overlap", "list_size", "set_size", "fold", "p_v
 N_TOKENS = 150  # of a feature, drawn evenly over its activations, for expression against activation
 
 
-def feature_shards(run: Run, genes: GeneIndex, cells: CellMap | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def feature_shards(
+    run: Run, genes: GeneIndex, labels: LabelTables, cells: CellMap | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of one shard after the other."""
     codes = run.table.X.tocsc()  # (n_samples, d_sae)
-    labels = LabelTables(run)
     place = None if cells is None else _places(cells, run.table.n_obs)
     directions = None if run.W_dec is None else unit_rows(run.W_dec)
     for number, first in enumerate(range(0, run.d_sae, FEATURES_PER_SHARD)):

@@ -84,7 +84,7 @@ def shards(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "cells", cells(run, shown)
     yield from labels.shards()
     yield from genes.shards()
-    yield from feature_shards(run, genes, shown)
+    yield from feature_shards(run, genes, labels, shown)
 
 
 def _core(run: Run, genes: GeneIndex, labels: LabelTables) -> dict[str, Any]:
