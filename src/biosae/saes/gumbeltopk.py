@@ -36,7 +36,7 @@ class GumbelTopK(SAE):
         d_in: int,
         d_sae: int,
         k: int,
-        noise: float = 0.5,
+        noise: float = 0.2,
         noise_end_fraction: float = 0.7,
         auxk_coefficient: float = 1 / 32,
         seed: int = 0,
@@ -46,12 +46,8 @@ class GumbelTopK(SAE):
         for name, value in (("noise", noise), ("auxk_coefficient", auxk_coefficient)):
             check_at_least(name, value, 0)
         check_fraction("noise_end_fraction", noise_end_fraction)
-        self.k, self.noise, self.noise_end_fraction, self.auxk_coefficient = (
-            k,
-            noise,
-            noise_end_fraction,
-            auxk_coefficient,
-        )
+        self.k, self.auxk_coefficient = k, auxk_coefficient
+        self.noise, self.noise_end_fraction = noise, noise_end_fraction
         self.register_buffer("noise_now", torch.tensor(noise * d_in**-0.5))
         self.register_buffer("n_steps", torch.zeros((), dtype=torch.int64))
 
