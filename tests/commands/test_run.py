@@ -87,7 +87,8 @@ def test_scores_report_a_null_and_leave_out_selection_samples(finished_run):
     scores = pd.read_csv(run / "scores.csv", header=[0, 1], index_col=0)
     label = scores["label:cell_type_coarse"]
     assert {"auroc", "null_auroc", "p_value", "q_value"} <= set(label.columns)
-    best = label.dropna(subset=["auroc"]).sort_values("auroc_select").iloc[-1]
+    # Monocytes: a quarter of the cells, and the type that differs most from the others.
+    best = label[label["class"] == "Mono"].dropna(subset=["auroc"]).sort_values("auroc_select").iloc[-1]
     assert best["auroc"] > best["null_auroc"] > 0.5
 
 

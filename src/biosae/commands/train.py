@@ -125,7 +125,7 @@ def description(
         "data": {
             "name": cfg.data.name,
             "path": str(inputs.path),
-            "description": cfg.data.description,
+            "description": cfg.data.description or inputs.path.name,
             "kind": "cells",
             "n_samples": adata.n_obs,
             "n_columns": adata.n_vars,

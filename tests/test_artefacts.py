@@ -1,0 +1,59 @@
+import hashlib
+
+import pytest
+
+from biosae.artefacts import atomic_folder, atomic_write, content_hash, read_json, settings_hash, write_json
+from biosae.errors import ArtefactError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_finished_write_replaces_the_file_with_ordinary_permissions(tmp_path):
+    path = tmp_path / "deep" / "table.csv"
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_folder_is_replaced_whole_or_kept(tmp_path):
+    folder = tmp_path / "report"
+    for name in ("first", "second"):
+        with atomic_folder(folder) as temporary:
+            (temporary / name).touch()
+    assert [path.name for path in folder.iterdir()] == ["second"]
+    with pytest.raises(RuntimeError), atomic_folder(folder):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_an_unwritable_place_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtefactError, match="cannot write .*file/table.csv"), atomic_write(tmp_path / "file/table.csv"):
+        pass
+
+
+def test_json_that_is_missing_or_damaged_names_the_command_that_makes_it(tmp_path):
+    write_json(tmp_path / "a.json", {"n": 1})
+    assert read_json(tmp_path / "a.json", "biosae train") == {"n": 1}
+    with pytest.raises(ArtefactError, match="does not exist; make it with `biosae train`"):
+        read_json(tmp_path / "b.json", "biosae train")
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(ArtefactError, match="make it again with `biosae train`"):
+        read_json(tmp_path / "c.json", "biosae train")
+
+
+def test_hashes_are_of_the_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert content_hash(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()[:16]
+    assert settings_hash({"a": 1, "b": 2}) == settings_hash({"b": 2, "a": 1}) != settings_hash({"a": 1, "b": 3})

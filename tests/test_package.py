@@ -1,0 +1,17 @@
+"""What the package promises as a whole: light imports, and stages that need no torch."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("module", ["biosae.analysis.scores", "biosae.report.page"])
+def test_analysis_and_report_do_not_load_torch(module):
+    code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_importing_the_package_loads_no_heavy_library():
+    code = "import biosae, sys; print([m for m in ('torch', 'anndata', 'pandas', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
