@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from biosae.errors import ModelError
-from biosae.models.dictionaries import read_dictionary
+from biosae.models.dictionaries import read_dictionary, read_json
 
 CONTENT = {"ENSG1": 3, "ENSG2": 0.25, "ABC": "ENSG1"}
 
@@ -79,3 +79,12 @@ def test_damaged_files_are_refused(tmp_path, name, raw):
     (tmp_path / name).write_bytes(raw)
     with pytest.raises(ModelError, match="cannot be read"):
         read_dictionary(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "text, message", [("{", "cannot be read as JSON"), ("[1]", "must hold a JSON object"), ('{"a": 1}', "lacks b, c")]
+)
+def test_settings_files_are_checked(tmp_path, text, message):
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(ModelError, match=message):
+        read_json(tmp_path / "s.json", required=("a", "b", "c"))

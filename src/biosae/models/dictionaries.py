@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,14 +35,17 @@ def read_dictionary(path: Path) -> dict[str, int | float | str]:
     return _checked(content, path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of settings."""
+def read_json(path: Path, required: Iterable[str] = ()) -> dict[str, Any]:
+    """The object in a JSON file of settings, which must have the required keys."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    missing = [key for key in required if key not in content]
+    if missing:
+        raise ModelError(f"{path} lacks {', '.join(missing)}; is it the file that was published with the model?")
     return content
 
 

@@ -34,6 +34,12 @@ VOCABULARY = (
 CLS, PAD, EOS, MASK = (VOCABULARY.index(token) for token in ("<cls>", "<pad>", "<eos>", "<mask>"))
 UNKNOWN = VOCABULARY.index("X")
 SITES = ("residual", "mlp", "norm")
+SHAPE = {
+    "d_model": "hidden_size",
+    "n_heads": "num_attention_heads",
+    "d_mlp": "intermediate_size",
+    "n_layers": "num_hidden_layers",
+}
 _TOKEN_OF_BYTE = np.array([VOCABULARY.index(chr(b)) if chr(b) in VOCABULARY else -1 for b in range(256)])
 
 
@@ -161,17 +167,12 @@ def _read_fair(path: Path) -> _Checkpoint:
 
 def _read_hugging_face(folder: Path, name: str) -> _Checkpoint:
     path = require_file(folder, ("config.json",), PUBLISHED)
-    config = read_json(path)
+    config = read_json(path, required=SHAPE.values())
     expected = {"model_type": "esm", "position_embedding_type": "rotary", "emb_layer_norm_before": False}
     for key, value in expected.items():
         if config.get(key) != value:
             raise ModelError(f"{path} has {key}={config.get(key)}, an ESM-2 has {value}")
-    shape = {
-        "d_model": config["hidden_size"],
-        "n_heads": config["num_attention_heads"],
-        "n_layers": config["num_hidden_layers"],
-        "d_mlp": config["intermediate_size"],
-        "mask_id": config["mask_token_id"] if config["token_dropout"] else None,
-    }
+    shape = {ours: config[theirs] for ours, theirs in SHAPE.items()}
+    shape["mask_id"] = MASK if config.get("token_dropout", True) else None
     files = shard_files(folder, PUBLISHED)
     return _Checkpoint(name, files, read_shards(files), shape)

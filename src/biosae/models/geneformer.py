@@ -26,6 +26,14 @@ from .weights import build_frozen, check_random_init, fingerprint, fuse_attentio
 
 POOLING = ("mean", "cls")
 SITES = ("residual", "mlp")
+SHAPE = {
+    "n_vocabulary": "vocab_size",
+    "n_positions": "max_position_embeddings",
+    "d_model": "hidden_size",
+    "n_heads": "num_attention_heads",
+    "d_mlp": "intermediate_size",
+    "n_layers": "num_hidden_layers",
+}
 DICTIONARY_PATTERNS = ("geneformer/*.pkl", "geneformer/gene_dictionaries_30m/*.pkl")
 
 
@@ -125,18 +133,11 @@ class Geneformer(ModelAdapter):
 
 
 def _network(config: dict[str, Any]) -> GeneformerNetwork:
-    return GeneformerNetwork(
-        n_vocabulary=config["vocab_size"],
-        n_positions=config["max_position_embeddings"],
-        d_model=config["hidden_size"],
-        n_heads=config["num_attention_heads"],
-        d_mlp=config["intermediate_size"],
-        n_layers=config["num_hidden_layers"],
-    )
+    return GeneformerNetwork(**{ours: config[theirs] for ours, theirs in SHAPE.items()})
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    config = read_json(path)
+    config = read_json(path, required=SHAPE.values())
     expected = {"model_type": "bert", "hidden_act": "relu", "layer_norm_eps": EPS}
     for key, value in expected.items():
         if config.get(key) != value:

@@ -188,11 +188,13 @@ def _one_version(weights: Weights, configs: dict[str, Any], version: str, path: 
 
 
 def _network(config: dict[str, Any], n_vocabulary: int, path: Path) -> ScFoundationNetwork:
-    settings = config["model_config"]["mae_autobin"]
-    encoder = settings["encoder"]
-    if encoder["norm_first"] or encoder["module_type"] != "transformer":
+    try:
+        settings = config["model_config"]["mae_autobin"]
+        encoder, n_bins, alpha = settings["encoder"], settings["bin_num"], settings["bin_alpha"]
+        shape = encoder["hidden_dim"], encoder["heads"], encoder["depth"]
+        kind = encoder["module_type"], encoder["norm_first"]
+    except KeyError as error:
+        raise ModelError(f"{path} lacks the setting {error} of a scFoundation encoder; download it again") from error
+    if kind != ("transformer", False):
         raise ModelError(f"{path} has an encoder of another kind: {encoder}")
-    return ScFoundationNetwork(
-        n_vocabulary, encoder["hidden_dim"], encoder["heads"], encoder["depth"],
-        settings["bin_num"], settings["bin_alpha"],
-    )  # fmt: skip
+    return ScFoundationNetwork(n_vocabulary, *shape, n_bins, alpha)

@@ -142,14 +142,11 @@ class ScGPT(ModelAdapter):
 
 
 def _read_args(path: Path) -> dict[str, Any]:
-    args = read_json(path)
+    args = read_json(path, required=("embsize", "nheads", "d_hid", "nlayers"))
     expected = {"input_style": "binned", "input_emb_style": "continuous"}
     for key, value in expected.items():
         if args.get(key, value) != value:
             raise ModelError(f"{path} has {key}={args[key]}; only {value} is read")
-    missing = {"embsize", "nheads", "d_hid", "nlayers"} - args.keys()
-    if missing:
-        raise ModelError(f"{path} lacks {', '.join(sorted(missing))}; is this the args.json of a scGPT checkpoint?")
     return {"n_bins": 51, "max_seq_len": 1200} | args
 
 
