@@ -20,13 +20,18 @@ PIP_EXTRA_INDEX_URL to it), or accept the default build with its gigabytes of CU
 endef
 export NO_CPU_TORCH
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint browser clean
 
 demo: $(VENV)/installed
 	$(BIN)/biosae run
 
-test: $(VENV)/installed-dev lint
+test: $(VENV)/installed-dev browser lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+
+# The report is tested in a real browser: continuous integration installs one, elsewhere those tests are skipped without it.
+browser:
+	@if [ "$$CI" = true ] && ! command -v chromium >/dev/null && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; fi
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

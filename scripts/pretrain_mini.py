@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from scipy import sparse
 from transformers import BertConfig, BertForMaskedLM
 
+from biosae.artefacts import content_hash
 from biosae.models.rank_value import rank_value_encode
 from biosae.models.tokens import TokenBatch, TokenSequences, pad_batch
 
@@ -64,6 +65,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     write_dictionaries(args.out, args.data, corpus)
     settings = {name: value for name, value in vars(args).items() if name not in ("data", "out")}
+    settings["corpus"] = {name: content_hash(args.data / "sc" / f"{name}.h5ad") for name in CORPUS}
     (args.out / "pretraining.json").write_text(json.dumps(settings, indent=2) + "\n")
     train(network, corpus, args)
     write_weights(network, args.out / "model.safetensors")

@@ -102,6 +102,24 @@ def test_later_stages_run_again_alone(finished_run, biosae):
     assert biosae("report", *where)[0] == 0
 
 
+def test_the_report_can_be_one_file(finished_run, biosae):
+    run, _ = finished_run
+    code, _ = biosae("report", f"experiment.root={run.parents[1]}", "report.one_file=true")
+    assert code == 0
+    page = (run / "report.html").read_text()
+    assert "<script src" not in page
+    shards = list((run / "report" / "data").glob("*.js"))
+    assert len(shards) > 3
+    assert all(shard.read_text() in page for shard in shards)
+
+
+def test_the_demo_records_that_the_model_never_read_its_cells(finished_run):
+    run, _ = finished_run
+    described = json.loads((run / "run.json").read_text())
+    assert len(described["model"]["pretrained_on"]) == 5
+    assert described["data"]["hash"] not in described["model"]["pretrained_on"]
+
+
 def test_an_sae_of_another_model_is_refused(finished_run, biosae):
     run, _ = finished_run
     code, said = biosae("features", f"experiment.root={run.parents[1]}", "scfm.random_init=all")

@@ -23,7 +23,7 @@ from biosae.progress import console
 from .inputs import load_model
 from .launch import errors_on_one_line
 
-CORE = ("torch", "numpy", "scipy", "pandas", "anndata", "transformers", "hydra-core", "safetensors")
+CORE = ("torch", "numpy", "scipy", "pandas", "anndata", "hydra-core", "safetensors")
 
 
 def main() -> None:

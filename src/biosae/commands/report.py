@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from biosae.report.page import write_report
+from biosae.report.page import write_report, write_single_page
 
 from .launch import launch
 from .runs import find_run
@@ -20,8 +20,15 @@ def main() -> None:
 
 
 def report(cfg: DictConfig) -> Path:
-    """Writes report/ of a run and gives its index.html."""
+    """Writes the report of a run and gives its page."""
     folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
-    page = write_report(folder, folder / "report")
+    page = write_page(cfg, folder)
     logger.info("open %s", page)
     return page
+
+
+def write_page(cfg: DictConfig, folder: Path) -> Path:
+    """The report as a folder, or as one file."""
+    if cfg.report.one_file:
+        return write_single_page(folder, folder / "report.html")
+    return write_report(folder, folder / "report")

@@ -8,12 +8,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from biosae.errors import SettingError
-from biosae.report.page import write_report
 
 from .analyze import write_scores
 from .features import write_features
 from .inputs import load_inputs
 from .launch import launch
+from .report import write_page
 from .runs import find_run
 from .summary import print_summary
 from .train import train_on
@@ -37,7 +37,7 @@ def run(cfg: DictConfig) -> None:
     if "analyze" in cfg.stages:
         write_scores(cfg, folder)
     if "report" in cfg.stages:
-        write_report(folder, folder / "report")
+        write_page(cfg, folder)
     print_summary(folder)
 
 

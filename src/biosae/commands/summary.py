@@ -30,9 +30,9 @@ def print_summary(folder: Path) -> None:
     )
     if (folder / "analysis.json").exists():
         _labels(read_json(folder / "analysis.json", made_by="biosae analyze"))
-    page = folder / "report" / "index.html"
-    if page.exists():
-        _say(f"report: {page}")
+    for page in (folder / "report" / "index.html", folder / "report.html"):
+        if page.exists():
+            _say(f"report: {page}")
 
 
 def _labels(analysis: dict) -> None:

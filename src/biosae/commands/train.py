@@ -29,7 +29,7 @@ from .runs import RUN, new_run_folder, save_config
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("torch", "numpy", "anndata", "transformers", "scikit-learn")
+PACKAGES = ("torch", "numpy", "anndata", "scikit-learn")
 
 
 def main() -> None:
@@ -141,6 +141,7 @@ def description(
             "n_layers": adapter.n_layers,
             "d_model": adapter.d_model,
             "n_genes_matched": adapter.match_genes(adata.var).n_matched,
+            "pretrained_on": adapter.pretrained_on,
         },
         "sae": {
             "variant": cfg.sae._target_.rpartition(".")[2],

@@ -112,6 +112,13 @@ class Analysis:
 
 
 @dataclass
+class Report:
+    """``one_file`` writes report.html, everything in one file, instead of the folder report/."""
+
+    one_file: bool = MISSING
+
+
+@dataclass
 class Config:
     """Everything that a command can be told."""
 
@@ -124,6 +131,7 @@ class Config:
     experiment: Experiment = field(default_factory=Experiment)
     sae_checkpoint: SaeCheckpoint = field(default_factory=SaeCheckpoint)
     analysis: Analysis = field(default_factory=Analysis)
+    report: Report = field(default_factory=Report)
     stages: list[str] = MISSING
     seed: int = MISSING
     device: str = MISSING

@@ -41,6 +41,8 @@ class ModelAdapter(ABC):
         Width of the residual stream, number of layers, id of the padding token.
     fingerprint
         16 hex digits that change when weights or vocabulary change.
+    pretrained_on
+        Content hashes of the data files the network was pretrained on, or None when that is not recorded.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ModelAdapter(ABC):
     n_layers: int
     pad_token: int
     fingerprint: str
+    pretrained_on: list[str] | None = None
 
     @abstractmethod
     def tokenize(self, samples) -> TokenSequences:

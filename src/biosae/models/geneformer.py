@@ -81,7 +81,13 @@ def load_geneformer(
     load_weights(network, weights, EMBEDDINGS, init, weights_file)
     model = Geneformer(model_name(model_dir, folder), network.to(device), genes, max_genes, pooling, site)
     model.fingerprint = fingerprint([weights_file], init, seed, genes=genes.hash, site=site)
+    model.pretrained_on = _pretraining_data(folder / "pretraining.json")
     return model
+
+
+def _pretraining_data(record: Path) -> list[str] | None:
+    """Hashes of the pretraining data, for a checkpoint that records them (`scripts/pretrain_mini.py`)."""
+    return list(read_json(record)["corpus"].values()) if record.exists() else None
 
 
 class Geneformer(ModelAdapter):

@@ -42,15 +42,12 @@ def supported(scores: pd.DataFrame, key: str) -> np.ndarray:
 def feature_names(run: Run) -> list[FeatureName]:
     """One name a feature: the supported class with the highest held-out AUROC, the dominant gene, or both.
 
-    A feature without either is called after the gene set that its genes are enriched for.
+    Enriched gene sets name nothing: matched random gene lists are enriched nearly as often.
     """
-    annotations = (_best_classes(run), _dominant_genes(run), _enriched_sets(run))
-    return [_name(*found) for found in zip(*annotations, strict=True)]
+    return [_name(*found) for found in zip(_best_classes(run), _dominant_genes(run), strict=True)]
 
 
-def _name(
-    label: tuple[str, str] | None, gene: tuple[str, float] | None, gene_set: tuple[str, str] | None
-) -> FeatureName:
+def _name(label: tuple[str, str] | None, gene: tuple[str, float] | None) -> FeatureName:
     text, reasons = "", []
     if label is not None:
         text = label[0]
@@ -58,9 +55,6 @@ def _name(
     if gene is not None:
         text = f"{text} ({gene[0]})" if text else gene[0]
         reasons.append(f"{gene[0]} carries {gene[1]:.0%} of its activation")
-    if not text and gene_set is not None:
-        text = gene_set[0]
-        reasons.append(gene_set[1])
     if not text:
         return FeatureName(UNNAMED, "No class passes its null, and no single gene carries most of the activation.")
     return FeatureName(text, "; ".join(reasons) + ".")
@@ -95,14 +89,4 @@ def _dominant_genes(run: Run) -> list[tuple[str, float] | None]:
     first = top.fillna("").astype(str).str.split(";").str[0].str.strip()
     return [
         (gene, value) if gene and value > DOMINANT_SHARE else None for gene, value in zip(first, share, strict=True)
-    ]
-
-
-def _enriched_sets(run: Run) -> list[tuple[str, str] | None]:
-    names, q_value = run.score("enrichment", "set"), run.score("enrichment", "q_value")
-    if names is None or q_value is None:
-        return [None] * run.d_sae
-    return [
-        (name, f"its top genes are enriched for {name}, q = {q:.2g}") if q <= ALPHA else None
-        for name, q in zip(names, q_value, strict=True)
     ]
