@@ -47,9 +47,8 @@ def _labels(analysis: dict) -> None:
         for row in label["classes"][:MOST_CLASSES]:
             table.add_row(*map(escape, _cells(row)))
         console.print(table)
-        _say(
-            f"{label['n_significant']:,} of {label['n_features']:,} features mark a {key} at q < 0.05, each against its own null"
-        )
+        marking = f"{label['n_significant']:,} of {label['n_features']:,} features mark a {key}"
+        _say(f"{marking} at q < 0.05, each against its own null")
     _say("* 95th percentile of the best feature when labels are shuffled")
 
 
