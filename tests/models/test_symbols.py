@@ -53,9 +53,11 @@ def test_no_match_names_the_genes(match):
 def test_chance_hits_are_too_few(match):
     var = pd.DataFrame({"ensembl_id": "", "symbol": [f"probe{n}" for n in range(40)]})
     names = {f"PROBE{n}": n for n in range(40)}
-    assert match(var, dict(list(names.items())[:3]), "model", 3).n_matched == 3
+    two, three = dict(list(names.items())[:2]), dict(list(names.items())[:3])
+    assert match(var, three, "model", 1000).n_matched == 3
     with pytest.raises(ModelError, match="knows 2 of the 40 genes"):
-        match(var, dict(list(names.items())[:2]), "model", 2)
+        match(var, two, "model", 1000)
+    assert match(var, two, "a model of two genes", 2).n_matched == 2
 
 
 @pytest.mark.parametrize("match", [match_by_id, match_by_symbol])

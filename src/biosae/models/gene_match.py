@@ -10,7 +10,7 @@ import pandas as pd
 
 from biosae.errors import ModelError
 
-MIN_SHARE = 0.05  # fewer known genes than this share of the data set are chance hits of another kind of name
+MIN_SHARE = 0.05  # matches below this share of the data set and of the vocabulary are chance hits of other names
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ def _gene_match(
     n_by_id, n_by_symbol = int((from_id >= 0).sum()), int((from_symbol >= 0).sum())
     if n_by_symbol > n_by_id:
         _check_human(var["symbol"])
-    if n_by_id + n_by_symbol <= MIN_SHARE * len(var):
-        raise ModelError(_too_few(var, n_by_id + n_by_symbol, model_name))
     n_tokens = len(np.unique(token[token >= 0]))
+    if n_by_id + n_by_symbol <= MIN_SHARE * len(var) and n_tokens <= MIN_SHARE * n_genes:
+        raise ModelError(_too_few(var, n_by_id + n_by_symbol, model_name))
     sentence = (
         f"{model_name} knows {n_by_id + n_by_symbol:,} of {len(var):,} genes "
         f"({n_by_id:,} by Ensembl id, {n_by_symbol:,} by symbol); "
