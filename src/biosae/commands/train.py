@@ -150,7 +150,7 @@ def description(
             "hash": content_hash(folder / "sae.safetensors"),
         },
         "activations": {
-            "folder": None if store is None else str(store.folder),
+            "folder": None if store is None else str(store.folder.resolve()),
             "n_tokens": len(inputs.sequences.token),
             "n_train_tokens": training.n_tokens,
             "hash": None if store is None else store.hash,
