@@ -39,7 +39,7 @@ def test_normalised_inputs_have_zero_mean_and_unit_mean_square_norm(sae, planted
 @pytest.mark.parametrize("d_in", [8, 256])
 @pytest.mark.parametrize("scale", [1e-3, 1e4])
 def test_losses_depend_neither_on_width_nor_on_scale(d_in, scale, start):
-    """Reconstruction loss is 1 for the mean predictor; pre-activations have variance 1 / d_in."""
+    """Reconstruction loss is 1 for the mean predictor; pre-activations have variance 1 / (3 d_in)."""
     generator = torch.Generator().manual_seed(9)
     x = scale * (torch.randn(4000, d_in, generator=generator) + 5)
     sae = TopK(d_in, 2 * d_in, k=2)
@@ -48,7 +48,7 @@ def test_losses_depend_neither_on_width_nor_on_scale(d_in, scale, start):
     forward = sae.training_forward(x)
     assert sae.losses(forward, start(sae.d_sae))["reconstruction"].item() == pytest.approx(1, abs=1e-4)
     # 4,000 x 2 d_in draws that share the d_in directions: sampling error of a few percent.
-    assert d_in * forward.pre.dense.var().item() == pytest.approx(1, abs=0.05)
+    assert 3 * d_in * forward.pre.dense.var().item() == pytest.approx(1, abs=0.05)
 
 
 def test_codes_do_not_change_with_the_hosts_units(planted):
@@ -59,10 +59,10 @@ def test_codes_do_not_change_with_the_hosts_units(planted):
     torch.testing.assert_close(one.encode(planted).dense(), other.encode(1000 * planted + 7).dense(), rtol=0, atol=1e-4)
 
 
-def test_initial_decoder_rows_are_unit_and_tied_to_the_encoder(sae):
+def test_initial_decoder_rows_are_unit_and_the_encoder_starts_along_them(sae):
     assert sae.W_dec.shape == (48, 16) and sae.W_enc.shape == (16, 48)
     torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(48))
-    assert torch.equal(sae.W_dec, sae.W_enc.t())
+    torch.testing.assert_close(sae.W_enc.t(), 3**-0.5 * sae.W_dec)
 
 
 def test_seed_decides_the_initial_features():

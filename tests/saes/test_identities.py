@@ -43,11 +43,11 @@ def assert_same(one: SAE, other: SAE, x: torch.Tensor, tolerance: float = 1e-12)
 
 
 def test_gumbel_without_noise_is_topk(planted):
-    assert_same(GumbelTopK(*SIZES, k=5, noise=0.0), TopK(*SIZES, k=5), planted)
+    assert_same(GumbelTopK(*SIZES, k=5, tau_start=0.0, tau_end=0.0), TopK(*SIZES, k=5), planted)
 
 
 def test_gumbel_after_the_noise_has_ended_is_topk(planted):
-    gumbel = GumbelTopK(*SIZES, k=5, noise=0.5, noise_end_fraction=0.7)
+    gumbel = GumbelTopK(*SIZES, k=5, tau_start=0.5, anneal_fraction=0.7)
     gumbel.fit_normaliser(planted)
     forward = gumbel.training_forward(planted)
     gumbel.after_step(forward, Progress(70, 100, torch.zeros(48, dtype=torch.bool)))

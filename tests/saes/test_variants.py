@@ -76,8 +76,7 @@ def test_yaml_holds_what_the_command_reads(name):
     assert "lr" in content["hyperparams"]
 
 
-@pytest.mark.parametrize("d_in", [64, 320])
-@pytest.mark.parametrize("multiplier", [0.5, 8.0])
+@pytest.mark.parametrize(("d_in", "multiplier"), [(64, 0.5), (64, 64.0), (320, 8.0), (5120, 0.5)])
 def test_defaults_build_and_step_on_small_and_wide_hosts(name, d_in, multiplier):
     content = config(name)
     hyperparams = {key: value for key, value in content["hyperparams"].items() if key != "lr"}

@@ -17,9 +17,10 @@ from biosae.activations.store import ActivationStore
 from biosae.activations.stream import StreamedActivations
 from biosae.artefacts import atomic_write, content_hash, write_json
 from biosae.errors import SettingError
+from biosae.saes.architecture import Architecture
 from biosae.saes.base import SAE
 from biosae.saes.build import build
-from biosae.training.recovery import embedding_recovery
+from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.settings import TrainerSettings
 from biosae.training.trainer import Run, Trainer
 
@@ -56,7 +57,7 @@ def train_on(cfg: DictConfig, inputs: Inputs) -> Path:
         (evaluation,) = Trainer([Run(sae, settings, folder, tracker)], training, validation, cfg.seed).run()
     finally:
         tracker.close()
-    evaluation |= recovery(cfg, inputs, layer, sae)
+    evaluation |= recovery(cfg, inputs, layer, sae, training)
     write_json(folder / "evaluation.json", evaluation)
     write_json(folder / RUN, description(cfg, inputs, layer, sae, folder, training, store))
     logger.info("held-out: %s", ", ".join(f"{name} {number:.3g}" for name, number in evaluation.items()))
@@ -72,7 +73,9 @@ def build_sae(cfg: DictConfig, d_in: int) -> tuple[SAE, TrainerSettings]:
     hyperparams = OmegaConf.to_container(cfg.sae.hyperparams, resolve=True)
     lr = hyperparams.pop("lr")
     training = OmegaConf.to_container(cfg.training, resolve=True)
-    return build(cfg.sae._target_, d_in, d_sae, hyperparams, cfg.seed), TrainerSettings(lr=lr, **training)
+    architecture = Architecture(**cfg.sae.architecture)
+    sae = build(cfg.sae._target_, d_in, d_sae, hyperparams, cfg.seed, architecture)
+    return sae, TrainerSettings(lr=lr, **training)
 
 
 def sources(
@@ -89,10 +92,12 @@ def sources(
     raise SettingError(f"buffer.kind must be store or stream, got {cfg.buffer.kind}")
 
 
-def recovery(cfg: DictConfig, inputs: Inputs, layer: int, sae: SAE) -> dict[str, float]:
-    """Embedding recovery on the validation samples; the fitted centre stands for the mean activation."""
+def recovery(
+    cfg: DictConfig, inputs: Inputs, layer: int, sae: SAE, training: ActivationSource
+) -> dict[str, float]:
+    """Embedding recovery on the validation samples."""
     samples = inputs.split.samples("validate")
-    mean = sae.input_mean.detach()
+    mean = mean_activation(training, cfg.training.normaliser_tokens, cfg.seed)
     per_batch = cfg.buffer.tokens_per_batch
     return embedding_recovery(inputs.adapter, inputs.sequences, samples, layer, sae, mean, per_batch)
 

@@ -5,12 +5,13 @@ Hydra checks names and types against these classes; the numbers stand in the YAM
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from biosae.saes.architecture import Architecture
 from biosae.training.settings import TrainerSettings
 
 
@@ -45,13 +46,21 @@ class CellData:
     preprocess: Preprocess = field(default_factory=Preprocess)
 
 
+SaeArchitecture = make_dataclass(
+    "SaeArchitecture",
+    [(f.name, get_type_hints(Architecture)[f.name], field(default=f.default)) for f in fields(Architecture)],
+)
+"""The fields of `Architecture`, open to overrides."""
+
+
 @dataclass
 class Autoencoder:
-    """An SAE variant: its class, the layer it reads, its width relative to d_in, and its numbers."""
+    """An SAE variant: its class, the layer it reads, its width relative to d_in, its options and its numbers."""
 
     _target_: str = MISSING
     target_layer: int = MISSING
     dictionary_multiplier: float = MISSING
+    architecture: SaeArchitecture = field(default_factory=SaeArchitecture)
     hyperparams: dict[str, Any] = MISSING
 
 

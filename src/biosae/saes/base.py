@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from biosae.errors import DataError, SettingError
 
-from .codes import Codes
+from .architecture import PLAIN, Architecture
+from .codes import Codes, Support
 from .preactivations import PreActivations
 
 
@@ -32,17 +33,32 @@ class Forward:
         Selected codes.
     reconstruction
         ``(n, d_in)``.
+    token_unit
+        ``(n, 1)`` one normalised unit as a share of the token's norm, where losses count in that; else None.
     """
 
     x: Tensor
     pre: PreActivations
     codes: Codes
     reconstruction: Tensor
+    token_unit: Tensor | None = None
 
     @cached_property
     def residual(self) -> Tensor:
         """``(n, d_in)`` what the reconstruction leaves over, without gradient."""
         return self.x - self.reconstruction.detach()
+
+    def error(self, reconstruction: Tensor) -> Tensor:
+        """Mean over tokens of the squared norm of what a reconstruction leaves over, in the unit of the losses."""
+        if self.token_unit is None:
+            return squared_error(self.x, reconstruction)
+        return squared_error(self.token_unit * self.x, self.token_unit * reconstruction)
+
+    def in_loss_unit(self, codes: Codes) -> Codes:
+        """Codes as penalties count them."""
+        if self.token_unit is None:
+            return codes
+        return Codes(codes.values * _per_row(self.token_unit, codes.support), codes.support)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +84,8 @@ class SAE(nn.Module, ABC):
 
     Inputs and outputs are in the host model's units. Inside, activations are centred and divided by
     one number, so that their mean squared norm is 1. So losses depend neither on the width nor on the
-    scale of the host: a reconstruction loss of 1 is the mean predictor's. With unit-norm weights a
-    pre-activation has variance ``1 / d_in``, and weights, biases and thresholds are all of that size, so
+    scale of the host: a reconstruction loss of 1 is the mean predictor's. Pre-activations start with a
+    variance of about ``1 / (3 d_in)``, and weights, biases and thresholds are all of that size, so
     that one learning rate fits them.
 
     A variant overrides at most five places: `select`, `select_for_training`, `reconstruction_loss`,
@@ -82,22 +98,29 @@ class SAE(nn.Module, ABC):
         Width of the activations, number of features.
     seed
         Decides the initial features.
+    architecture
+        Options that every variant has.
     """
 
-    def __init__(self, d_in: int, d_sae: int, seed: int = 0):
+    def __init__(self, d_in: int, d_sae: int, seed: int = 0, architecture: Architecture = PLAIN):
         super().__init__()
         check_at_least("d_in", d_in, 1)
         check_at_least("d_sae", d_sae, 1)
-        self.d_in, self.d_sae, self.seed = d_in, d_sae, seed
-        generator = torch.Generator().manual_seed(seed)
-        features = nn.functional.normalize(torch.randn(d_sae, d_in, generator=generator), dim=1)
-        self.W_dec = nn.Parameter(features)
-        # Stored feature by feature, as its gradient is computed; shape (d_in, d_sae).
-        self.W_enc = nn.Parameter(features.clone().t())
+        self.d_in, self.d_sae, self.seed, self.architecture = d_in, d_sae, seed, architecture
+        encoder, decoder = architecture.start(d_in, d_sae, torch.Generator().manual_seed(seed))
+        self.W_dec = nn.Parameter(decoder)
+        if not architecture.tied_decoder:
+            # Stored feature by feature, as its gradient is computed; shape (d_in, d_sae).
+            self.W_enc = nn.Parameter(encoder.t())
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
         self.register_buffer("input_mean", torch.zeros(d_in))
         self.register_buffer("input_scale", torch.ones(()))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "W_enc" and self.architecture.tied_decoder:
+            return self.W_dec.t()
+        return super().__getattr__(name)
 
     # Open to variants.
 
@@ -117,7 +140,7 @@ class SAE(nn.Module, ABC):
 
     def reconstruction_loss(self, forward: Forward) -> Tensor:
         """Mean over tokens of the squared norm of the residual."""
-        return squared_error(forward.x, forward.reconstruction)
+        return forward.error(forward.reconstruction)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         """Further named terms of the objective."""
@@ -133,7 +156,7 @@ class SAE(nn.Module, ABC):
         self._check_input(x)
         if not torch.isfinite(x).all():
             raise DataError("activations contain NaN or infinite values; check the model and its input")
-        wide = x.double()
+        wide = self._layer_normed(x.double())
         mean = wide.mean(0)
         scale = squared_error(wide, mean.expand_as(wide)).sqrt()
         if not scale > 0:
@@ -144,7 +167,20 @@ class SAE(nn.Module, ABC):
     def normalise(self, x: Tensor) -> Tensor:
         """Host units to normalised units."""
         self._check_input(x)
-        return (x - self.input_mean) / self.input_scale
+        return (self._layer_normed(x) - self.input_mean) / self.input_scale
+
+    def host_units(self, normalised: Tensor, x: Tensor | None = None) -> Tensor:
+        """Normalised units to host units; what `normalise` makes of ``x``, for the same tokens, back to ``x``.
+
+        Only layer normalisation needs ``x``: each token's own mean and spread are not in its codes.
+        """
+        output = normalised * self.input_scale + self.input_mean
+        if not self.architecture.layer_norm:
+            return output
+        if x is None:
+            raise SettingError("an SAE with layer normalisation decodes with the activations at hand: decode(codes, x)")
+        mean, spread = _own_scale(x)
+        return output * spread + mean
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
@@ -152,20 +188,21 @@ class SAE(nn.Module, ABC):
         return self.select(self._pre(self.normalise(x)))
 
     @torch.no_grad()
-    def decode(self, codes: Codes) -> Tensor:
-        """``(n_tokens, d_in)`` reconstruction in host units."""
-        return (codes.decode(self.W_dec) + self.b_dec) * self.input_scale + self.input_mean
+    def decode(self, codes: Codes, x: Tensor | None = None) -> Tensor:
+        """``(n_tokens, d_in)`` reconstruction in host units; see `host_units` for ``x``."""
+        return self.host_units(codes.decode(self.W_dec) + self.b_dec, x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruction of ``(n_tokens, d_in)`` activations, both in host units, by the inference path."""
-        return self.decode(self.encode(x))
+        return self.decode(self.encode(x), x)
 
     def training_forward(self, x: Tensor) -> Forward:
         """Codes and reconstruction with gradients; ``x`` in host units."""
-        x = self.normalise(x)
-        pre = self._pre(x)
+        normalised = self.normalise(x)
+        pre = self._pre(normalised)
         codes = self.select_for_training(pre)
-        return Forward(x, pre, codes, codes.decode(self.W_dec) + self.b_dec)
+        reconstruction = codes.decode(self.W_dec) + self.b_dec
+        return Forward(normalised, pre, codes, reconstruction, self._token_unit(x))
 
     def losses(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         """The terms whose sum is minimised; changes no state."""
@@ -173,7 +210,9 @@ class SAE(nn.Module, ABC):
 
     @torch.no_grad()
     def normalize_decoder(self) -> None:
-        """Sets every decoder row to unit norm."""
+        """Sets every decoder row to unit norm, unless the architecture lets norms learn."""
+        if self.architecture.decoder_norm != "unit":
+            return
         norm = self.W_dec.norm(dim=1).clamp(min=torch.finfo(self.W_dec.dtype).tiny)
         self.W_dec.div_(norm[:, None])
         if self.norm_moves_to_encoder:
@@ -183,7 +222,7 @@ class SAE(nn.Module, ABC):
     @torch.no_grad()
     def project_decoder_gradient(self) -> None:
         """Takes out the part of the decoder's gradient that would only change the norm of its rows."""
-        if self.norm_moves_to_encoder:
+        if self.norm_moves_to_encoder or self.architecture.decoder_norm != "unit":
             return
         along = (self.W_dec.grad * self.W_dec).sum(1, keepdim=True)
         self.W_dec.grad.addcmul_(along, self.W_dec, value=-1)
@@ -191,6 +230,8 @@ class SAE(nn.Module, ABC):
     @torch.no_grad()
     def fold(self) -> SAE:
         """A copy without normaliser: weights read and write host units, and codes are in host units too."""
+        if self.architecture.layer_norm:
+            raise SettingError("layer normalisation differs from token to token and cannot be folded into weights")
         folded = deepcopy(self)
         for name, tensor in folded.state_dict().items():
             if name in self.in_input_units:
@@ -202,15 +243,48 @@ class SAE(nn.Module, ABC):
 
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {**settings, "architecture": asdict(self.architecture)}
+
+    @property
+    def fresh_spread(self) -> float:
+        """Standard deviation of a pre-activation before training."""
+        return self.architecture.encoder_norm * self.d_in**-0.5
 
     def _pre(self, x: Tensor) -> PreActivations:
         return PreActivations(x, self.b_dec, self.W_enc, self.b_enc)
+
+    def _layer_normed(self, x: Tensor) -> Tensor:
+        if not self.architecture.layer_norm:
+            return x
+        mean, spread = _own_scale(x)
+        return (x - mean) / spread
+
+    def _token_unit(self, x: Tensor) -> Tensor | None:
+        """``(n, 1)`` one normalised unit as a share of each token's norm, where losses count in that."""
+        if self.architecture.loss_unit == "dataset":
+            return None
+        norm = x.norm(dim=1, keepdim=True)
+        if not (norm > 0).all():
+            raise DataError("an activation is zero and the loss is relative to its norm; leave it out of the data")
+        unit = self.input_scale * _own_scale(x)[1] if self.architecture.layer_norm else self.input_scale
+        return unit / norm
 
     def _check_input(self, x: Tensor) -> None:
         if x.ndim != 2 or x.shape[1] != self.d_in or len(x) == 0:
             message = f"activations must be (n_tokens, d_in={self.d_in}) with at least one token"
             raise DataError(f"{message}, got shape {tuple(x.shape)}; drop padding and flatten before the SAE")
+
+
+def _own_scale(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every row, ``(n, 1)``; a constant row counts as of spread 1."""
+    spread, mean = torch.std_mean(x, dim=1, keepdim=True, correction=0)
+    return mean, torch.where(spread > 0, spread, torch.ones_like(spread))
+
+
+def _per_row(numbers: Tensor, support: Support | None) -> Tensor:
+    """``(n, 1)`` numbers lined up with the values at a support, or with whole rows without one."""
+    return numbers if support is None else numbers.view(-1).index_select(0, support.rows)
 
 
 def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:

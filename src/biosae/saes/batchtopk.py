@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .annealed_k import AnnealedK
+from .architecture import PLAIN, Architecture
 from .auxk import auxk_loss
 from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
 from .codes import Codes
@@ -39,8 +40,9 @@ class BatchTopK(SAE):
         threshold_window_fraction: float = 0.02,
         k_anneal_fraction: float = 0.0,
         seed: int = 0,
+        architecture: Architecture = PLAIN,
     ):
-        super().__init__(d_in, d_sae, seed)
+        super().__init__(d_in, d_sae, seed, architecture)
         check_k(k, d_sae)
         check_at_least("auxk_coefficient", auxk_coefficient, 0)
         check_fraction("threshold_window_fraction", threshold_window_fraction)

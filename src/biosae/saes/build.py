@@ -10,12 +10,21 @@ from typing import Any
 
 from biosae.errors import SettingError
 
+from .architecture import PLAIN, Architecture
 from .base import SAE
 
 PACKAGE = "biosae.saes."
+SHARED = ("d_in", "d_sae", "seed", "architecture")
 
 
-def build(target: str, d_in: int, d_sae: int, hyperparams: Mapping[str, Any], seed: int = 0) -> SAE:
+def build(
+    target: str,
+    d_in: int,
+    d_sae: int,
+    hyperparams: Mapping[str, Any],
+    seed: int = 0,
+    architecture: Architecture = PLAIN,
+) -> SAE:
     """A freshly initialised SAE.
 
     Parameters
@@ -27,7 +36,7 @@ def build(target: str, d_in: int, d_sae: int, hyperparams: Mapping[str, Any], se
     """
     variant = variant_class(target)
     _check_names(variant, hyperparams)
-    return variant(d_in=d_in, d_sae=d_sae, seed=seed, **hyperparams)
+    return variant(d_in=d_in, d_sae=d_sae, seed=seed, architecture=architecture, **hyperparams)
 
 
 def variant_class(target: str) -> type[SAE]:
@@ -46,7 +55,7 @@ def variant_class(target: str) -> type[SAE]:
 
 def _check_names(variant: type[SAE], hyperparams: Mapping[str, Any]) -> None:
     parameters = inspect.signature(variant).parameters
-    own = {name: p for name, p in parameters.items() if name not in ("d_in", "d_sae", "seed")}
+    own = {name: p for name, p in parameters.items() if name not in SHARED}
     for name in hyperparams:
         if name not in own:
             nearest = difflib.get_close_matches(name, own, n=1)

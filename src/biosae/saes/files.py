@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from biosae.artefacts import atomic_write
 from biosae.errors import ArtefactError, BiosaeError
 
+from .architecture import Architecture
 from .base import SAE
 from .build import build
 
@@ -48,7 +49,8 @@ def load(folder: Path, device: str | torch.device = "cpu") -> SAE:
 def _construct(settings: dict[str, Any]) -> SAE:
     settings = dict(settings)
     target, d_in, d_sae = (settings.pop(name) for name in ("_target_", "d_in", "d_sae"))
-    return build(target, d_in, d_sae, seed=settings.pop("seed"), hyperparams=settings)
+    architecture = Architecture(**settings.pop("architecture"))
+    return build(target, d_in, d_sae, settings, settings.pop("seed"), architecture)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import Forward, squared_error
+from .base import Forward
 from .codes import Codes, per_feature
 from .preactivations import PreActivations
 
@@ -37,4 +37,4 @@ def gate_codes(forward: Forward) -> Codes:
 
 def gate_reconstruction_loss(codes: Codes, forward: Forward, W_dec: Tensor, b_dec: Tensor) -> Tensor:
     """Squared error when the rectified gate is decoded by a frozen copy of the decoder (equation 8)."""
-    return squared_error(forward.x, codes.decode(W_dec.detach()) + b_dec.detach())
+    return forward.error(codes.decode(W_dec.detach()) + b_dec.detach())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .architecture import PLAIN, Architecture
 from .base import SAE, Forward, Progress, check_at_least, check_fraction
 from .codes import Codes
 from .gate import Gate, gate_codes, gate_reconstruction_loss
@@ -25,9 +26,15 @@ class Gated(SAE):
     in_input_units = (*SAE.in_input_units, "gate.b_mag")
 
     def __init__(
-        self, d_in: int, d_sae: int, l1_coefficient: float, sparsity_warmup_fraction: float = 0.05, seed: int = 0
+        self,
+        d_in: int,
+        d_sae: int,
+        l1_coefficient: float,
+        sparsity_warmup_fraction: float = 0.05,
+        seed: int = 0,
+        architecture: Architecture = PLAIN,
     ):
-        super().__init__(d_in, d_sae, seed)
+        super().__init__(d_in, d_sae, seed, architecture)
         check_at_least("l1_coefficient", l1_coefficient, 0)
         check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
         self.l1_coefficient, self.sparsity_warmup_fraction = l1_coefficient, sparsity_warmup_fraction
@@ -40,6 +47,6 @@ class Gated(SAE):
         codes = gate_codes(forward)
         weight = self.l1_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         return {
-            "l1": weight * l1(codes),
+            "l1": weight * l1(forward.in_loss_unit(codes)),
             "gate_reconstruction": gate_reconstruction_loss(codes, forward, self.W_dec, self.b_dec),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .architecture import PLAIN, Architecture
 from .base import SAE, Forward, Progress, check_above_zero, check_at_least, check_fraction
 from .codes import Codes
 from .gate import Gate, gate_codes, gate_reconstruction_loss
@@ -37,8 +38,9 @@ class GatedAnneal(SAE):
         anneal_start_fraction: float = 0.2,
         sparsity_warmup_fraction: float = 0.05,
         seed: int = 0,
+        architecture: Architecture = PLAIN,
     ):
-        super().__init__(d_in, d_sae, seed)
+        super().__init__(d_in, d_sae, seed, architecture)
         check_at_least("sparsity_coefficient", sparsity_coefficient, 0)
         check_above_zero("p_end", p_end, 1)
         check_fraction("anneal_start_fraction", anneal_start_fraction)
@@ -54,9 +56,9 @@ class GatedAnneal(SAE):
         codes = gate_codes(forward)
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         return {
-            "power": weight * self.penalty(codes),
+            "power": weight * self.penalty(forward.in_loss_unit(codes)),
             "gate_reconstruction": gate_reconstruction_loss(codes, forward, self.W_dec, self.b_dec),
         }
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
-        self.penalty.update(gate_codes(forward), progress)
+        self.penalty.update(forward.in_loss_unit(gate_codes(forward)), progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .architecture import PLAIN, Architecture
 from .auxk import auxk_loss
 from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
 from .codes import Codes
@@ -23,10 +24,14 @@ class GumbelTopK(SAE):
     ----------
     k
         Features a token keeps.
-    noise
-        Scale of the noise at the start, in standard deviations of a fresh pre-activation.
-    noise_end_fraction
-        Share of the run after which there is no noise any more.
+    tau_start, tau_end
+        Temperature at the first step and at the end of the annealing, in standard deviations of a fresh
+        pre-activation: the scale of the noise and of the soft choice. It falls linearly, and the step after
+        ``tau_end`` is plain TopK.
+    anneal_fraction
+        Share of the run that the annealing takes.
+    anneal_steps
+        The same as a number of steps; takes the place of ``anneal_fraction`` when given.
     auxk_coefficient
         Weight of the auxiliary loss that revives dead features.
     """
@@ -36,30 +41,39 @@ class GumbelTopK(SAE):
         d_in: int,
         d_sae: int,
         k: int,
-        noise: float = 0.2,
-        noise_end_fraction: float = 0.7,
+        tau_start: float = 0.2,
+        tau_end: float = 1e-8,
+        anneal_fraction: float = 0.7,
+        anneal_steps: int | None = None,
         auxk_coefficient: float = 1 / 32,
         seed: int = 0,
+        architecture: Architecture = PLAIN,
     ):
-        super().__init__(d_in, d_sae, seed)
+        super().__init__(d_in, d_sae, seed, architecture)
         check_k(k, d_sae)
-        for name, value in (("noise", noise), ("auxk_coefficient", auxk_coefficient)):
-            check_at_least(name, value, 0)
-        check_fraction("noise_end_fraction", noise_end_fraction)
+        check_at_least("auxk_coefficient", auxk_coefficient, 0)
+        check_at_least("tau_end", tau_end, 0)
+        check_at_least("tau_start", tau_start, tau_end)
+        check_fraction("anneal_fraction", anneal_fraction)
+        if anneal_steps is not None:
+            check_at_least("anneal_steps", anneal_steps, 0)
         self.k, self.auxk_coefficient = k, auxk_coefficient
-        self.noise, self.noise_end_fraction = noise, noise_end_fraction
-        self.register_buffer("noise_now", torch.tensor(noise * d_in**-0.5))
+        self.tau_start, self.tau_end = tau_start, tau_end
+        self.anneal_fraction, self.anneal_steps = anneal_fraction, anneal_steps
+        self.register_buffer("tau", torch.tensor(tau_start))
         self.register_buffer("n_steps", torch.zeros((), dtype=torch.int64))
 
     def select(self, pre: PreActivations) -> Codes:
         return top_k(pre, self.k)
 
     def select_for_training(self, pre: PreActivations) -> Codes:
-        return gumbel_top_k(pre, self.k, self.noise_now, seed=self.seed * 1_000_003 + self.n_steps.item())
+        return gumbel_top_k(pre, self.k, self.tau * self.fresh_spread, seed=self.seed * 1_000_003 + self.n_steps.item())
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         return {"auxk": self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
         self.n_steps += 1
-        self.noise_now.fill_(self.noise * self.d_in**-0.5 * (1 - progress.ramp(self.noise_end_fraction)))
+        n_annealed = self.anneal_fraction * progress.total_steps if self.anneal_steps is None else self.anneal_steps
+        left = 1 - (progress.step + 1) / max(n_annealed, 1)
+        self.tau.fill_(self.tau_end + (self.tau_start - self.tau_end) * left if left > 0 else 0.0)

@@ -8,6 +8,9 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
+from biosae.errors import SettingError
+
+from .architecture import PLAIN, Architecture
 from .base import SAE, Forward, Progress, check_above_zero, check_at_least, check_fraction
 from .codes import Codes, per_feature
 from .preactivations import PreActivations
@@ -24,7 +27,10 @@ class JumpReLU(SAE):
     target_l0
         Features a token should keep on average.
     sparsity_coefficient
-        Weight of ``(l0 / target_l0 - 1) ** 2``.
+        Weight of the penalty.
+    penalty
+        ``step``: ``(l0 / target_l0 - 1) ** 2``; ``tanh``: ``sum tanh(code / spread) / target_l0`` (Anthropic, Circuits
+        Updates, January 2025), a smooth count without a target, whose weight decides how many features stay.
     bandwidth
         Width of the window around a threshold whose tokens teach it, in standard deviations of a
         fresh pre-activation.
@@ -40,20 +46,24 @@ class JumpReLU(SAE):
         d_sae: int,
         target_l0: float,
         sparsity_coefficient: float = 1.0,
+        penalty: str = "step",
         bandwidth: float = 0.1,
         sparsity_warmup_fraction: float = 0.05,
         seed: int = 0,
+        architecture: Architecture = PLAIN,
     ):
-        super().__init__(d_in, d_sae, seed)
+        super().__init__(d_in, d_sae, seed, architecture)
         check_above_zero("target_l0", target_l0, d_sae)
         check_above_zero("bandwidth", bandwidth, inf)
         check_at_least("sparsity_coefficient", sparsity_coefficient, 0)
         check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
         self.target_l0, self.sparsity_coefficient, self.bandwidth = target_l0, sparsity_coefficient, bandwidth
-        self.sparsity_warmup_fraction = sparsity_warmup_fraction
+        self.sparsity_warmup_fraction, self.penalty = sparsity_warmup_fraction, penalty
+        if penalty not in ("step", "tanh"):
+            raise SettingError(f"penalty must be step or tanh, got {penalty}")
         start = NormalDist().inv_cdf(max(1 - target_l0 / d_sae, 0.5))
-        self.threshold = nn.Parameter(torch.full((d_sae,), start * d_in**-0.5))
-        self.window = bandwidth * d_in**-0.5
+        self.threshold = nn.Parameter(torch.full((d_sae,), start * self.fresh_spread))
+        self.window = bandwidth * self.fresh_spread
 
     def select(self, pre: PreActivations) -> Codes:
         support = pre.above(self.threshold - self.window / 2)
@@ -61,11 +71,12 @@ class JumpReLU(SAE):
         return Codes(jump_relu(pre.at(support), threshold, self.window), support)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
-        support = forward.codes.support
-        threshold = per_feature(self.threshold, support)
-        fires = step(forward.pre.at(support), threshold, self.window)
-        l0 = fires.sum() / forward.codes.n_rows
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
+        codes = forward.codes
+        if self.penalty == "tanh":
+            return {"tanh": weight * torch.tanh(codes.values / self.fresh_spread).sum() / codes.n_rows / self.target_l0}
+        threshold = per_feature(self.threshold, codes.support)
+        l0 = step(forward.pre.at(codes.support), threshold, self.window).sum() / codes.n_rows
         return {"l0_target": weight * (l0 / self.target_l0 - 1).square()}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from biosae.errors import SettingError
 
-from .base import Forward, squared_error
+from .base import Forward
 
 
 def prefix_widths(fractions: Sequence[float], d_sae: int) -> list[int]:
@@ -27,5 +27,5 @@ def nested_loss(forward: Forward, widths: Sequence[int], W_dec: Tensor, b_dec: T
     reconstruction, losses = b_dec.expand_as(forward.x), []
     for start, stop in pairwise([0, *widths]):
         reconstruction = reconstruction + forward.codes.features(start, stop).decode(W_dec)
-        losses.append(squared_error(forward.x, reconstruction))
+        losses.append(forward.error(reconstruction))
     return sum(losses) / len(losses)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .architecture import PLAIN, Architecture
 from .base import SAE, Forward, Progress, check_above_zero, check_at_least, check_fraction
 from .codes import Codes
 from .penalty import AnnealedPower
@@ -35,8 +36,9 @@ class PAnneal(SAE):
         anneal_start_fraction: float = 0.2,
         sparsity_warmup_fraction: float = 0.05,
         seed: int = 0,
+        architecture: Architecture = PLAIN,
     ):
-        super().__init__(d_in, d_sae, seed)
+        super().__init__(d_in, d_sae, seed, architecture)
         check_at_least("sparsity_coefficient", sparsity_coefficient, 0)
         check_above_zero("p_end", p_end, 1)
         check_fraction("anneal_start_fraction", anneal_start_fraction)
@@ -50,7 +52,7 @@ class PAnneal(SAE):
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
-        return {"power": weight * self.penalty(forward.codes)}
+        return {"power": weight * self.penalty(forward.in_loss_unit(forward.codes))}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
-        self.penalty.update(forward.codes, progress)
+        self.penalty.update(forward.in_loss_unit(forward.codes), progress)

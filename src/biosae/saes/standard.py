@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from biosae.errors import SettingError
+
+from .architecture import PLAIN, Architecture
 from .base import SAE, Forward, Progress, check_at_least, check_fraction
 from .codes import Codes, per_feature
 from .penalty import l1
@@ -34,11 +37,16 @@ class Standard(SAE):
         weigh_by_decoder_norm: bool = False,
         sparsity_warmup_fraction: float = 0.05,
         seed: int = 0,
+        architecture: Architecture = PLAIN,
     ):
-        super().__init__(d_in, d_sae, seed)
+        super().__init__(d_in, d_sae, seed, architecture)
         check_at_least("l1_coefficient", l1_coefficient, 0)
         check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
         self.l1_coefficient, self.sparsity_warmup_fraction = l1_coefficient, sparsity_warmup_fraction
+        if weigh_by_decoder_norm and (architecture.tied_decoder or architecture.decoder_norm != "unit"):
+            raise SettingError(
+                "weigh_by_decoder_norm moves norms into an encoder of its own: untied, decoder_norm=unit"
+            )
         self.weigh_by_decoder_norm = self.norm_moves_to_encoder = weigh_by_decoder_norm
 
     def select(self, pre: PreActivations) -> Codes:
@@ -49,4 +57,4 @@ class Standard(SAE):
         if self.weigh_by_decoder_norm:
             codes = Codes(codes.values * per_feature(self.W_dec.norm(dim=1), codes.support), codes.support)
         weight = self.l1_coefficient * progress.ramp(self.sparsity_warmup_fraction)
-        return {"l1": weight * l1(codes)}
+        return {"l1": weight * l1(forward.in_loss_unit(codes))}

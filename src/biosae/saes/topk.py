@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .annealed_k import AnnealedK
+from .architecture import PLAIN, Architecture
 from .auxk import auxk_loss
 from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
 from .codes import Codes
@@ -33,8 +34,9 @@ class TopK(SAE):
         auxk_coefficient: float = 1 / 32,
         k_anneal_fraction: float = 0.0,
         seed: int = 0,
+        architecture: Architecture = PLAIN,
     ):
-        super().__init__(d_in, d_sae, seed)
+        super().__init__(d_in, d_sae, seed, architecture)
         check_k(k, d_sae)
         check_at_least("auxk_coefficient", auxk_coefficient, 0)
         check_fraction("k_anneal_fraction", k_anneal_fraction)

@@ -46,16 +46,17 @@ class _Sums:
 
     def add(self, x: Tensor) -> None:
         codes = self.sae.encode(x)
-        reconstruction = self.sae.decode(codes).double()
+        reconstruction = self.sae.decode(codes, x).double()
+        centre = self.sae.host_units(torch.zeros_like(x), x).double()
         x = x.double()
-        centred, centred_reconstruction = x - self.sae.input_mean, reconstruction - self.sae.input_mean
+        centred, centred_reconstruction = x - centre, reconstruction - centre
         error = (x - reconstruction).square().sum(1)
         self.n_tokens += len(x)
         self.fired |= codes.firing_counts() > 0
         self._add("error", error.sum())
         self._add("relative_error", torch.nan_to_num(error / x.square().sum(1), nan=0.0).sum())
-        self._add("centred", centred.sum(0))
-        self._add("centred_square", centred.square().sum())
+        self._add("x", x.sum(0))
+        self._add("x_square", x.square().sum())
         self._add("cosine", torch.cosine_similarity(x, reconstruction, dim=1).sum())
         self._add("l0", codes.l0().sum())
         self._add("reconstruction_square", centred_reconstruction.square().sum())
@@ -68,7 +69,7 @@ class _Sums:
         if self.n_tokens == 0:
             raise DataError("there is no held-out activation to evaluate on; leave more samples out of training")
         totals = self.totals
-        variance = totals["centred_square"] - totals["centred"].square().sum() / self.n_tokens
+        variance = totals["x_square"] - totals["x"].square().sum() / self.n_tokens
         return {
             "fvu": float(totals["error"] / variance),
             "nmse": float(totals["relative_error"] / self.n_tokens),

@@ -34,7 +34,7 @@ class Learner:
         self.lr = default_lr(sae.d_sae) if settings.lr is None else settings.lr
         self.dead_after_tokens = settings.dead_window_fraction * total_tokens
         device = sae.W_dec.device
-        self.optimizer = torch.optim.Adam(sae.parameters(), lr=self.lr, fused=True)
+        self.optimizer = torch.optim.AdamW(sae.parameters(), lr=self.lr, weight_decay=settings.weight_decay, fused=True)
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         window = settings.average_window_fraction * total_steps
         self.average = WeightAverage(sae, window) if window else None

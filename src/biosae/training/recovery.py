@@ -6,11 +6,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biosae.activations.source import ActivationSource
 from biosae.errors import DataError
 from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences
 from biosae.progress import progress_bar
 from biosae.saes.base import SAE
+
+
+def mean_activation(source: ActivationSource, n_tokens: int, seed: int) -> Tensor:
+    """``(d_in,) float32`` mean of the first ``n_tokens`` or a few more activations, in shuffled order."""
+    total, count = torch.zeros(source.d_in, dtype=torch.float64), 0
+    for x in source.batches(1024, seed):
+        total += x.double().sum(0).cpu()
+        count += len(x)
+        if count >= n_tokens:
+            break
+    return (total / count).float()
 
 
 def embedding_recovery(

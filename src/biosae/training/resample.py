@@ -27,14 +27,16 @@ def resample(sae: SAE, optimizer: Optimizer, forward: Forward, dead: Tensor, see
     directions = torch.nn.functional.normalize(inputs, dim=1)
     alive = sae.W_enc[:, ~dead].norm(dim=0)
     scale = 0.2 * alive.mean() if len(alive) else torch.ones((), device=errors.device)
-    sae.W_dec[features] = directions
     sae.W_enc[:, features] = scale * directions.t()
+    sae.W_dec[features] = directions  # last, so that a tied decoder keeps its unit norm
     sae.b_enc[features] = 0
     _forget(sae, optimizer, features)
     return features
 
 
 def _forget(sae: SAE, optimizer: Optimizer, features: Tensor) -> None:
-    for parameter, axis in ((sae.W_dec, 0), (sae.W_enc, 1), (sae.b_enc, 0)):
-        for name in ("exp_avg", "exp_avg_sq"):
-            optimizer.state[parameter][name].index_fill_(axis, features, 0)
+    axes = {"W_dec": 0, "W_enc": 1, "b_enc": 0}
+    for name, parameter in sae.named_parameters():
+        if name in axes:
+            for moment in ("exp_avg", "exp_avg_sq"):
+                optimizer.state[parameter][moment].index_fill_(axes[name], features, 0)

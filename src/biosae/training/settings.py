@@ -28,6 +28,8 @@ class TrainerSettings:
     warmup_fraction, decay_fraction, decay
         Share of the run in which the learning rate rises from 0, share at its end in which it falls to 0,
         and the shape of the fall (``linear`` or ``cosine``).
+    weight_decay
+        Decoupled decay of the weights, times the learning rate (AdamW).
     max_grad_norm
         Gradients are scaled down to this norm.
     eval_every
@@ -57,6 +59,7 @@ class TrainerSettings:
     warmup_fraction: float = 0.05
     decay_fraction: float = 0.2
     decay: str = "linear"
+    weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     eval_every: int = 100
     precision: str = "fp32"
@@ -75,6 +78,7 @@ class TrainerSettings:
             fits = getattr(self, name) is None or _is_count(getattr(self, name))
             _check(name, getattr(self, name), fits, "a whole number of at least 1, or null")
         _check("lr", self.lr, self.lr is None or self.lr > 0, "above 0, or null")
+        _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
         _check("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0, "above 0")
         for name in ("warmup_fraction", "decay_fraction", "dead_window_fraction", "average_window_fraction"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
