@@ -21,8 +21,10 @@ def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
     """
     features = dead.nonzero().squeeze(1)
     target = forward.residual
+    if len(features) == 0:
+        return target.new_zeros(())
     variance = (target - target.mean(0)).square().sum()
-    if len(features) == 0 or not variance > 0:
+    if not variance > 0:
         return target.new_zeros(())
     k = min(max(1, target.shape[1] // 2), len(features))
     values, chosen = torch.relu(forward.pre.columns(features)).topk(k, sorted=False)
