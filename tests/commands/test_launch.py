@@ -7,7 +7,7 @@ import pytest
         ("sae.hyperparms.k=4", "did you mean hyperparams?"),
         ("sae.hyperparams.kk=4", "did you mean k?"),
         ("sae=topkk", "sae/topkk does not exist; there are"),
-        ("data=foo", "data/foo does not exist; there are h5ad, pbmc"),
+        ("data=foo", "data/foo does not exist; there are fasta, h5ad, pbmc"),
         ("seed=abc", "Value 'abc' of type 'str' could not be converted to Integer"),
         ("training.batch_size=x", "could not be converted to Integer"),
         ("data=h5ad", "data.path is not set; give it as data.path="),
@@ -62,5 +62,5 @@ def test_help_lists_groups_and_settings(biosae):
     assert code == 0
     assert "biosae train: Train a sparse autoencoder" in said
     assert "sae.hyperparams.k=16" in said
-    for group in ("buffer: store, stream", "data: h5ad, pbmc", "tracker: csv, tensorboard, wandb"):
+    for group in ("buffer: store, stream", "data: fasta, h5ad, pbmc, protein_h5", "tracker: csv, tensorboard, wandb"):
         assert group in said

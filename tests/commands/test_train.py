@@ -38,7 +38,7 @@ def test_a_sweep_makes_one_run_for_each_value(biosae, tmp_path):
 
 def test_a_users_own_configuration_folder_is_found(biosae, tmp_path):
     (tmp_path / "conf" / "data").mkdir(parents=True)
-    mine = "name: mine\npath: my.h5ad\npreprocess: {split: 0.25}\n"
+    mine = "defaults: [h5ad]\nname: mine\npath: my.h5ad\npreprocess: {split: 0.25}\n"
     (tmp_path / "conf" / "data" / "mine.yaml").write_text(mine)
     code, said = biosae("train", "--config-dir", str(tmp_path / "conf"), "data=mine", "--cfg", "job")
     assert code == 0

@@ -62,6 +62,8 @@ def extract_activations(
         "format": FORMAT, "model": adapter.fingerprint, "layer": layer, "dtype": dtype,
         "tokens": _sequences_hash(sequences), "tokens_per_shard": tokens_per_shard,
     }  # fmt: skip
+    if adapter.reads_beside_tokens:
+        decides["beside_tokens"] = adapter.reads_beside_tokens
     folder = Path(cache) / settings_hash(decides)
     if (folder / "manifest.json").exists():
         logger.info("activations of this layer are already in %s", folder)

@@ -19,7 +19,7 @@ from .runs import find_run, read_config, read_run
 
 logger = logging.getLogger(__name__)
 
-SETTINGS_OF_RUN = ("data", "scfm", "sae", "seed")
+SETTINGS_OF_RUN = ("data", "scfm", "plm", "sae", "seed")
 
 
 def main() -> None:
@@ -38,8 +38,8 @@ def with_settings_of(folder: Path, cfg: DictConfig) -> DictConfig:
     """The configuration with data, model and SAE as the run had them, unless the command line names them."""
     said = {override.partition("=")[0].partition(".")[0].lstrip("+~") for override in HydraConfig.get().overrides.task}
     trained = read_config(folder)
-    kept = {name: trained[name] for name in SETTINGS_OF_RUN if name not in said}
-    return OmegaConf.merge(OmegaConf.to_container(cfg, resolve=False), kept)
+    kept = {name: trained[name] for name in SETTINGS_OF_RUN if name not in said and name in trained}
+    return OmegaConf.create(OmegaConf.to_container(cfg, resolve=False) | kept)
 
 
 def write_features(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
@@ -56,7 +56,7 @@ def write_features(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
         vocabulary=vocabulary_table(inputs),
         out=folder,
         provenance=provenance,
-        obsm={"X_model": store.sample_means()} | dict(inputs.cells.adata.obsm),
+        obsm={"X_model": store.sample_means()} | inputs.samples.obsm,
     )
     logger.info("features in %s", folder / "features.h5ad")
 
@@ -66,12 +66,12 @@ def check_same_model(run: dict, inputs: Inputs) -> None:
     if run["model"]["fingerprint"] != inputs.adapter.fingerprint:
         trained, given = run["model"]["name"], inputs.adapter.name
         message = f"this SAE was trained on {trained} ({run['model']['fingerprint']}), not on {given}"
-        raise ArtefactError(f"{message} ({inputs.adapter.fingerprint}); use the same scfm= and scfm.model_dir=")
+        raise ArtefactError(f"{message} ({inputs.adapter.fingerprint}); use the same scfm=, plm= or data.model=")
 
 
 def samples_table(inputs: Inputs) -> pd.DataFrame:
     """The samples' annotations with the part each belongs to and its number of tokens."""
-    obs = inputs.cells.adata.obs.copy()
+    obs = inputs.samples.obs.copy()
     obs["biosae_part"] = pd.Categorical(inputs.split.part)
     obs["biosae_n_tokens"] = inputs.sequences.lengths
     return obs

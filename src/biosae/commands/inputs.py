@@ -8,18 +8,27 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from biosae.activations.extract import extract_activations
 from biosae.activations.store import ActivationStore
+from biosae.artefacts import content_hash, settings_hash
+from biosae.data.annotations import read_annotations
 from biosae.data.cells import Cells, read_cells
-from biosae.data.obs import check_column
-from biosae.data.split import Split, split_groups, split_samples
+from biosae.data.clusters import read_clusters
+from biosae.data.fasta import read_fasta
+from biosae.data.obs import check_column, find_label_keys
+from biosae.data.residues import read_spans
+from biosae.data.samples import Samples
+from biosae.data.split import PARTS, Split, split_groups, split_samples
+from biosae.data.vectors import Vectors, find_vectors
 from biosae.errors import DataError, SettingError
 from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences
+from biosae.models.vectors import StoredVectors
 
 logger = logging.getLogger(__name__)
 
@@ -28,37 +37,138 @@ EMBEDDED = "embedded/pbmc3k.h5ad"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Samples with their split, a model, and the samples as the model's tokens."""
+    """Samples with their split, a model, and the samples as the model's tokens.
+
+    Attributes
+    ----------
+    samples
+        Their names and annotations, of cells and proteins alike.
+    adapter
+        The model; a file of embeddings is one of a single layer.
+    cells
+        The counts, for cells only.
+    spans
+        Annotated sites and domains of proteins: the columns of residues.csv.
+    n_genes_matched
+        Genes of the cells that the model knows.
+    """
 
     path: Path
-    cells: Cells
+    samples: Samples
     split: Split
     adapter: ModelAdapter
     sequences: TokenSequences
+    cells: Cells | None = None
+    spans: pd.DataFrame | None = None
+    n_genes_matched: int | None = None
+
+    def layer_index(self, layer: int) -> int:
+        """The layer counted from 0; a model of one layer has no other to choose."""
+        return 0 if self.adapter.n_layers == 1 else self.adapter.layer_index(layer)
 
 
 def load_inputs(cfg: DictConfig) -> Inputs:
     """Reads the data and the model that the configuration names, and tokenises."""
+    loaders = {"cells": cell_inputs, "proteins": protein_inputs, "vectors": vector_inputs}
+    if OmegaConf.is_missing(cfg.data, "kind") or cfg.data.kind not in loaders:
+        message = f"data.kind must be one of {', '.join(loaders)}; begin your own data YAML with `defaults: [h5ad]`"
+        raise SettingError(f"{message}, [fasta] or [protein_h5]")
+    return loaders[cfg.data.kind](cfg)
+
+
+def cell_inputs(cfg: DictConfig) -> Inputs:
+    """An .h5ad and the single-cell model ``scfm``."""
     path = data_path(cfg.data.path)
     cells = read_cells(
         path,
         counts_layer=cfg.data.counts_layer,
         gene_column=cfg.data.gene_column,
-        label_keys=None if cfg.data.label_keys is None else list(cfg.data.label_keys),
+        label_keys=_names(cfg.data.label_keys),
         batch_key=cfg.data.batch_key,
         n_cells=cfg.data.n_cells,
         subset_hvg=cfg.data.preprocess.subset_hvg,
         seed=cfg.seed,
     )
-    split = make_split(cells, cfg.data.preprocess.split, cfg.data.split.group_key, cfg.seed)
-    adapter = load_model(cfg.scfm, cfg.device)
-    for finding in (*cells.findings, adapter.match_genes(cells.adata.var).sentence):
+    adata = cells.adata
+    samples = Samples(adata.obs, cells.label_keys, cells.batch_key, dict(adata.obsm), adata.n_vars)
+    split = split_cells(samples, cfg.data.preprocess.split, cfg.data.split.group_key, cfg.seed)
+    adapter = load_model(cfg.scfm, cfg.device, "scfm")
+    match = adapter.match_genes(adata.var)
+    for finding in (*cells.findings, match.sentence):
         logger.info(finding)
-    sequences = adapter.tokenize(cells.adata)
+    sequences = adapter.tokenize(adata)
     n_empty = int((sequences.lengths == 0).sum())
     if n_empty:
         logger.warning("%d cells express no gene that %s knows; they are kept, without features", n_empty, adapter.name)
-    return Inputs(path, cells, split, adapter, sequences)
+    return Inputs(path, samples, split, adapter, sequences, cells=cells, n_genes_matched=match.n_matched)
+
+
+def protein_inputs(cfg: DictConfig) -> Inputs:
+    """A FASTA file and the protein language model ``plm``."""
+    path = Path(cfg.data.path).expanduser()
+    proteins = read_fasta(path)
+    proteins = proteins.chosen(_drawn(len(proteins.ids), cfg.data.n_proteins, cfg.seed))
+    logger.info("%s proteins, %s residues", f"{len(proteins.ids):,}", f"{sum(map(len, proteins.sequences)):,}")
+    lengths = np.array([len(sequence) for sequence in proteins.sequences])
+    samples, split = annotated_proteins(cfg, proteins.ids, lengths)
+    spans = None if cfg.data.residues is None else read_spans(cfg.data.residues, proteins.ids, lengths)
+    adapter = load_model(cfg.plm, cfg.device, "plm")
+    return Inputs(path, samples, split, adapter, adapter.tokenize(proteins), spans=spans)
+
+
+def vector_inputs(cfg: DictConfig) -> Inputs:
+    """HDF5 files of embeddings, which stand for model and layer."""
+    path = Path(cfg.data.path).expanduser()
+    vectors = find_vectors(path)
+    vectors = vectors.chosen(_drawn(len(vectors.ids), cfg.data.n_proteins, cfg.seed))
+    rows = f", {int(vectors.n_rows.sum()):,} residues" if vectors.is_per_residue else ""
+    logger.info("%s proteins%s, embeddings of width %d", f"{len(vectors.ids):,}", rows, vectors.d)
+    samples, split = annotated_proteins(cfg, vectors.ids, vectors.n_rows if vectors.is_per_residue else None)
+    letters = None if cfg.data.sequences is None else sequences_of(vectors, cfg.data.sequences)
+    spans = None if cfg.data.residues is None else read_spans(cfg.data.residues, vectors.ids, vectors.n_rows)
+    name = cfg.data.model or vectors.model or "stored vectors"
+    adapter = StoredVectors(vectors, name, settings_hash({"data": data_hash(path), "ids": vectors.ids}), letters)
+    adapter.network.to(choose_device(cfg.device))
+    return Inputs(path, samples, split, adapter, adapter.tokenize(vectors), spans=spans)
+
+
+def annotated_proteins(cfg: DictConfig, ids: list[str], lengths: np.ndarray | None) -> tuple[Samples, Split]:
+    """Annotations of the proteins, and their split, which depends on neither annotations nor labels."""
+    obs = pd.DataFrame(index=pd.Index(ids, name="protein"))
+    if cfg.data.annotations is not None:
+        obs = read_annotations(cfg.data.annotations, cfg.data.id_column, ids).set_index(obs.index)
+    if lengths is not None:
+        obs = obs.assign(n_residues=lengths)
+    label_keys = find_label_keys(obs, _names(cfg.data.label_keys))
+    logger.info("labels: %s", ", ".join(label_keys) or "none")
+    shares = {part: cfg.data.split[part] for part in PARTS[1:]}
+    if not all(share > 0 for share in shares.values()) or sum(shares.values()) >= 1:
+        given = ", ".join(f"data.split.{part}={share}" for part, share in shares.items())
+        raise SettingError(f"held-out shares must be above 0 and leave some to train on, got {given}")
+    held_out = sum(shares.values())
+    shares = {part: share / held_out for part, share in shares.items()}
+    if cfg.data.split.groups is None:
+        return Samples(obs, label_keys), split_samples(len(ids), held_out, cfg.seed, shares=shares)
+    cluster = read_clusters(cfg.data.split.groups, ids)
+    split = split_groups(cluster, held_out, cfg.seed, "cluster", shares)
+    return Samples(obs.assign(cluster=cluster), label_keys), split
+
+
+def sequences_of(vectors: Vectors, path: str) -> list[str]:
+    """The amino acids of embedded proteins, one for every row of their embedding.
+
+    Raises
+    ------
+    DataError
+        If a protein is not in the FASTA file or is of another length there.
+    """
+    proteins = read_fasta(path)
+    known = dict(zip(proteins.ids, proteins.sequences, strict=True))
+    for name, n_rows in zip(vectors.ids, vectors.n_rows, strict=True):
+        if len(known.get(name, "")) != n_rows:
+            has = f"{len(known[name])} residues" if name in known else "no sequence"
+            raise DataError(f"data.sequences: {path} has {has} for {name}, its embedding has {n_rows} rows")
+    return [known[name] for name in vectors.ids]
 
 
 def data_path(path: str | None) -> Path:
@@ -66,20 +176,40 @@ def data_path(path: str | None) -> Path:
     return Path(str(resources.files("biosae.data") / EMBEDDED)) if path is None else Path(path)
 
 
-def make_split(cells: Cells, held_out: float, group_key: str | None, seed: int) -> Split:
+def data_hash(path: Path) -> str:
+    """Content hash of a file, or of all files of a folder."""
+    if path.is_file():
+        return content_hash(path)
+    return settings_hash({file.name: content_hash(file) for file in sorted(path.iterdir()) if file.is_file()})
+
+
+def split_cells(samples: Samples, held_out: float, group_key: str | None, seed: int) -> Split:
     """Cells held out by donor or batch when a column is given, else one by one within each label."""
-    obs = cells.adata.obs
+    obs = samples.obs
     if group_key is not None:
         check_column(obs, group_key, "data.split.group_key")
-        return split_groups(obs[group_key].to_numpy(), held_out, seed)
-    strata = obs[cells.label_keys[0]].to_numpy() if cells.label_keys else None
+        return split_groups(obs[group_key].to_numpy(), held_out, seed, group_key)
+    strata = obs[samples.label_keys[0]].to_numpy() if samples.label_keys else None
     return split_samples(len(obs), held_out, seed, strata)
 
 
-def load_model(model: DictConfig, device: str) -> ModelAdapter:
+def _names(keys: list[str] | None) -> list[str] | None:
+    return None if keys is None else list(keys)
+
+
+def _drawn(n: int, n_wanted: int | None, seed: int) -> list[int]:
+    """Rows of the proteins to use: all, or some drawn at random."""
+    if n_wanted is None:
+        return list(range(n))
+    if not 1 <= n_wanted <= n:
+        raise SettingError(f"data.n_proteins must be between 1 and the {n} proteins of the file, got {n_wanted}")
+    return np.sort(np.random.default_rng(seed).choice(n, n_wanted, replace=False)).tolist()
+
+
+def load_model(model: DictConfig, device: str, group: str = "scfm") -> ModelAdapter:
     """The adapter a model configuration names; only functions of ``biosae.models`` are called."""
     if not str(model._target_).startswith("biosae.models."):
-        raise SettingError(f"scfm._target_ must name a function of biosae.models, got {model._target_}")
+        raise SettingError(f"{group}._target_ must name a function of biosae.models, got {model._target_}")
     return instantiate(model, device=choose_device(device))
 
 

@@ -24,7 +24,7 @@ from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.settings import TrainerSettings
 from biosae.training.trainer import Run, Trainer
 
-from .inputs import Inputs, load_inputs, stored_activations, with_tokens
+from .inputs import Inputs, data_hash, load_inputs, stored_activations, with_tokens
 from .launch import launch
 from .runs import RUN, new_run_folder, save_config
 
@@ -45,7 +45,7 @@ def train(cfg: DictConfig) -> Path:
 def train_on(cfg: DictConfig, inputs: Inputs) -> Path:
     """Trains one SAE on inputs that are read already."""
     sae, settings = build_sae(cfg, inputs.adapter.d_model)
-    layer = inputs.adapter.layer_index(cfg.sae.target_layer)
+    layer = inputs.layer_index(cfg.sae.target_layer)
     training, validation, store = sources(cfg, inputs, layer)
     tracker = instantiate(cfg.tracker)
     folder = new_run_folder(cfg.experiment.root, cfg.experiment.number)
@@ -104,7 +104,7 @@ def recovery(
 
 def write_split(folder: Path, inputs: Inputs) -> None:
     """split.csv: which sample belongs to which part."""
-    table = inputs.cells.adata.obs[[]].rename_axis("sample").assign(part=inputs.split.part, group=inputs.split.group)
+    table = inputs.samples.obs[[]].rename_axis("sample").assign(part=inputs.split.part, group=inputs.split.group)
     with atomic_write(folder / "split.csv") as temporary:
         table.to_csv(temporary)
 
@@ -119,7 +119,7 @@ def description(
     store: ActivationStore | None,
 ) -> dict:
     """What run.json says: data, split, model, SAE and versions, with the hashes that tie them together."""
-    adapter, adata = inputs.adapter, inputs.cells.adata
+    adapter, samples = inputs.adapter, inputs.samples
     return {
         "format": 1,
         "biosae": importlib.metadata.version("biosae"),
@@ -131,21 +131,21 @@ def description(
             "name": cfg.data.name,
             "path": str(inputs.path),
             "description": cfg.data.description or inputs.path.name,
-            "kind": "cells",
-            "n_samples": adata.n_obs,
-            "n_columns": adata.n_vars,
-            "hash": content_hash(inputs.path),
-            "label_keys": inputs.cells.label_keys,
-            "batch_key": inputs.cells.batch_key,
+            "kind": "cells" if cfg.data.kind == "cells" else "proteins",
+            "n_samples": len(samples.obs),
+            "n_columns": samples.n_columns,
+            "hash": data_hash(inputs.path),
+            "label_keys": samples.label_keys,
+            "batch_key": samples.batch_key,
         },
-        "split": {"n": inputs.split.sizes(), "group_key": cfg.data.split.group_key, "seed": cfg.seed},
+        "split": {"n": inputs.split.sizes(), "group_key": inputs.split.group_key, "seed": cfg.seed},
         "model": {
             "name": adapter.name,
             "fingerprint": adapter.fingerprint,
             "layer": layer,
             "n_layers": adapter.n_layers,
             "d_model": adapter.d_model,
-            "n_genes_matched": adapter.match_genes(adata.var).n_matched,
+            "n_genes_matched": inputs.n_genes_matched,
             "pretrained_on": adapter.pretrained_on,
         },
         "sae": {

@@ -31,19 +31,58 @@ class Preprocess:
 
 
 @dataclass
-class CellData:
-    """An .h5ad of cells; keys left empty are detected in the file and reported."""
+class Data:
+    """What samples of every kind have; ``label_keys`` left empty are detected."""
 
+    kind: str = MISSING
     name: str = MISSING
     path: str | None = MISSING
     description: str = ""
     label_keys: list[str] | None = None
+
+
+@dataclass
+class CellData(Data):
+    """An .h5ad of cells; keys left empty are detected in the file and reported."""
+
+    kind: str = "cells"
     batch_key: str | None = None
     counts_layer: str | None = None
     gene_column: str | None = None
     n_cells: int | None = None
     split: SplitBy = field(default_factory=SplitBy)
     preprocess: Preprocess = field(default_factory=Preprocess)
+
+
+@dataclass
+class ProteinSplit:
+    """Shares of the proteins that are held out; ``groups`` is a cluster file whose clusters are kept whole."""
+
+    groups: str | None = None
+    validate: float = MISSING
+    select: float = MISSING
+    test: float = MISSING
+
+
+@dataclass
+class ProteinData(Data):
+    """A FASTA file; ``annotations`` is a table with one row a protein, ``residues`` one with a row a site or domain."""
+
+    kind: str = "proteins"
+    annotations: str | None = None
+    id_column: str | None = None
+    residues: str | None = None
+    n_proteins: int | None = None
+    split: ProteinSplit = field(default_factory=ProteinSplit)
+
+
+@dataclass
+class VectorData(ProteinData):
+    """HDF5 files of embeddings made elsewhere; ``model`` names what made them, ``sequences`` is their FASTA file."""
+
+    kind: str = "vectors"
+    model: str | None = None
+    sequences: str | None = None
 
 
 SaeArchitecture = make_dataclass(
@@ -131,8 +170,9 @@ class Report:
 class Config:
     """Everything that a command can be told."""
 
-    data: CellData = MISSING
+    data: Data = MISSING
     scfm: Any = MISSING
+    plm: Any = MISSING
     sae: Autoencoder = MISSING
     buffer: Buffer = MISSING
     training: Training = MISSING
@@ -147,5 +187,8 @@ class Config:
 
 
 def register() -> None:
-    """Makes the classes known to Hydra; base.yaml names them in its defaults."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    """Makes the classes known to Hydra; base.yaml and the files of the group data name them in their defaults."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for kind, node in (("cells", CellData), ("proteins", ProteinData), ("vectors", VectorData)):
+        store.store(group="data/kind", name=kind, node=node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,10 +27,13 @@ class Split:
     group
         ``(n_samples,)`` the donor, batch or cluster that was kept whole, or None when single
         samples were drawn.
+    group_key
+        Column of obs that holds ``group``.
     """
 
     part: np.ndarray
     group: np.ndarray | None = None
+    group_key: str | None = None
 
     def samples(self, *parts: str) -> np.ndarray:
         """Rows of the samples in the given parts, ascending."""
@@ -39,15 +43,23 @@ class Split:
         return {part: int((self.part == part).sum()) for part in PARTS}
 
 
-def split_samples(n_samples: int, held_out: float, seed: int, strata: np.ndarray | None = None) -> Split:
+def split_samples(
+    n_samples: int,
+    held_out: float,
+    seed: int,
+    strata: np.ndarray | None = None,
+    shares: Mapping[str, float] = HELD_OUT_SHARES,
+) -> Split:
     """Samples drawn one by one, in equal shares from every stratum (for example each cell type).
+
+    ``shares`` says how the held-out samples are divided.
 
     Raises
     ------
     SettingError
         If ``held_out`` is not between 0 and 1 or leaves a part empty.
     """
-    shares = _shares(held_out)
+    share = _shares(held_out, shares)
     generator = np.random.default_rng(seed)
     strata = np.zeros(n_samples, dtype=int) if strata is None else pd.factorize(strata)[0]
     shuffled = generator.permutation(n_samples)
@@ -55,11 +67,17 @@ def split_samples(n_samples: int, held_out: float, seed: int, strata: np.ndarray
     # Equally spaced quantiles along the strata, with a random start, give every stratum its share.
     position = (np.arange(n_samples) * _GOLDEN + generator.random()) % 1.0
     part = np.empty(n_samples, dtype=object)
-    part[order] = np.array(PARTS, dtype=object)[np.searchsorted(np.cumsum(shares)[:-1], position, side="right")]
-    return _checked(Split(part.astype(str)))
+    part[order] = np.array(PARTS, dtype=object)[np.searchsorted(np.cumsum(share)[:-1], position, side="right")]
+    return _checked(Split(_every_part_has_one(part.astype(str), shuffled)))
 
 
-def split_groups(group: np.ndarray, held_out: float, seed: int) -> Split:
+def split_groups(
+    group: np.ndarray,
+    held_out: float,
+    seed: int,
+    group_key: str | None = None,
+    shares: Mapping[str, float] = HELD_OUT_SHARES,
+) -> Split:
     """Whole groups (donors, batches, homology clusters), never divided between parts.
 
     Groups are taken largest first, equal sizes in random order, and each goes to the part that
@@ -75,31 +93,42 @@ def split_groups(group: np.ndarray, held_out: float, seed: int) -> Split:
     names, member, size = np.unique(group.astype(str), return_inverse=True, return_counts=True)
     if len(names) < len(PARTS):
         message = f"splitting by group needs at least {len(PARTS)} groups, got {len(names)} ({', '.join(names)}); "
-        raise DataError(message + "leave data.split.group_key empty to split by sample")
+        raise DataError(message + "leave data.split.group_key (or data.split.groups) empty to split by sample")
     tie_break = np.random.default_rng(seed).permutation(len(names))
-    lacking = _shares(held_out) * len(group)
+    lacking = _shares(held_out, shares) * len(group)
     part_of_group = np.empty(len(names), dtype=object)
+    unfilled = list(range(len(PARTS)))
     for n_taken, name in enumerate(np.lexsort((tie_break, -size))):
-        unfilled = [p for p in range(len(PARTS)) if PARTS[p] not in part_of_group[part_of_group != None]]  # noqa: E711
         must_fill = len(names) - n_taken <= len(unfilled)
         chosen = max(unfilled if must_fill else range(len(PARTS)), key=lambda p: lacking[p])
+        unfilled = [part for part in unfilled if part != chosen]
         part_of_group[name] = PARTS[chosen]
         lacking[chosen] -= size[name]
-    return _checked(Split(part_of_group[member].astype(str), group.astype(str)))
+    return _checked(Split(part_of_group[member].astype(str), group.astype(str), group_key))
+
+
+def _every_part_has_one(part: np.ndarray, shuffled: np.ndarray) -> np.ndarray:
+    """The parts with one training sample given to each that rounding left empty, where there are enough."""
+    for lacking in (name for name in PARTS[1:] if name not in part):
+        spare = shuffled[part[shuffled] == "train"]
+        if len(spare) > 1:
+            part[spare[0]] = lacking
+    return part
 
 
 _GOLDEN = (5**0.5 - 1) / 2  # steps of the golden ratio fill [0, 1) evenly at every length
 
 
-def _shares(held_out: float) -> np.ndarray:
+def _shares(held_out: float, shares: Mapping[str, float]) -> np.ndarray:
     if not 0 < held_out < 1:
-        raise SettingError(f"data.preprocess.split, the held-out share, must lie between 0 and 1, got {held_out}")
-    return np.array([1 - held_out] + [held_out * share for share in HELD_OUT_SHARES.values()])
+        message = f"the held-out share must lie between 0 and 1, got {held_out}"
+        raise SettingError(f"{message}; it is data.preprocess.split, or the sum of those in data.split")
+    return np.array([1 - held_out] + [held_out * shares[part] for part in PARTS[1:]])
 
 
 def _checked(split: Split) -> Split:
     empty = [part for part, size in split.sizes().items() if size == 0]
     if empty:
         message = f"{len(split.part)} samples are too few for this split: no sample left for {', '.join(empty)}; "
-        raise SettingError(message + "use more samples or another data.preprocess.split")
+        raise SettingError(message + "use more samples or hold out another share")
     return split

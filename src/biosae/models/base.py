@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class ModelAdapter(ABC):
         16 hex digits that change when weights or vocabulary change.
     pretrained_on
         Content hashes of the data files the network was pretrained on, or None when that is not recorded.
+    reads_beside_tokens
+        Content hash of what decides activations beside weights and tokens, "" for models proper.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ModelAdapter(ABC):
     pad_token: int
     fingerprint: str
     pretrained_on: list[str] | None = None
+    reads_beside_tokens: str = ""
 
     @abstractmethod
     def tokenize(self, samples) -> TokenSequences:
@@ -139,6 +142,18 @@ class ModelAdapter(ABC):
         with _hooks([(self.site(self.layer_index(layer)), replace)]):
             return self.pool(self.run(batch), batch)
 
+    def embed_each(self, batch: TokenBatch, layer: int, edits: Iterable[Edit]) -> list[Tensor]:
+        """`embed` for several edits of one batch; what no edit can change runs once.
+
+        The outputs of the sites up to ``layer`` are kept for the call: ``layer + 1`` times the batch's hidden states.
+        """
+        sites = []
+        for lower in range(self.layer_index(layer) + 1):
+            with suppress(SettingError):  # the site "norm" exists after the last layer only
+                sites.append(self.site(lower))
+        with _run_once(sites):
+            return [self.embed(batch, layer, edit) for edit in edits]
+
 
 class _StopForward(Exception):
     """Ends a forward pass once the deepest wanted layer has run."""
@@ -163,3 +178,24 @@ def _hooks(sites: list[tuple[nn.Module, Callable[[Tensor], Tensor | None]]]) -> 
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def _run_once(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Modules that compute at their first call and give the same output at every later one, until the block ends."""
+
+    def remembering(forward):
+        outputs = []
+
+        def remembered(*args, **kwargs):
+            if not outputs:
+                outputs.append(forward(*args, **kwargs))
+            return outputs[0]
+
+        return remembered
+
+    with ExitStack() as stack:
+        for module in modules:
+            module.forward = remembering(module.forward)  # hides the class's method; deleting it brings that back
+            stack.callback(delattr, module, "forward")
+        yield

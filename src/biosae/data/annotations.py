@@ -1,0 +1,60 @@
+"""Tables that say what is known of proteins: one row a protein, a column a kind of knowledge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from biosae.errors import DataError
+
+from .fasta import accession
+
+
+def read_annotations(path: Path | str, id_column: str | None, ids: list[str]) -> pd.DataFrame:
+    """The rows of a CSV or TSV (``.gz`` too) for the given proteins, in their order; empty where it has none.
+
+    Text columns become categories. A cell may hold several terms separated by ``;``.
+
+    Parameters
+    ----------
+    id_column
+        Column with the protein ids; the first by default.
+
+    Raises
+    ------
+    DataError
+        If the file or the column is missing, a protein has two rows, or no protein has one.
+    """
+    table = read_table(path, "data.annotations")
+    id_column = table.columns[0] if id_column is None else id_column
+    if id_column not in table:
+        raise DataError(f"data.id_column: {path} has no column {id_column}; it has {', '.join(table.columns)}")
+    table = table.set_index(table.pop(id_column).astype(str).map(accession))
+    known = table[table.index.isin(set(ids))]
+    if known.empty:
+        some = f"it has {table.index[0]}, the data {ids[0]}" if len(table) else "it is empty"
+        raise DataError(f"{path} annotates none of the {len(ids):,} proteins; for example {some}; see data.id_column")
+    if not known.index.is_unique:
+        repeated = known.index[known.index.duplicated()][0]
+        raise DataError(f"{path} has several rows for a protein, for example {repeated}; join its terms by ';'")
+    return known.reindex(ids).apply(_storable)
+
+
+def read_table(path: Path | str, setting: str) -> pd.DataFrame:
+    """A table with a header, separated by commas (``.csv``) or tabs."""
+    path = Path(path).expanduser()
+    separator = "," if path.name.removesuffix(".gz").endswith(".csv") else "\t"
+    try:
+        return pd.read_csv(path, sep=separator, low_memory=False)
+    except FileNotFoundError:
+        raise DataError(f"{setting}: {path} does not exist") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{setting}: {path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _storable(column: pd.Series) -> pd.Series:
+    """Text as categories: numbers stay numbers, all else is what the file says."""
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return column
+    return column.where(column.isna(), column.astype(str)).astype("category")

@@ -1,0 +1,78 @@
+"""Proteins from a FASTA file."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from biosae.errors import DataError
+
+UNIPROT_HEADER = re.compile(r"(?:sp|tr)\|([^|]+)\|")
+SEQUENCE = re.compile(r"[A-Za-z.*-]+")
+
+
+@dataclass(frozen=True)
+class Proteins:
+    """Names and amino-acid sequences, one letter a residue, in the order of the file."""
+
+    ids: list[str]
+    sequences: list[str]
+
+    def chosen(self, rows: list[int]) -> Proteins:
+        return Proteins([self.ids[row] for row in rows], [self.sequences[row] for row in rows])
+
+
+def read_fasta(path: Path | str) -> Proteins:
+    """The proteins of a FASTA file (``.gz`` too), named by their accession.
+
+    The name is the first word of the header; of UniProt's ``sp|P12345|NAME`` it is the accession. A
+    stop ``*`` at the end of a sequence is left out.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, no FASTA, holds a name twice or a sequence that is empty or no sequence.
+    """
+    path = Path(path).expanduser()
+    records = _records(_read_text(path), path)
+    repeated = [name for name, n in Counter(name for name, _ in records).items() if n > 1]
+    if repeated:
+        raise DataError(f"{path}: {len(repeated)} protein ids occur more than once, for example {repeated[0]}")
+    for name, sequence in records:
+        if not SEQUENCE.fullmatch(sequence):
+            what = f"the characters {sequence[:20]!r}" if sequence else "no sequence"
+            raise DataError(f"{path}: the protein {name} has {what}; expected amino acids, one letter each")
+    return Proteins([name for name, _ in records], [sequence for _, sequence in records])
+
+
+def accession(header: str) -> str:
+    """The name of a protein in a header or key: its first word, or the accession of a UniProt one."""
+    word = header.split(maxsplit=1)[0] if header.strip() else ""
+    uniprot = UNIPROT_HEADER.match(word)
+    return uniprot[1] if uniprot else word
+
+
+def _records(text: str, path: Path) -> list[tuple[str, str]]:
+    head, *entries = re.split(r"^>", text, flags=re.MULTILINE)
+    if head.strip() or not entries:
+        raise DataError(f"{path} is no FASTA file: it must begin with '>', got {text[:20]!r}")
+    records = []
+    for entry in entries:
+        header, _, body = entry.partition("\n")
+        if not accession(header):
+            raise DataError(f"{path}: a header without a name; expected '>name' above every sequence")
+        records.append((accession(header), "".join(body.split()).removesuffix("*")))
+    return records
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist or is not a file; give the path of a FASTA file as data.path=")
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as FASTA: {error}") from error

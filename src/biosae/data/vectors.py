@@ -1,0 +1,157 @@
+"""Embeddings of proteins that others computed, in HDF5 files: one dataset a protein."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from biosae.errors import DataError
+
+from .fasta import accession
+from .hdf5_index import Dataset, datasets
+
+SUFFIXES = (".h5", ".hdf5")
+MODEL_ATTRIBUTES = ("model", "model_name")
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The proteins of one or several files, found but not read.
+
+    Attributes
+    ----------
+    ids
+        Name of each protein: its key, or the accession in a UniProt key.
+    n_rows
+        ``(n,) int64`` rows of each: 1 for a vector a protein, the residues for a matrix.
+    d
+        Width.
+    model
+        What made them, where the files say so.
+    """
+
+    files: list[Path]
+    ids: list[str]
+    n_rows: np.ndarray
+    d: int
+    model: str | None
+    _places: list[tuple[int, Dataset]]
+
+    @property
+    def is_per_residue(self) -> bool:
+        return bool((self.n_rows > 1).any())
+
+    def chosen(self, rows: list[int]) -> Vectors:
+        """Some of the proteins."""
+        ids, places = [self.ids[row] for row in rows], [self._places[row] for row in rows]
+        return Vectors(self.files, ids, self.n_rows[rows], self.d, self.model, places)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """``(sum of n_rows, d) float32`` the embeddings of some proteins, one after the other.
+
+        Raises
+        ------
+        DataError
+            If one holds NaN, infinity or nothing but zeros; the protein is named.
+        """
+        out = np.empty((int(self.n_rows[rows].sum()), self.d), dtype=np.float32)
+        ends = np.cumsum(self.n_rows[rows])
+        number = np.array([self._places[row][0] for row in rows])
+        for file in np.unique(number):
+            mine = np.flatnonzero(number == file)
+            self._read_file(self.files[file], rows[mine], out, ends[mine])
+        self._check(out, rows, ends)
+        return out
+
+    def _read_file(self, path: Path, rows: np.ndarray, out: np.ndarray, ends: np.ndarray) -> None:
+        content = np.memmap(path, np.uint8, mode="r")
+        compressed = []
+        for row, end in zip(rows, ends, strict=True):
+            dataset = self._places[row][1]
+            target = out[end - self.n_rows[row] : end]
+            if dataset.offset is None:
+                compressed.append((dataset, target))
+            else:
+                size = target.size * dataset.dtype.itemsize
+                source = content[dataset.offset : dataset.offset + size]
+                if len(source) < size:
+                    raise DataError(
+                        f"{path} is truncated: {dataset.name} ends beyond the end of the file; copy it again"
+                    )
+                target[:] = source.view(dataset.dtype).reshape(target.shape)
+        if compressed:
+            with h5py.File(path, "r") as file:
+                for dataset, target in compressed:
+                    target[:] = file[dataset.name][()].reshape(target.shape)
+
+    def _check(self, out: np.ndarray, rows: np.ndarray, ends: np.ndarray) -> None:
+        size = np.abs(out).max(axis=1)  # NaN where a row holds one
+        for wrong, what in ((~np.isfinite(size), "NaN or infinite values"), (size == 0, "a vector of zeros")):
+            if wrong.any():
+                row = rows[np.searchsorted(ends, np.flatnonzero(wrong)[0], side="right")]
+                message = f"{self.files[self._places[row][0]]}: {self.ids[row]} holds {what}"
+                raise DataError(f"{message} ({int(wrong.sum())} such rows here); leave it out or embed it again")
+
+
+def find_vectors(path: Path | str) -> Vectors:
+    """The embeddings in an HDF5 file, or in all HDF5 files of a folder.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be used, ids repeat, or the embeddings are not of one width.
+    """
+    files = _files(Path(path).expanduser())
+    places = [(number, dataset) for number, file in enumerate(files) for dataset in datasets(file)]
+    ids = [accession(dataset.name) for _, dataset in places]
+    _check_unique(ids, files, places)
+    shapes = [_shape(dataset, files[number]) for number, dataset in places]
+    _check_widths(ids, shapes)
+    n_rows = np.array([n for n, _ in shapes], dtype=np.int64)
+    return Vectors(files, ids, n_rows, shapes[0][1], _model(files), places)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+    if not files:
+        raise DataError(f"{path} holds no {' or '.join(SUFFIXES)} file")
+    return files
+
+
+def _shape(dataset: Dataset, path: Path) -> tuple[int, int]:
+    """Rows and width: a vector is one row."""
+    shape = (1, *dataset.shape) if len(dataset.shape) == 1 else dataset.shape
+    if len(shape) != 2 or 0 in shape or dataset.dtype.kind != "f":
+        what = f"shape {dataset.shape} and type {dataset.dtype}"
+        raise DataError(
+            f"{path}: {dataset.name} has {what}; expected numbers, (D,) for a protein or (L, D) for residues"
+        )
+    return shape
+
+
+def _check_widths(ids: list[str], shapes: list[tuple[int, int]]) -> None:
+    widths = np.array([width for _, width in shapes])
+    other = np.flatnonzero(widths != widths[0])
+    if len(other):
+        message = f"embeddings must be of one width: {ids[0]} has {widths[0]}, {ids[other[0]]} has {widths[other[0]]}"
+        raise DataError(f"{message} ({len(other)} of {len(ids)} differ from the first)")
+
+
+def _check_unique(ids: list[str], files: list[Path], places: list[tuple[int, Dataset]]) -> None:
+    first: dict[str, int] = {}
+    for name, (number, _) in zip(ids, places, strict=True):
+        if name in first:
+            where = dict.fromkeys((files[first[name]].name, files[number].name))
+            raise DataError(f"the protein id {name} occurs more than once (in {', '.join(where)}); ids must be unique")
+        first[name] = number
+
+
+def _model(files: list[Path]) -> str | None:
+    """The model that the first file names."""
+    with h5py.File(files[0], "r") as file:
+        return next((str(file.attrs[name]) for name in MODEL_ATTRIBUTES if name in file.attrs), None)

@@ -1,0 +1,73 @@
+"""Embeddings that others computed, as a model of one layer: what it computes stands in the file."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from biosae.artefacts import settings_hash
+
+from .base import ModelAdapter
+from .tokens import TokenBatch, TokenSequences
+
+PROTEIN, RESIDUE = "protein", "residue"
+LETTERS = "ACDEFGHIKLMNPQRSTVWYX"
+_TOKEN_OF_BYTE = np.full(256, LETTERS.index("X"), dtype=np.int32)
+_TOKEN_OF_BYTE[[ord(letter) for letter in LETTERS]] = range(len(LETTERS))
+
+
+class Embeddings(Protocol):
+    """What is read: ``n_rows`` rows of width ``d`` for each sample."""
+
+    n_rows: np.ndarray
+    d: int
+
+    def read(self, rows: np.ndarray) -> np.ndarray: ...
+
+
+class StoredVectors(ModelAdapter):
+    """One token a stored row: the protein itself, or each of its residues.
+
+    Parameters
+    ----------
+    name
+        What made the embeddings. An SAE reads those of the same name and width only.
+    content
+        Hash of the file.
+    sequences
+        Amino acids of each sample, as many as rows, so that tokens are residues by name.
+    """
+
+    n_layers = 1
+    pad_token = 0
+
+    def __init__(self, vectors: Embeddings, name: str, content: str, sequences: list[str] | None = None):
+        self.name, self.d_model, self._vectors, self._sequences = name, vectors.d, vectors, sequences
+        one = RESIDUE if (vectors.n_rows > 1).any() else PROTEIN
+        self.vocabulary = self.token_names = np.array([one] if sequences is None else list(LETTERS))
+        self.fingerprint = settings_hash({"vectors of": name, "d": vectors.d})
+        self.reads_beside_tokens = content
+        self.network = nn.Identity()
+        self.network.register_parameter("place", nn.Parameter(torch.empty(0), requires_grad=False))
+
+    def tokenize(self, samples: Embeddings) -> TokenSequences:
+        n_rows = samples.n_rows
+        if self._sequences is None:
+            token = np.zeros(int(n_rows.sum()), dtype=np.int32)
+        else:
+            letters = "".join(self._sequences).upper().encode("ascii", "replace")
+            token = _TOKEN_OF_BYTE[np.frombuffer(letters, dtype=np.uint8)]
+        nothing = np.zeros(len(token), dtype=np.float32)
+        return TokenSequences(token, nothing, nothing > 0, np.concatenate([[0], np.cumsum(n_rows)]))
+
+    def site(self, layer: int) -> nn.Module:
+        return self.network
+
+    def run(self, batch: TokenBatch) -> Tensor:
+        rows = torch.from_numpy(self._vectors.read(batch.sample.cpu().numpy())).to(self.device)
+        hidden = torch.zeros(*batch.mask.shape, self.d_model, device=self.device)
+        hidden[batch.mask] = rows
+        return self.network(hidden)
