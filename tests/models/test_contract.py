@@ -196,6 +196,54 @@ def test_no_hook_outlives_a_call(adapter, sequences):
     assert n_hooks(adapter) == before
 
 
+def edits():
+    """Three edits that leave, shrink and shift activations."""
+    return [lambda hidden: hidden, lambda hidden: 0.5 * hidden, lambda hidden: hidden + 1]
+
+
+@pytest.mark.parametrize("extra", [0, 4])
+def test_several_edits_of_a_batch_are_what_each_gives_alone(adapter, sequences, extra):
+    batch = padded(adapter, sequences, [0, 5, 13], extra)
+    for layer in range(adapter.n_layers):
+        together = adapter.embed_each(batch, layer, edits())
+        alone = [adapter.embed(batch, layer, edit) for edit in edits()]
+        assert all(map(torch.equal, together, alone)), f"layer {layer}"
+        assert torch.equal(together[0], adapter.embed(batch))
+
+
+def test_several_edits_of_the_mlps_are_what_each_gives_alone(mlp_adapter, cells, proteins):
+    sequences = mlp_adapter.tokenize(proteins if isinstance(mlp_adapter, ESM2) else cells)
+    batch = padded(mlp_adapter, sequences, [0, 5, 13])
+    alone = [mlp_adapter.embed(batch, 1, edit) for edit in edits()]
+    assert all(map(torch.equal, mlp_adapter.embed_each(batch, 1, edits()), alone))
+
+
+def test_several_edits_share_the_layers_below(adapter, sequences):
+    ran = []
+    inner = [next(adapter.site(layer).children()) for layer in range(adapter.n_layers)]
+    handles = [
+        module.register_forward_hook(lambda *_, layer=layer: ran.append(layer)) for layer, module in enumerate(inner)
+    ]
+    adapter.embed_each(padded(adapter, sequences, [0, 5]), 1, edits())
+    for handle in handles:
+        handle.remove()
+    assert [ran.count(layer) for layer in range(3)] == [1, 1, len(edits())]
+
+
+def test_sharing_ends_with_the_call(adapter, sequences):
+    batches = [padded(adapter, sequences, rows) for rows in ([0, 5], [7, 13])]
+    before = adapter.embed(batches[1])
+    adapter.embed_each(batches[0], 1, edits())
+
+    def failing(hidden):
+        raise RuntimeError("edit failed")
+
+    with pytest.raises(RuntimeError, match="edit failed"):
+        adapter.embed_each(batches[0], 1, [failing])
+    assert torch.equal(adapter.embed(batches[1]), before)
+    assert not any("forward" in vars(module) for module in adapter.network.modules())
+
+
 @pytest.mark.parametrize("layer", [3, -4])
 def test_a_layer_out_of_range_says_the_range(adapter, sequences, layer):
     batch = padded(adapter, sequences, [0])

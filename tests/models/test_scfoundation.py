@@ -115,8 +115,10 @@ def test_settings_out_of_range_are_refused(root, setting):
 
 def test_the_final_norm_is_a_site_of_the_last_layer_only(root, cells):
     adapter = load_scfoundation(root, site="norm")
+    batch = all_cells(adapter, cells)
     with pytest.raises(SettingError, match="after the last layer"):
-        adapter.activations(all_cells(adapter, cells), [0])
+        adapter.activations(batch, [0])
+    assert torch.equal(adapter.embed_each(batch, -1, [lambda x: 2 * x])[0], adapter.embed(batch, -1, lambda x: 2 * x))
 
 
 @pytest.mark.parametrize("missing", ["models.ckpt", "OS_scRNA_gene_index.19264.tsv"])

@@ -184,6 +184,9 @@ def test_a_batch_norm_for_each_batch(root, cells, tmp_path):
     handle.remove()
     for row, norm in enumerate((norms[1], norms[0])):
         torch.testing.assert_close(seen[0][row], norm(summed[row]).detach())
+    edits = [lambda x: x, lambda x: 0.5 * x]
+    alone = [adapter.embed(batch, 0, edit) for edit in edits]
+    assert all(map(torch.equal, adapter.embed_each(batch, 0, edits), alone))
     with pytest.raises(ModelError, match="fine-tuned on 2 batches.*scfm.batch_key=, got None"):
         load_scgpt(tmp_path).tokenize(cells)
     with pytest.raises(ModelError, match="batch_key=donor has 1 batches"):

@@ -1,0 +1,95 @@
+"""How groups of samples (batches, classes) differ at the layer: the directions that baselines edit along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anndata
+import numpy as np
+
+from biosae.analysis.labels import class_names
+from biosae.errors import ArtefactError, DataError
+
+from .activity import choosing_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """Mean activations of groups of samples at the layer.
+
+    Attributes
+    ----------
+    key
+        Column of obs.
+    groups
+        Its values, sorted.
+    group
+        ``(n_samples,) int64`` group of every sample; -1 where it is missing.
+    mean
+        ``(n_groups, d_in) float64`` mean over the tokens of the group's choosing samples; NaN for a group
+        that has none there.
+    grand_mean
+        ``(d_in,)`` mean of the groups' means.
+    """
+
+    key: str
+    groups: list[str]
+    group: np.ndarray
+    mean: np.ndarray
+
+    @property
+    def is_known(self) -> np.ndarray:
+        """``(n_groups,) bool``, true for groups with choosing samples."""
+        return ~np.isnan(self.mean[:, 0])
+
+    @property
+    def grand_mean(self) -> np.ndarray:
+        return self.mean[self.is_known].mean(axis=0)
+
+    def directions(self) -> np.ndarray:
+        """``(d_in, n_known - 1)`` orthonormal basis of the differences between group means."""
+        difference = self.mean[self.is_known] - self.grand_mean
+        _, size, basis = np.linalg.svd(difference, full_matrices=False)
+        return basis[size > 1e-9 * size.max()].T
+
+    def shift_to_common_mean(self) -> np.ndarray:
+        """``(n_groups, d_in)`` grand mean minus the group's; 0 for a group that was not seen."""
+        return np.nan_to_num(self.grand_mean - self.mean)
+
+
+def contrast(table: anndata.AnnData, key: str, setting: str) -> Contrast:
+    """The groups of a column of obs, with their mean activations on the choosing samples.
+
+    Raises
+    ------
+    DataError
+        If the column is missing or has fewer than two values among the choosing samples.
+    ArtefactError
+        If the table lacks the samples' mean activations.
+    """
+    if key not in table.obs:
+        known = ", ".join(map(str, table.obs.columns))
+        raise DataError(f"{setting}: the features have no column {key}; they have {known}")
+    if "X_model" not in table.obsm:
+        raise ArtefactError("features.h5ad lacks the samples' mean activations; make it again with `biosae features`")
+    text = class_names(table.obs[key])
+    groups = sorted({name for name in text if name is not None})
+    number = {name: n for n, name in enumerate(groups)}
+    group = np.array([number.get(name, -1) for name in text], dtype=np.int64)
+    found = Contrast(key, groups, group, _token_means(table, group, len(groups)))
+    if found.is_known.sum() < 2:
+        message = f"{key} has one value only among the train and select samples ({', '.join(groups) or 'none'})"
+        raise DataError(f"{message}, so nothing can be compared; set {setting} to a column with two or more")
+    return found
+
+
+def _token_means(table: anndata.AnnData, group: np.ndarray, n_groups: int) -> np.ndarray:
+    """The samples' means weighted by their numbers of tokens."""
+    rows = choosing_rows(table)
+    rows = rows[group[rows] >= 0]
+    n_tokens = table.obs["biosae_n_tokens"].to_numpy(dtype=np.float64)[rows]
+    weight = np.zeros((n_groups, len(rows)))
+    weight[group[rows], np.arange(len(rows))] = n_tokens
+    total = weight.sum(axis=1, keepdims=True)
+    summed = weight @ np.asarray(table.obsm["X_model"], dtype=np.float64)[rows]
+    return np.divide(summed, total, out=np.full(summed.shape, np.nan), where=total > 0)

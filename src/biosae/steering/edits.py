@@ -1,0 +1,168 @@
+"""Edits of token activations: through features of the SAE, and the baselines that need none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from biosae.saes.base import SAE
+from biosae.saes.codes import Codes
+
+from .operations import edited_codes
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Activations of content tokens, and what several edits of the same tokens share.
+
+    Attributes
+    ----------
+    x
+        ``(n_tokens, d_in)`` in the host's units.
+    sample
+        ``(n_tokens,) int64`` row of the token's sample in the data set.
+    """
+
+    sae: SAE
+    x: Tensor
+    sample: Tensor
+
+    @cached_property
+    def codes(self) -> Codes:
+        return self.sae.encode(self.x)
+
+    @cached_property
+    def reconstruction(self) -> Tensor:
+        return self.sae.decode(self.codes, self.x)
+
+
+TokenEdit = Callable[[Tokens], Tensor]
+"""Tokens to their activations after the edit, ``(n_tokens, d_in)``."""
+
+
+def unedited(tokens: Tokens) -> Tensor:
+    """The activations as they are."""
+    return tokens.x
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureEdit:
+    """``x' = x + decode(edited codes) - decode(codes)``: what the SAE does not explain stays as it is.
+
+    Only tokens whose codes change are touched, so that an edit that changes no code changes no bit.
+
+    Attributes
+    ----------
+    features
+        ``(n_features,) int64``.
+    amount
+        ``(n_features,)`` amounts of the operation, in the units of codes.
+    where
+        ``all`` tokens, or only those where the feature is ``active``.
+    error
+        ``keep`` the SAE's error, or ``replace`` activations by the reconstruction: ``x' = decode(edited codes)``.
+    """
+
+    features: Tensor
+    operation: str
+    amount: Tensor
+    where: str = "all"
+    error: str = "keep"
+
+    def __call__(self, tokens: Tokens) -> Tensor:
+        rows, change = self.change(tokens)
+        base = tokens.x if self.error == "keep" else tokens.reconstruction
+        return base.index_add(0, rows, change.to(base.dtype)) if len(rows) else base
+
+    def change(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """Rows of the tokens that change, and ``(n_rows, d_in)`` by how much."""
+        sae, features = tokens.sae, self.features.to(tokens.x.device)
+        before = codes_of(tokens.codes, features)
+        difference = edited_codes(before, self.operation, self.amount.to(tokens.x.device), self.where) - before
+        rows = difference.any(dim=1).nonzero().squeeze(1)
+        if len(rows) == 0:
+            return rows, tokens.x[:0]
+        x = tokens.x[rows]
+        moved = difference[rows] @ sae.W_dec[features]  # (n_rows, d_in), normalised units
+        return rows, sae.host_units(moved, x) - sae.host_units(torch.zeros_like(moved), x)
+
+
+@dataclass(frozen=True, eq=False)
+class RandomDirection:
+    """Moves every token as far as a feature edit does, but along a fixed random ``direction`` ``(d_in,)``."""
+
+    like: FeatureEdit
+    direction: Tensor
+
+    def __call__(self, tokens: Tokens) -> Tensor:
+        rows, change = self.like.change(tokens)
+        length = change.norm(dim=1, keepdim=True)
+        return tokens.x.index_add(0, rows, (length * self.direction.to(change)).to(tokens.x.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectOut:
+    """Takes out what lies along some directions, measured from a centre: difference-in-means erasure.
+
+    Attributes
+    ----------
+    centre
+        ``(d_in,)``.
+    basis
+        ``(d_in, n_directions)`` orthonormal columns.
+    """
+
+    centre: Tensor
+    basis: Tensor
+
+    def __call__(self, tokens: Tokens) -> Tensor:
+        basis = self.basis.to(tokens.x)
+        return tokens.x - (tokens.x - self.centre.to(tokens.x)) @ basis @ basis.t()
+
+
+@dataclass(frozen=True, eq=False)
+class Centre:
+    """Moves the tokens of every group to a common mean.
+
+    Attributes
+    ----------
+    shift
+        ``(n_groups, d_in)`` common mean minus the group's.
+    group
+        ``(n_samples,) int64`` group of each sample of the data set; -1 leaves its tokens as they are.
+    """
+
+    shift: Tensor
+    group: Tensor
+
+    def __call__(self, tokens: Tokens) -> Tensor:
+        group = self.group.to(tokens.sample.device)[tokens.sample]
+        shift = self.shift.to(tokens.x)[group.clamp(min=0)]
+        return torch.where((group >= 0)[:, None], tokens.x + shift, tokens.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """Adds one vector ``(d_in,)`` to every token."""
+
+    vector: Tensor
+
+    def __call__(self, tokens: Tokens) -> Tensor:
+        return tokens.x + self.vector.to(tokens.x)
+
+
+def codes_of(codes: Codes, features: Tensor) -> Tensor:
+    """``(n_tokens, n_features)`` the codes of the given features, zeros written out."""
+    if codes.support is None:
+        return codes.values[:, features]
+    column = torch.full((codes.d_sae,), -1, dtype=torch.long, device=features.device)
+    column[features] = torch.arange(len(features), device=features.device)
+    place = column[codes.support.features]
+    chosen = place >= 0
+    out = codes.values.new_zeros(codes.n_rows, len(features))
+    out[codes.support.rows[chosen], place[chosen]] = codes.values[chosen]
+    return out

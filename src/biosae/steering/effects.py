@@ -1,0 +1,169 @@
+"""What steering does to embeddings: how far samples move, how far groups stay apart, which labels survive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.neighbors import NearestNeighbors
+
+from biosae.analysis.intervals import resample_weights
+from biosae.progress import progress_bar
+
+N_NEIGHBOURS = 15
+MAX_REFERENCE = 5000  # unedited samples that neighbours are looked for among
+COLUMNS = ("group_by", "group", "metric", "estimate", "low", "high", "n_samples")
+
+
+@dataclass(frozen=True, eq=False)
+class Subjects:
+    """The samples that effects are read on.
+
+    Attributes
+    ----------
+    original
+        ``(n, d)`` unedited embeddings.
+    target, label
+        ``(n,)`` groups that steering should bring together, and those that it should leave apart; None for a
+        sample without one.
+    donor
+        ``(n,)`` donor or batch, whole ones of which are resampled where there are enough; or None.
+    names
+        Column of obs of each of the three.
+    weights
+        ``(n, n_resamples)`` how often each resample draws each sample.
+    """
+
+    original: np.ndarray
+    target: np.ndarray | None
+    label: np.ndarray | None
+    donor: np.ndarray | None
+    names: dict[str, str]
+    weights: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        original: np.ndarray,
+        target: np.ndarray | None,
+        label: np.ndarray | None,
+        donor: np.ndarray | None,
+        names: dict[str, str],
+        seed: int,
+    ) -> Subjects:
+        group = None if donor is None else donor.astype(str)
+        weights = resample_weights(group, len(original), np.random.default_rng(seed))
+        return cls(original.astype(np.float64), target, label, donor, names, weights)
+
+
+def effects(subjects: Subjects, edited: dict[str, np.ndarray]) -> pd.DataFrame:
+    """One row a setting, group of samples and metric: ``key``, then `COLUMNS`, with 95 % bootstrap intervals.
+
+    ``shift`` is the mean distance that samples move, in units of the root mean square distance of unedited
+    samples from their mean; ``target_gap`` and ``label_gap`` what is left of the distance between the means of
+    groups (`gap`); ``label_kept`` the share of samples whose nearest unedited samples still vote for the
+    label they voted for before.
+
+    Parameters
+    ----------
+    edited
+        Key -> ``(n, d)`` embeddings of the same samples.
+    """
+    spread = np.sqrt(np.square(subjects.original - subjects.original.mean(axis=0)).sum(axis=1).mean())
+    vote = None if subjects.label is None else Vote(subjects.original, subjects.label)
+    rows = []
+    with progress_bar("effects", len(edited), "settings") as advance:
+        for key, embedding in edited.items():
+            rows += [(key, *row) for row in _of_setting(subjects, embedding.astype(np.float64), spread, vote)]
+            advance()
+    return pd.DataFrame(rows, columns=["key", *COLUMNS])
+
+
+def _of_setting(subjects: Subjects, edited: np.ndarray, spread: float, vote: Vote | None) -> Iterator[tuple]:
+    per_sample = {"shift": np.linalg.norm(edited - subjects.original, axis=1) / spread}
+    if vote is not None:
+        per_sample["label_kept"] = (vote(edited) == vote.before).astype(np.float64)
+    for by, name, chosen in _groups(subjects):
+        for metric, values in per_sample.items():
+            yield by, name, metric, *weighted_mean(values, subjects.weights, chosen), int(chosen.sum())
+    for role in ("target", "label"):
+        group = getattr(subjects, role)
+        if group is not None:
+            known = int((group != None).sum())  # noqa: E711, elementwise
+            yield "all", "", f"{role}_gap", *gap(subjects.original, edited, group, subjects.weights), known
+
+
+def _groups(subjects: Subjects) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Column, value and members: everyone, then each label, then each donor."""
+    yield "all", "", np.ones(len(subjects.original), dtype=bool)
+    for role in ("label", "donor"):
+        group = getattr(subjects, role)
+        if group is not None and not (role == "donor" and subjects.names["donor"] == subjects.names.get("label")):
+            for name in sorted({g for g in group if g is not None}):
+                yield subjects.names[role], name, group == name
+
+
+def weighted_mean(values: np.ndarray, weights: np.ndarray, chosen: np.ndarray) -> tuple[float, float, float]:
+    """Mean over the chosen samples and the ends of its 95 % bootstrap interval."""
+    drawn = weights[chosen]
+    total = drawn.sum(axis=0)
+    means = (values[chosen] @ drawn)[total > 0] / total[total > 0]
+    return values[chosen].mean(), *np.percentile(means, [2.5, 97.5])
+
+
+def gap(original: np.ndarray, edited: np.ndarray, group: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
+    """What is left of the distances between group means, summed over pairs of groups, and its 95 % interval.
+
+    ``sum ||m'_a - m'_b|| / sum ||m_a - m_b||``: 1 when the edit leaves them, 0 when all means coincide. Means of
+    few samples never coincide exactly, so that resampling pushes a gap near 0 upwards.
+    """
+    names = sorted({name for name in group if name is not None})
+    member = np.stack([group == name for name in names]).astype(np.float64)  # (n_groups, n)
+    estimate = _spread_of_means(member, edited) / _spread_of_means(member, original)
+    drawn = []
+    for weight in weights.T:
+        drawn_member = member * weight
+        if (drawn_member.sum(axis=1) > 0).all():
+            drawn.append(_spread_of_means(drawn_member, edited) / _spread_of_means(drawn_member, original))
+    low, high = np.percentile(drawn, [2.5, 97.5]) if drawn else (np.nan, np.nan)
+    return estimate, low, high
+
+
+def _spread_of_means(member: np.ndarray, embedding: np.ndarray) -> float:
+    means = member @ embedding / member.sum(axis=1, keepdims=True)
+    first, second = np.triu_indices(len(means), k=1)
+    return float(np.linalg.norm(means[first] - means[second], axis=1).sum())
+
+
+class Vote:
+    """The label that most of a sample's nearest unedited samples have; the sample itself does not vote.
+
+    Parameters
+    ----------
+    original
+        ``(n, d)`` unedited embeddings, of which at most `MAX_REFERENCE` vote.
+    label
+        ``(n,)``; samples without one (None) do not vote.
+    """
+
+    def __init__(self, original: np.ndarray, label: np.ndarray):
+        voters = np.flatnonzero(label != None)  # noqa: E711, elementwise
+        if len(voters) > MAX_REFERENCE:
+            voters = np.sort(np.random.default_rng(0).choice(voters, MAX_REFERENCE, replace=False))
+        self._voters = voters
+        self._names, self._class = np.unique(label[voters].astype(str), return_inverse=True)
+        self._search = NearestNeighbors(n_neighbors=min(N_NEIGHBOURS + 1, len(voters))).fit(original[voters])
+        self.before = self(original)
+
+    def __call__(self, embedding: np.ndarray) -> np.ndarray:
+        """``(n,)`` the label of the vote for each of the same samples, wherever they are now."""
+        near = self._search.kneighbors(embedding, return_distance=False)
+        counts = np.zeros((len(embedding), len(self._names)))
+        others = self._voters[near] != np.arange(len(embedding))[:, None]
+        # Without itself among them the farthest is one too many.
+        others[others.all(axis=1), -1] = False
+        for column, counted in zip(near.T, others.T, strict=True):
+            np.add.at(counts, (np.flatnonzero(counted), self._class[column[counted]]), 1)
+        return self._names[counts.argmax(axis=1)]

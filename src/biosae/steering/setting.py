@@ -1,0 +1,87 @@
+"""One way of steering: everything that decides an edit, and the words for it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from biosae.artefacts import settings_hash
+from biosae.errors import SettingError
+
+from .contrast import Contrast
+from .edits import Centre, FeatureEdit, ProjectOut, RandomDirection, TokenEdit
+
+FEATURE_METHODS = ("sae", "random_features", "matched_features")
+BASELINES = ("matched_features", "random_features", "random_direction", "difference_in_means", "centring")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An edit by its numbers.
+
+    Attributes
+    ----------
+    method
+        ``sae`` (the chosen features) or one of `BASELINES`.
+    chooser
+        What chose the features: a score, ``random``, ``list``, a file; None without features.
+    features, amount
+        The features, and the amount of the operation for each in the units of codes. For a random
+        direction those of the edit whose length it has. None without features.
+    value, unit
+        As the user gave it: in codes (``absolute``), in units of the feature's active scale (``scale``),
+        or in units of the difference between treated and control (``difference``).
+    """
+
+    method: str
+    label: str
+    chooser: str | None = None
+    n_features: int | None = None
+    operation: str | None = None
+    value: float | None = None
+    unit: str | None = None
+    where: str | None = None
+    error: str | None = None
+    seed: int | None = None
+    features: tuple[int, ...] | None = None
+    amount: tuple[float, ...] | None = None
+
+    @property
+    def identity(self) -> str:
+        """Changes when anything that decides the edit changes."""
+        return settings_hash({name: value for name, value in asdict(self).items() if name not in ("label", "chooser")})
+
+
+def edit_of(setting: Setting, contrast: Contrast, d_in: int) -> TokenEdit:
+    """The edit of a setting; a contrast gives the directions of baselines without features."""
+    if setting.method in FEATURE_METHODS:
+        return _feature_edit(setting)
+    if setting.method == "random_direction":
+        generator = torch.Generator().manual_seed(setting.seed)
+        return RandomDirection(_feature_edit(setting), random_unit(d_in, generator))
+    if setting.method == "centring":
+        return Centre(_tensor(contrast.shift_to_common_mean()), torch.from_numpy(contrast.group))
+    if setting.method == "difference_in_means":
+        return ProjectOut(_tensor(contrast.grand_mean), _tensor(contrast.directions()))
+    raise SettingError(f"steer.baselines must be some of {', '.join(BASELINES)}, got {setting.method}")
+
+
+def random_unit(d_in: int, generator: torch.Generator) -> torch.Tensor:
+    """``(d_in,)`` a direction drawn evenly from the sphere."""
+    return torch.nn.functional.normalize(torch.randn(d_in, generator=generator), dim=0)
+
+
+def _feature_edit(setting: Setting) -> FeatureEdit:
+    return FeatureEdit(
+        torch.tensor(setting.features),
+        setting.operation,
+        torch.tensor(setting.amount, dtype=torch.float32),
+        setting.where,
+        setting.error,
+    )
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(values).float()

@@ -1,0 +1,76 @@
+"""steered.h5ad: embeddings of the unedited model and of every setting, aligned to features.h5ad."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import write_elem
+
+from biosae.artefacts import atomic_write
+from biosae.errors import ArtefactError
+
+from .setting import Setting
+
+FORMAT = 1
+MADE_BY = "biosae steer"
+ORIGINAL = "original"
+
+
+def write_steered(
+    path: Path,
+    obs: pd.DataFrame,
+    samples: np.ndarray,
+    embeddings: Iterable[tuple[str, np.ndarray]],
+    settings: dict[str, Setting],
+    provenance: dict,
+) -> None:
+    """Writes one embedding after the other; memory holds one of them.
+
+    Parameters
+    ----------
+    samples
+        Rows that were embedded; the others are NaN.
+    embeddings
+        Key and ``(len(samples), d)`` array, the original among them.
+    provenance
+        ``sae_hash``, ``features_hash``, ``model``, ``layer``, ``samples`` (parts), and what else a reader should know.
+    """
+    described = [{"key": key, **asdict(setting)} for key, setting in settings.items()]
+    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        write_elem(file, "obs", obs)
+        write_elem(file, "var", pd.DataFrame(index=pd.Index([], dtype=str)))
+        write_elem(file, "obsm", {})
+        for key, embedding in embeddings:
+            whole = np.full((len(obs), embedding.shape[1]), np.nan, dtype=np.float32)
+            whole[samples] = embedding
+            write_elem(file, f"obsm/{key}", whole, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
+        write_elem(file, "uns", {"biosae": {"format": FORMAT, **provenance, "settings": json.dumps(described)}})
+
+
+def read_steered(path: Path) -> tuple[anndata.AnnData, pd.DataFrame]:
+    """The embeddings, and one row a setting.
+
+    Raises
+    ------
+    ArtefactError
+        If the file is missing, damaged or of another format.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`")
+    try:
+        steered = anndata.read_h5ad(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{MADE_BY}`") from error
+    found = steered.uns.get("biosae", {}).get("format")
+    if found != FORMAT:
+        raise ArtefactError(f"{path} has format {found}, expected {FORMAT}; make it again with `{MADE_BY}`")
+    return steered, pd.DataFrame(json.loads(steered.uns["biosae"]["settings"]))
