@@ -61,6 +61,7 @@ def write_token_codes(folder, tokens, n_shards=3, sae_hash="abc"):
         )
     totals = {"n_tokens": len(tokens["sample"]), "nnz": tokens["codes"].nnz}
     manifest = {"format": 1, "d_sae": D_SAE, "n_samples": n_samples, **totals, "sae_hash": sae_hash, "shards": shards}
+    manifest["activations_hash"] = "def"
     write_json(folder / "manifest.json", manifest)
     names = {"token": range(N_GENES), "identifier": [f"ENSG{n}" for n in range(N_GENES)]}
     pd.DataFrame(names | {"name": [f"GENE{n}" for n in range(N_GENES)]}).to_csv(folder / "vocabulary.csv", index=False)

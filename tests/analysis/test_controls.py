@@ -3,9 +3,10 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from biosae.analysis.controls import Axes, analyze_controls, compare_axes
+from biosae.analysis.controls import analyze_controls, compare_axes
 from biosae.analysis.simulate import simulate
 from biosae.errors import DataError
+from biosae.features.pool import PooledAxes
 
 from .conftest import D_SAE
 
@@ -17,13 +18,13 @@ def comparison():
     def pooled(values):
         out = np.zeros((len(simulation.obs), values.shape[1]))
         np.maximum.at(out, simulation.sample, values)
-        return sparse.csr_matrix(out)
+        return PooledAxes(sparse.csr_matrix(out), (values > 0).mean(axis=0))
 
     random = np.random.default_rng(0).normal(size=(32, 20))
-    axes = [
-        Axes("sae", pooled(simulation.activity.toarray())),
-        Axes("random", pooled(np.maximum(0, simulation.values @ random))),
-    ]
+    axes = {
+        "sae": pooled(simulation.activity.toarray()),
+        "random": pooled(np.maximum(0, simulation.values @ random)),
+    }
     obs = simulation.obs
     part, donor = obs["biosae_part"].astype(str).to_numpy(), obs["donor"].astype(str).to_numpy()
     table = compare_axes(axes, obs[["cell_type", "donor"]], part, donor, n_permutations=200, seed=0)
@@ -53,17 +54,26 @@ def test_labels_that_cannot_be_scored_are_one_clear_line():
     obs = simulate(seed=0).obs
     constant = obs[["cell_type"]].assign(cell_type="one")
     with pytest.raises(DataError, match="none of the labels cell_type can be scored"):
-        axes = [Axes("sae", sparse.csr_matrix((len(obs), 3)))]
+        axes = {"sae": PooledAxes(sparse.csr_matrix((len(obs), 3)), np.zeros(3))}
         compare_axes(axes, constant, obs["biosae_part"].astype(str).to_numpy(), None, 10, 0)
 
 
 def test_the_table_is_written(run, generator):
     noise = sparse.random(240, 6, 0.5, random_state=generator, format="csr")
-    found = analyze_controls(run / "features.h5ad", {"noise": noise}, run, ["cell_type", "donor"], "donor", 100, 0)
+    found = analyze_controls(
+        run / "features.h5ad",
+        {"noise": PooledAxes(noise, np.full(6, 0.1))},
+        run,
+        ["cell_type", "donor"],
+        "donor",
+        100,
+        0,
+    )
     read = pd.read_csv(run / "controls.csv")
     assert list(read.columns) == list(found.columns)
     by = read.set_index(["axes", "label"])
     assert by.loc[("sae", "cell_type"), "n_recovered"] == 3
     assert by.loc[("sae", "cell_type"), "n_axes"] == D_SAE
     assert by.loc[("noise", "cell_type"), "n_recovered"] <= 1
+    assert by.loc[("noise", "cell_type"), "l0"] == pytest.approx(0.6)
     assert set(read["axes"]) == {"sae", "noise", "sae, 6 at random", "sae, shuffled labels"}

@@ -1,16 +1,18 @@
 import numpy as np
 import pytest
+from scipy import sparse
 
-from biosae.analysis.expression import expression_scores
+from biosae.analysis.expression import expression_scores, value_quartiles
 from biosae.analysis.token_sums import sum_over_tokens
 from biosae.features.token_codes import TokenCodes
 
 from .conftest import N_GENES, SILENT, write_token_codes
 
 
-def scores_of(folder, tokens):
+def scores_of(folder, tokens, samples=np.arange(240)):  # noqa: B008, never written to
     write_token_codes(folder / "token_codes", tokens)
-    return expression_scores(sum_over_tokens(TokenCodes(folder / "token_codes"), np.arange(240)))
+    codes = TokenCodes(folder / "token_codes")
+    return expression_scores(sum_over_tokens(codes, samples)).join(value_quartiles(codes, samples))
 
 
 def test_values_where_active_and_inactive_and_their_correlation(tmp_path, tokens):
@@ -23,9 +25,46 @@ def test_values_where_active_and_inactive_and_their_correlation(tmp_path, tokens
             # float32 inputs, summed in double precision
             np.testing.assert_allclose(row["value_active_mean"], value[active].mean(), rtol=1e-5)
             np.testing.assert_allclose(row["value_inactive_mean"], value[~active].mean(), rtol=1e-5)
+            np.testing.assert_allclose(row["value_active_std"], value[active].std(), rtol=1e-4)
+            np.testing.assert_allclose(row["value_inactive_std"], value[~active].std(), rtol=1e-4)
+            quartiles = [row[f"value_active_q{share}"] for share in (25, 50, 75)]
+            np.testing.assert_allclose(quartiles, np.quantile(value[active], [0.25, 0.5, 0.75]), rtol=1e-6)
             expected = np.corrcoef(dense[:, feature], value)[0, 1]
             np.testing.assert_allclose(row["value_correlation"], expected, atol=1e-6)
     assert scores.loc[SILENT].isna().all()
+
+
+def test_quartiles_are_of_the_chosen_samples(tmp_path, tokens):
+    chosen = np.arange(0, 240, 2)
+    active = (tokens["codes"][:, [2]].toarray().ravel() > 0) & np.isin(tokens["sample"], chosen)
+    found = scores_of(tmp_path, tokens, chosen).loc[2, "value_active_q50"]
+    assert found == pytest.approx(np.median(tokens["value"][active]))
+
+
+def test_within_gene_correlation_is_that_of_residuals(tmp_path, tokens):
+    scores = scores_of(tmp_path, tokens)
+    one_hot = np.eye(N_GENES)[tokens["token"]]
+    residual = lambda y: y - one_hot @ np.linalg.lstsq(one_hot, y, rcond=None)[0]  # noqa: E731
+    value = residual(tokens["value"].astype(float))
+    for feature in (0, 2, 7):
+        code = residual(tokens["codes"][:, [feature]].toarray().ravel().astype(float))
+        expected = np.corrcoef(code, value)[0, 1]
+        np.testing.assert_allclose(scores.loc[feature, "within_gene_correlation"], expected, atol=1e-9)
+
+
+def test_a_code_that_follows_the_level_of_its_gene_is_told_from_one_that_follows_the_gene(tmp_path, tokens):
+    """Gene means of the value differ by far more than the value within a gene."""
+    level = np.random.default_rng(0).gamma(2.0, 1.0, len(tokens["token"]))
+    value = (100 * tokens["token"] + level).astype(np.float32)
+    codes = np.zeros((len(value), 12), dtype=np.float32)
+    codes[:, 0] = level  # the level within the gene
+    codes[:, 1] = 1 + tokens["token"]  # the gene, whatever its level
+    scores = scores_of(tmp_path, tokens | {"value": value, "codes": sparse.csr_matrix(codes)})
+    assert scores.loc[0, "within_gene_correlation"] == pytest.approx(1, abs=1e-4)  # float32 values near 3,000
+    assert abs(scores.loc[0, "value_correlation"]) < 0.1
+    assert scores.loc[1, "value_correlation"] > 0.99
+    assert np.isnan(scores.loc[1, "within_gene_correlation"])
+    assert scores.loc[1, "context_share"] == pytest.approx(0, abs=1e-9)
 
 
 def test_gene_identity_share_is_the_adjusted_r_squared_of_gene_means(tmp_path, tokens):
@@ -38,6 +77,7 @@ def test_gene_identity_share_is_the_adjusted_r_squared_of_gene_means(tmp_path, t
         residual = ((code - fitted) ** 2).sum() / ((code - code.mean()) ** 2).sum()
         expected = 1 - residual * (n - 1) / (n - N_GENES)
         np.testing.assert_allclose(scores.loc[feature, "gene_identity_share"], expected, atol=1e-9)
+        np.testing.assert_allclose(scores.loc[feature, "context_share"], 1 - expected, atol=1e-9)
 
 
 def test_a_feature_of_one_gene_knows_nothing_else(tmp_path, tokens):

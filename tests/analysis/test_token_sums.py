@@ -38,13 +38,15 @@ def check(sums, tokens):
         dense = np.zeros((D_SAE, N_GENES))
         dense[tuple(zip(*expected.index, strict=True))] = expected.to_numpy()
         np.testing.assert_allclose(getattr(sums, name).toarray(), dense, rtol=1e-12)  # double sums
-    per_feature = long.assign(squares=long["code"] ** 2, value_code=long["code"] * long["value"]).groupby("feature")
-    for name in ("squares", "value", "value_code"):
+    products = {"squares": long["code"] ** 2, "value_square": long["value"] ** 2}
+    per_feature = long.assign(**products, value_code=long["code"] * long["value"]).groupby("feature")
+    for name in ("squares", "value", "value_square", "value_code"):
         expected = per_feature[name].sum().reindex(range(D_SAE), fill_value=0)
         np.testing.assert_allclose(getattr(sums, name), expected, rtol=1e-6)  # pandas sums float32 values
     np.testing.assert_array_equal(sums.n_tokens, np.bincount(tokens["token"], minlength=N_GENES))
-    np.testing.assert_allclose(sums.value_total, tokens["value"].sum(dtype=float), rtol=1e-12)
-    np.testing.assert_allclose(sums.value_squares, (tokens["value"].astype(float) ** 2).sum(), rtol=1e-12)
+    value = tokens["value"].astype(float)
+    for found, expected in ((sums.value_total, value), (sums.value_squares, value**2)):
+        np.testing.assert_allclose(found, np.bincount(tokens["token"], expected, N_GENES), rtol=1e-12)
 
 
 @pytest.mark.parametrize("n_shards", [1, 3])

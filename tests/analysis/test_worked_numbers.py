@@ -35,8 +35,9 @@ def test_q_values():
 
 def sums(n_active, total, n_tokens, squares=0.0):
     matrix = sparse.csr_matrix([total])
-    one = np.zeros(1)
-    return TokenSums(sparse.csr_matrix([n_active]), matrix, matrix, matrix, one + squares, one, one, n_tokens, 0.0, 0.0)
+    one, gene = np.zeros(1), np.zeros(len(n_tokens))
+    matrices = (sparse.csr_matrix([n_active]), matrix, matrix, matrix)
+    return TokenSums(*matrices, one + squares, one, one, one, n_tokens, gene, gene)
 
 
 def test_genes():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +10,22 @@ from scipy import sparse
 
 from biosae.artefacts import atomic_write
 from biosae.errors import DataError
+from biosae.features.pool import PooledAxes
 from biosae.features.table import read_table
 
 from .continuous import is_continuous
-from .labels import LabelScores, label_scores
+from .labels import label_scores
 
 RECOVERED_P = 0.05
 
 
-@dataclass(frozen=True, eq=False)
-class Axes:
-    """Pooled codes of a set of axes.
-
-    Attributes
-    ----------
-    name
-        ``sae``, ``neurons``, ``pca``, ...
-    codes
-        ``(n_samples, n_axes)`` CSR, non-negative.
-    """
-
-    name: str
-    codes: sparse.csr_matrix
-
-
 def compare_axes(
-    axes: list[Axes], labels: pd.DataFrame, part: np.ndarray, group: np.ndarray | None, n_permutations: int, seed: int
+    axes: dict[str, PooledAxes],
+    labels: pd.DataFrame,
+    part: np.ndarray,
+    group: np.ndarray | None,
+    n_permutations: int,
+    seed: int,
 ) -> pd.DataFrame:
     """One row for each set of axes and label, with the same splits, nulls and code for all.
 
@@ -47,20 +36,18 @@ def compare_axes(
 
     Returns
     -------
-    ``axes``, ``label``, ``n_axes``, ``l0`` (mean active axes of a sample), ``n_concepts``,
-    ``n_recovered``, ``expected_by_chance`` (0.05 of the concepts), ``excess`` (recovered minus
-    expected), ``auroc`` and ``null_auroc`` (means over the concepts), ``above_null`` (mean AUROC
-    minus null).
+    The columns of controls.csv in docs/formats.md.
     """
     generator = np.random.default_rng(seed)
+    first, *others = axes
+    compared = axes | _size_matched(first, axes[first], [axes[name] for name in others], generator)
     rows = []
     for key in labels:
         group_of_key = None if group is None or np.array_equal(group, labels[key].astype(str)) else group
         arguments = (part, group_of_key, n_permutations, seed)
-        for chosen in [*axes, *_size_matched(axes, generator)]:
-            rows.append(_row(chosen, key, labels[key], *arguments))
+        rows += [_row(name, chosen, key, labels[key], *arguments) for name, chosen in compared.items()]
         shuffled = _shuffled(labels[key], part, group_of_key, generator)
-        rows.append(_row(Axes(f"{axes[0].name}, shuffled labels", axes[0].codes), key, shuffled, *arguments))
+        rows.append(_row(f"{first}, shuffled labels", axes[first], key, shuffled, *arguments))
     found = [row for row in rows if row is not None]
     if not found:
         raise DataError(f"none of the labels {', '.join(labels)} can be scored; see the messages of the label scores")
@@ -69,7 +56,7 @@ def compare_axes(
 
 def analyze_controls(
     features_h5ad: Path,
-    controls: dict[str, sparse.csr_matrix],
+    controls: dict[str, PooledAxes],
     out: Path,
     label_keys: list[str],
     group_key: str | None,
@@ -81,7 +68,7 @@ def analyze_controls(
     Parameters
     ----------
     controls
-        Name -> ``(n_samples, n_axes)`` pooled codes, such as ``biosae.features.controls.pooled_controls`` gives.
+        Name -> axes, such as ``biosae.features.controls.pool_axes`` gives.
     label_keys, group_key
         Columns of obs to recover, and the donor or batch within which they are shuffled.
 
@@ -93,19 +80,21 @@ def analyze_controls(
     table = read_table(features_h5ad)
     labels = table.obs[[key for key in label_keys if not is_continuous(table.obs[key])]]
     group = None if group_key is None else table.obs[group_key].astype(str).to_numpy()
-    axes = [Axes("sae", sparse.csr_matrix(table.X)), *(Axes(name, codes) for name, codes in controls.items())]
+    sae = PooledAxes(sparse.csr_matrix(table.X), table.var["frequency_token"].to_numpy())
     part = table.obs["biosae_part"].astype(str).to_numpy()
-    found = compare_axes(axes, labels, part, group, n_permutations, seed)
+    found = compare_axes({"sae": sae} | controls, labels, part, group, n_permutations, seed)
     with atomic_write(Path(out) / "controls.csv") as temporary:
         found.to_csv(temporary, index=False, float_format="%.6g")
     return found
 
 
-def _size_matched(axes: list[Axes], generator: np.random.Generator) -> list[Axes]:
-    first, others = axes[0], axes[1:]
-    sizes = sorted({other.codes.shape[1] for other in others if other.codes.shape[1] < first.codes.shape[1]})
-    draw = lambda n: np.sort(generator.choice(first.codes.shape[1], n, replace=False))  # noqa: E731
-    return [Axes(f"{first.name}, {n} at random", first.codes[:, draw(n)]) for n in sizes]
+def _size_matched(
+    name: str, axes: PooledAxes, others: list[PooledAxes], generator: np.random.Generator
+) -> dict[str, PooledAxes]:
+    n_axes = len(axes.frequency)
+    sizes = sorted({len(other.frequency) for other in others if len(other.frequency) < n_axes})
+    draw = lambda n: np.sort(generator.choice(n_axes, n, replace=False))  # noqa: E731
+    return {f"{name}, {n} at random": axes.chosen(draw(n)) for n in sizes}
 
 
 def _shuffled(
@@ -119,19 +108,18 @@ def _shuffled(
     return pd.Series(values, index=label.index, name=label.name)
 
 
-def _row(axes: Axes, key: str, label: pd.Series, *arguments) -> dict | None:
+def _row(name: str, axes: PooledAxes, key: str, label: pd.Series, *arguments) -> dict | None:
     try:
-        scores: LabelScores = label_scores(axes.codes, label, *arguments)
+        markers = label_scores(axes.codes, label, *arguments).markers
     except DataError:  # the same for all axes; label scoring itself names the reason
         return None
-    markers = scores.markers
     n_recovered = int((markers["p_value"] < RECOVERED_P).sum())
     expected = RECOVERED_P * len(markers)
     return {
-        "axes": axes.name,
+        "axes": name,
         "label": key,
-        "n_axes": axes.codes.shape[1],
-        "l0": axes.codes.nnz / axes.codes.shape[0],
+        "n_axes": len(axes.frequency),
+        "l0": axes.l0,
         "n_concepts": len(markers),
         "n_recovered": n_recovered,
         "expected_by_chance": expected,

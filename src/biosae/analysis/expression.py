@@ -5,40 +5,97 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from biosae.features.token_codes import TokenCodes
+
 from .token_sums import TokenSums
+
+QUARTILES = (0.25, 0.5, 0.75)
 
 
 def expression_scores(sums: TokenSums) -> pd.DataFrame:
-    """One row a feature: the columns of ``expression`` in docs/formats.md, over all tokens.
+    """One row a feature: the columns of ``expression`` in docs/formats.md but for the quartiles.
 
-    ``value_correlation`` is Pearson's, the code being 0 on the tokens where the feature is silent.
+    ``value_correlation`` is Pearson's, the code being 0 on the tokens where the feature is silent;
+    ``within_gene_correlation`` is the same after each gene's means are taken off both.
     ``gene_identity_share`` is epsilon squared (Kelley 1935): the share of the code's variance
     between genes, less the share that genes would have by chance; 0 when the code does not know
-    the gene (it can fall slightly below), 1 when the gene alone sets the code. NaN where a feature
-    never fires or every token has the same code.
+    the gene (it can fall slightly below), 1 when the gene alone sets the code; ``context_share`` is
+    the rest. NaN where a feature never fires or every token has the same code.
     """
-    n = int(sums.n_tokens.sum())
-    n_active = _sum_rows(sums.n_active)
     total = _sum_rows(sums.total)
-    variation = sums.squares - total**2 / n
-    value_variation = sums.value_squares - sums.value_total**2 / n
-    together = sums.value_code - total * sums.value_total / n
-    columns = {
-        "value_active_mean": _ratio(sums.value, n_active),
-        "value_inactive_mean": _ratio(sums.value_total - sums.value, n - n_active),
-        "value_correlation": _ratio(together, np.sqrt(np.maximum(variation * value_variation, 0))),
-        "gene_identity_share": _gene_identity_share(sums, variation, total, n),
+    identity = _gene_identity_share(sums, total)
+    columns = _value_where_active(sums) | {
+        "value_correlation": _correlation(sums, total),
+        "within_gene_correlation": _within_gene_correlation(sums),
+        "gene_identity_share": identity,
+        "context_share": 1 - identity,
     }
-    fires = pd.Series(n_active > 0)
-    return pd.DataFrame(columns).where(fires, axis=0).rename_axis("feature")
+    return pd.DataFrame(columns).where(pd.Series(total > 0), axis=0).rename_axis("feature")
 
 
-def _gene_identity_share(sums: TokenSums, variation: np.ndarray, total: np.ndarray, n: int) -> np.ndarray:
-    per_gene = sums.total.multiply(sums.total).multiply(1 / np.maximum(sums.n_tokens, 1))
-    between = _sum_rows(per_gene) - total**2 / n
-    n_genes = np.count_nonzero(sums.n_tokens)
-    eta_squared = _ratio(between, variation)
+def value_quartiles(codes: TokenCodes, samples: np.ndarray) -> pd.DataFrame:
+    """Quartiles of the input value where each feature is active, one row a feature; NaN where it never fires.
+
+    One feature is in memory at a time.
+
+    Parameters
+    ----------
+    samples
+        Rows of the samples whose tokens count.
+    """
+    is_chosen = np.zeros(codes.n_samples, dtype=bool)
+    is_chosen[samples] = True
+    found = np.full((codes.d_sae, len(QUARTILES)), np.nan)
+    for feature in range(codes.d_sae):
+        entries = codes.entries(feature)
+        value = entries.value[is_chosen[entries.sample]]
+        if len(value):
+            found[feature] = np.quantile(value, QUARTILES)
+    return pd.DataFrame(found, columns=[f"value_active_q{round(100 * share)}" for share in QUARTILES])
+
+
+def _value_where_active(sums: TokenSums) -> dict[str, np.ndarray]:
+    """Mean and standard deviation of the input value, where the feature is active and where it is silent."""
+    n_active = _sum_rows(sums.n_active)
+    silent = (sums.value_total.sum() - sums.value, sums.value_squares.sum() - sums.value_square)
+    columns = {}
+    for where, n, summed, squares in (
+        ("active", n_active, sums.value, sums.value_square),
+        ("inactive", sums.n_tokens.sum() - n_active, *silent),
+    ):
+        mean = _ratio(summed, n)
+        columns[f"value_{where}_mean"] = mean
+        columns[f"value_{where}_std"] = np.sqrt(np.maximum(_ratio(squares, n) - mean**2, 0))
+    return columns
+
+
+def _correlation(sums: TokenSums, total: np.ndarray) -> np.ndarray:
+    n = sums.n_tokens.sum()
+    together = sums.value_code - total * sums.value_total.sum() / n
+    of_code = sums.squares - total**2 / n
+    of_value = sums.value_squares.sum() - sums.value_total.sum() ** 2 / n
+    return _ratio(together, np.sqrt(np.maximum(of_code * of_value, 0)))
+
+
+def _within_gene_correlation(sums: TokenSums) -> np.ndarray:
+    """How the code follows the gene's own level: genes with one token, and codes that genes set alone, say nothing."""
+    mean_value = _ratio(sums.value_total, sums.n_tokens)
+    together = sums.value_code - sums.total @ np.nan_to_num(mean_value)
+    of_code = sums.squares - _between_genes(sums)
+    of_value = (sums.value_squares - np.nan_to_num(mean_value) * sums.value_total).sum()
+    is_rounding = of_code <= 1e-9 * sums.squares
+    return _ratio(together, np.sqrt(np.maximum(np.where(is_rounding, 0, of_code) * of_value, 0)))
+
+
+def _gene_identity_share(sums: TokenSums, total: np.ndarray) -> np.ndarray:
+    n, n_genes = int(sums.n_tokens.sum()), np.count_nonzero(sums.n_tokens)
+    eta_squared = _ratio(_between_genes(sums) - total**2 / n, sums.squares - total**2 / n)
     return 1 - (1 - eta_squared) * _ratio(np.float64(n - 1), np.float64(n - n_genes))
+
+
+def _between_genes(sums: TokenSums) -> np.ndarray:
+    """``(d_sae,)`` sum over tokens of the squared mean code of the token's gene."""
+    return _sum_rows(sums.total.multiply(sums.total).multiply(1 / np.maximum(sums.n_tokens, 1)))
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from biosae.features.token_codes import TokenCodes
 from .continuous import continuous_scores, is_continuous
 from .density import density
 from .enrichment import enrichment
-from .expression import expression_scores
+from .expression import expression_scores, value_quartiles
 from .families import family_members, family_scores
 from .gene_sets import GeneSets, packaged_gene_sets, read_gene_sets
 from .genes import gene_scores, gene_table
@@ -108,7 +108,7 @@ def analyze(
         if run_gene_scoring:
             _score_genes(results, sums, codes.vocabulary, sets, seed)
         if run_expression_scoring:
-            results.analyses["expression"] = expression_scores(sums)
+            results.analyses["expression"] = expression_scores(sums).join(value_quartiles(codes, rows))
     if run_label_scoring:
         _score_labels(results, table[rows], label_keys, group_key, n_permutations, seed)
     scores = results.scores()

@@ -23,12 +23,13 @@ class TokenSums:
     n_active, total, largest, n_samples
         ``(d_sae, n_vocabulary)`` CSR: tokens on which the feature is active, their summed code, their
         largest code, and the number of different samples they belong to.
-    squares, value, value_code
-        ``(d_sae,) float64`` sums over active tokens of code squared, input value, input value times code.
+    squares, value, value_square, value_code
+        ``(d_sae,) float64`` sums over active tokens of code squared, input value, its square, input value
+        times code.
     n_tokens
         ``(n_vocabulary,) int64`` tokens of each gene.
     value_total, value_squares
-        Sums over all tokens of the input value and its square.
+        ``(n_vocabulary,) float64`` sums over all tokens of each gene of the input value and its square.
     """
 
     n_active: sparse.csr_matrix
@@ -37,10 +38,11 @@ class TokenSums:
     n_samples: sparse.csr_matrix
     squares: np.ndarray
     value: np.ndarray
+    value_square: np.ndarray
     value_code: np.ndarray
     n_tokens: np.ndarray
-    value_total: float
-    value_squares: float
+    value_total: np.ndarray
+    value_squares: np.ndarray
 
     def __add__(self, other: TokenSums) -> TokenSums:
         summed = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
@@ -96,18 +98,19 @@ def _sum_shard(shard: TokenCodesShard, n_vocabulary: int) -> TokenSums:
         _sum_block(shard, value, slice(f, min(f + per_block, d_sae)), n_vocabulary) for f in range(0, d_sae, per_block)
     ]
     stacked = {name: sparse.vstack([block[name] for block in blocks], format="csr") for name in _MATRICES[:-1]}
-    flat = {name: np.concatenate([block[name] for block in blocks]) for name in ("squares", "value", "value_code")}
+    flat = {name: np.concatenate([block[name] for block in blocks]) for name in _PER_FEATURE}
     return TokenSums(
         **stacked,
         **flat,
         n_samples=_samples_per_gene(shard, stacked["n_active"]),
         n_tokens=np.bincount(shard.token, minlength=n_vocabulary),
-        value_total=float(value.sum()),
-        value_squares=float((value**2).sum()),
+        value_total=np.bincount(shard.token, value, minlength=n_vocabulary),
+        value_squares=np.bincount(shard.token, value**2, minlength=n_vocabulary),
     )
 
 
 _MATRICES = ("n_active", "total", "largest", "n_samples")
+_PER_FEATURE = ("squares", "value", "value_square", "value_code")
 
 
 def _sum_block(shard: TokenCodesShard, value: np.ndarray, features: slice, n_vocabulary: int) -> dict:
@@ -137,6 +140,7 @@ def _sum_block(shard: TokenCodesShard, value: np.ndarray, features: slice, n_voc
         "largest": matrix(largest),
         "squares": per_feature(code**2),
         "value": per_feature(value[row]),
+        "value_square": per_feature(value[row] ** 2),
         "value_code": per_feature(value[row] * code),
     }
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from biosae.activations.store import ActivationStore
-from biosae.analysis.controls import analyze_controls
 from biosae.analysis.scores import analyze as score
-from biosae.errors import SettingError
-from biosae.features.controls import pooled_controls
-from biosae.features.table import read_table
-from biosae.features.token_codes import TokenCodes
 
+from .controls import write_controls
 from .launch import launch
 from .runs import find_run, read_run
-
-logger = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -41,19 +33,3 @@ def write_scores(cfg: DictConfig, folder: Path) -> None:
     score(folder / "features.h5ad", folder / "token_codes", folder, **labels, seed=cfg.seed, **settings)
     if wants_controls:
         write_controls(folder, labels, cfg.analysis.n_permutations, cfg.seed)
-
-
-def write_controls(folder: Path, labels: dict, n_permutations: int, seed: int) -> None:
-    """controls.csv: what simpler axes of the same activations recover, by the same code and splits."""
-    store = read_run(folder)["activations"]["folder"]
-    if store is None:
-        raise SettingError("analysis.controls=true needs activations on disk: train with buffer=store")
-    codes = TokenCodes(folder / "token_codes")
-    part = read_table(folder / "features.h5ad").obs["biosae_part"]
-    train = (part == "train").to_numpy().nonzero()[0]
-    k = max(1, round(codes.nnz / codes.n_tokens))
-    controls = pooled_controls(ActivationStore(Path(store)), train, codes.d_sae, k, seed)
-    table = analyze_controls(
-        folder / "features.h5ad", controls, folder, n_permutations=n_permutations, seed=seed, **labels
-    )
-    logger.info("controls in %s: %d rows", folder / "controls.csv", len(table))

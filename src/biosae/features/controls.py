@@ -12,13 +12,13 @@ from sklearn.decomposition import NMF, PCA, FastICA
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from biosae.activations.store import ActivationStore
+from biosae.activations.store import ActivationShard, ActivationStore
 from biosae.errors import DataError
 from biosae.progress import progress_bar
 from biosae.saes.codes import Codes, Support
 
-from .encode import Encoder, encode_shard
-from .pool import pool
+from .encode import Encoder
+from .pool import PooledAxes
 
 FIT_TOKENS = 20_000
 NMF_COMPONENTS = 64  # at most; its fit is the slowest
@@ -27,14 +27,14 @@ NMF_UPDATES = 50
 
 @dataclass(frozen=True, eq=False)
 class LinearAxes:
-    """Both directions of some axes, the ``k`` largest kept in every token.
+    """Directions of the activation space, the ``k`` largest positive readings kept in every token.
 
     Attributes
     ----------
     mean
         ``(d_in,)`` what is subtracted first.
     axes
-        ``(n, d_in)`` one reading direction a row; ``d_sae`` is ``2 n``, the positive sides first.
+        ``(n, d_in)`` one reading direction a row.
     k
         Features kept in a token; fewer where fewer are above zero.
     """
@@ -45,12 +45,11 @@ class LinearAxes:
 
     @property
     def d_sae(self) -> int:
-        return 2 * len(self.axes)
+        return len(self.axes)
 
     def encode(self, x: Tensor) -> Codes:
         """Codes of ``(n_tokens, d_in)`` activations."""
-        projected = (x - self.mean) @ self.axes.T
-        return keep_largest(torch.cat([projected, -projected], dim=1).clamp(min=0), self.k)
+        return keep_largest(((x - self.mean) @ self.axes.T).clamp(min=0), self.k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +84,38 @@ class NmfAxes:
         return keep_largest(weights, self.k)
 
 
+@dataclass(frozen=True, eq=False)
+class AtL0:
+    """An encoder whose codes below a common threshold are dropped, so that it is no denser than another.
+
+    Attributes
+    ----------
+    encoder
+        Any encoder.
+    threshold
+        Codes at or below it are dropped.
+    """
+
+    encoder: Encoder
+    threshold: float
+
+    @classmethod
+    def fitted(cls, encoder: Encoder, x: Tensor, l0: float) -> AtL0:
+        """The threshold that leaves ``l0`` codes a token of ``(n_tokens, d_in)`` activations; 0 if there are fewer."""
+        codes = encoder.encode(x).entries()[2].sort(descending=True).values
+        n_kept = round(l0 * len(x))
+        return cls(encoder, float(codes[n_kept]) if n_kept < len(codes) else 0.0)
+
+    @property
+    def d_sae(self) -> int:
+        return self.encoder.d_sae
+
+    def encode(self, x: Tensor) -> Codes:
+        """Codes of ``(n_tokens, d_in)`` activations."""
+        codes = self.encoder.encode(x)
+        return Codes(torch.where(codes.values > self.threshold, codes.values, 0), codes.support)
+
+
 def keep_largest(codes: Tensor, k: int) -> Codes:
     """The ``k`` largest of the non-negative codes in every row."""
     values, features = codes.topk(min(k, codes.shape[1]), dim=1)
@@ -99,13 +130,14 @@ def rectified(x: Tensor) -> Tensor:
 def fit_controls(x: Tensor, d_sae: int, k: int, seed: int) -> dict[str, Encoder]:
     """The controls fitted to ``(n_tokens, d_in)`` activations, each with ``k`` features a token.
 
-    ``random`` directions (an SAE before training) have about ``d_sae`` features; ``neurons``,
-    ``pca`` and ``ica`` have ``2 d_in`` at most, there being no more axes.
+    ``random`` directions (an SAE before training) have about ``d_sae`` features; ``neurons``, ``pca`` and
+    ``ica`` have ``2 d_in`` at most, either side of each axis apart, and ``rectified neurons`` the positive sides.
     """
     d_in = x.shape[1]
     mean = x.mean(dim=0)
     centred = (x - mean).double().numpy()
     random = np.random.default_rng(seed).normal(size=(max(1, d_sae // 2), d_in))
+    neurons = np.eye(d_in) / np.maximum(centred.std(axis=0), 1e-12)[:, None]
     pca = PCA(min(d_in, len(x)), random_state=seed).fit(centred)
     n_own = max(1, int((pca.explained_variance_ > 1e-10 * pca.explained_variance_[0]).sum()))
     with warnings.catch_warnings():  # a control need not converge to the last digit
@@ -113,52 +145,67 @@ def fit_controls(x: Tensor, d_sae: int, k: int, seed: int) -> dict[str, Encoder]
         ica = FastICA(n_own, random_state=seed, whiten="unit-variance").fit(centred)
         nmf = NMF(min(NMF_COMPONENTS, d_in), init="nndsvda", random_state=seed).fit(rectified(x - mean).numpy())
     rows = {
-        "neurons": np.eye(d_in) / np.maximum(centred.std(axis=0), 1e-12)[:, None],
-        "pca": pca.components_[:n_own] / np.sqrt(pca.explained_variance_[:n_own])[:, None],
-        "ica": ica.components_,
-        "random": random / np.linalg.norm(random, axis=1, keepdims=True),
+        "neurons": _either_side(neurons),
+        "rectified neurons": neurons,
+        "pca": _either_side(pca.components_[:n_own] / np.sqrt(pca.explained_variance_[:n_own])[:, None]),
+        "ica": _either_side(ica.components_),
+        "random": _either_side(random / np.linalg.norm(random, axis=1, keepdims=True)),
     }
     controls: dict[str, Encoder] = {name: LinearAxes(mean, _tensor(axes), k) for name, axes in rows.items()}
     return controls | {"nmf": NmfAxes(mean, _tensor(nmf.components_), k)}
 
 
-def pooled_controls(
-    store: ActivationStore, train: np.ndarray, d_sae: int, k: int, seed: int, batch_tokens: int = 8192
-) -> dict[str, sparse.csr_matrix]:
-    """``(n_samples, n_features)`` largest codes of every sample for each control.
+def pool_axes(store: ActivationStore, encoders: dict[str, Encoder], batch_tokens: int = 8192) -> dict[str, PooledAxes]:
+    """Every content token of the store read with each of some encoders, pooled per sample."""
+    blocks: dict[str, list[sparse.csr_matrix]] = {name: [] for name in encoders}
+    n_active = {name: np.zeros(encoder.d_sae) for name, encoder in encoders.items()}
+    first = n_tokens = 0
+    with progress_bar("encoding controls", store.n_tokens * len(encoders), "tokens") as advance:
+        for shard in store.shards():
+            end = int(shard.sample.max()) + 1
+            for name, encoder in encoders.items():
+                largest, counts = _pooled_shard(encoder, shard, first, end, batch_tokens)
+                blocks[name].append(sparse.csr_matrix(largest))
+                n_active[name] += counts
+                advance(len(shard))
+            first, n_tokens = end, n_tokens + int((~shard.special).sum())
+    for name, encoder in encoders.items():  # the last samples may have no tokens
+        blocks[name].append(sparse.csr_matrix((store.n_samples - first, encoder.d_sae), dtype=np.float32))
+    return {name: PooledAxes(sparse.vstack(blocks[name], format="csr"), n_active[name] / n_tokens) for name in encoders}
 
-    Parameters
-    ----------
-    train
-        Rows of the samples that the SAE was trained on; the controls are fitted to their tokens.
-    d_sae, k
-        Features of the SAE, and how many of them are active in a token on average.
+
+def _pooled_shard(
+    encoder: Encoder, shard: ActivationShard, first: int, end: int, batch_tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Largest codes ``(end - first, n_axes) float32`` of consecutive samples, tokens ``(n_axes,)`` of each axis."""
+    largest = np.zeros((end - first) * encoder.d_sae, dtype=np.float32)
+    counts = np.zeros(encoder.d_sae)
+    content = ~shard.special
+    batches = shard.values[content].split(batch_tokens), shard.sample[content].split(batch_tokens)
+    for x, sample in zip(*batches, strict=True):
+        row, feature, code = _above_zero(encoder.encode(x.float()))
+        place = (sample.numpy()[row] - first) * encoder.d_sae + feature
+        np.maximum.at(largest, place, code)
+        counts += np.bincount(feature, minlength=encoder.d_sae)
+    return largest.reshape(-1, encoder.d_sae), counts
+
+
+def _above_zero(codes: Codes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, feature and value of every code above zero, in any order: sorting them would take most of the time."""
+    if codes.support is None:
+        return tuple(column.numpy() for column in codes.entries())
+    kept = codes.values > 0
+    return tuple(column[kept].numpy() for column in (codes.support.rows, codes.support.features, codes.values))
+
+
+def some_tokens(store: ActivationStore, samples: np.ndarray, seed: int) -> Tensor:
+    """At most about `FIT_TOKENS` content tokens of the samples (rows), drawn evenly from all shards.
 
     Raises
     ------
     DataError
-        If no train sample has tokens.
+        If the samples have fewer than two.
     """
-    controls = fit_controls(_some_tokens(store, train, seed), d_sae, k, seed)
-    blocks: dict[str, list[sparse.csr_matrix]] = {name: [] for name in controls}
-    first = 0
-    with progress_bar("encoding controls", store.n_tokens, "tokens") as advance:
-        for shard in store.shards():
-            end = int(shard.sample.max()) + 1
-            for name, control in controls.items():
-                codes = encode_shard(control, shard, batch_tokens, torch.device("cpu"))
-                blocks[name].append(pool(codes, first, end).max)
-            first = end
-            advance(len(shard))
-    rest = store.n_samples - first
-    return {
-        name: sparse.vstack([*parts, sparse.csr_matrix((rest, controls[name].d_sae), dtype=np.float32)], format="csr")
-        for name, parts in blocks.items()
-    }
-
-
-def _some_tokens(store: ActivationStore, samples: np.ndarray, seed: int) -> Tensor:
-    """At most `FIT_TOKENS` content tokens of the samples, drawn evenly from all shards."""
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.zeros(store.n_samples, dtype=torch.bool)
     chosen[torch.from_numpy(np.asarray(samples))] = True
@@ -171,6 +218,11 @@ def _some_tokens(store: ActivationStore, samples: np.ndarray, seed: int) -> Tens
     if len(drawn) < 2:
         raise DataError("the train samples have no tokens to fit the controls to")
     return drawn
+
+
+def _either_side(axes: np.ndarray) -> np.ndarray:
+    """The axes, and then the same axes the other way round."""
+    return np.concatenate([axes, -axes])
 
 
 def _tensor(rows: np.ndarray) -> Tensor:

@@ -29,6 +29,31 @@ class PooledCodes:
     n_tokens: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class PooledAxes:
+    """Any set of axes, SAE features or simpler ones, over all samples.
+
+    Attributes
+    ----------
+    codes
+        ``(n_samples, n_axes)`` CSR, non-negative: the largest code of each sample.
+    frequency
+        ``(n_axes,)`` share of all content tokens on which each axis is active.
+    """
+
+    codes: sparse.csr_matrix
+    frequency: np.ndarray
+
+    @property
+    def l0(self) -> float:
+        """Mean number of active axes of a token."""
+        return float(self.frequency.sum())
+
+    def chosen(self, which: np.ndarray) -> PooledAxes:
+        """The axes with the given numbers."""
+        return PooledAxes(self.codes[:, which], self.frequency[which])
+
+
 def pool(shard: TokenCodesShard, first_sample: int, end_sample: int) -> PooledCodes:
     """The samples ``first_sample`` to ``end_sample - 1``, all of whose tokens are in the shard."""
     n_samples = end_sample - first_sample

@@ -112,7 +112,7 @@ class TokenCodes:
 
     Attributes
     ----------
-    d_sae, n_tokens, n_samples, nnz, sae_hash
+    d_sae, n_tokens, n_samples, nnz, sae_hash, activations_hash
         As in the manifest.
     vocabulary
         ``token``, ``identifier`` and ``name``, one row a vocabulary id, in the order of the ids.
@@ -135,6 +135,7 @@ class TokenCodes:
         self.n_samples: int = manifest["n_samples"]
         self.nnz: int = manifest["nnz"]
         self.sae_hash: str = manifest["sae_hash"]
+        self.activations_hash: str = manifest["activations_hash"]
         self._shards = manifest["shards"]
         missing = [shard["name"] for shard in self._shards if not (self.folder / shard["name"]).exists()]
         if missing:
