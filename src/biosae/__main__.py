@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "train a sparse autoencoder on one layer of a foundation model",
     "features": "encode every token; sparse codes and features.h5ad",
     "analyze": "score every feature against labels, genes, expression and density",
+    "steer": "edit features inside the model, beside baselines",
     "report": "write the static page of a run",
     "stability": "which features other runs find again",
     "convert": "rewrite an official checkpoint as safetensors and JSON",

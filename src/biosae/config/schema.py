@@ -160,6 +160,46 @@ class Analysis:
 
 
 @dataclass
+class ChooseFeatures:
+    """Which features are edited; ``score`` is a column ``analysis/metric`` of scores.csv."""
+
+    by: str = MISSING
+    score: str | None = None
+    descending: bool = MISSING
+    features: list[int] = MISSING
+    file: str | None = None
+
+
+@dataclass
+class SteerPerturbation:
+    """``key`` is the obs column that holds the values ``control`` and ``treated``."""
+
+    key: str | None = None
+    control: str | None = None
+    treated: str | None = None
+    strengths: list[float] = MISSING
+
+
+@dataclass
+class Steer:
+    """What is done to the chosen features in the forward pass, and what stands beside it; see docs/steering.md."""
+
+    choose: ChooseFeatures = field(default_factory=ChooseFeatures)
+    target: str | None = None
+    n_features_list: list[int] = MISSING
+    operation: str = MISSING
+    values: list[float] = MISSING
+    unit: str = MISSING
+    where: str = MISSING
+    error: str = MISSING
+    seeds: list[int] = MISSING
+    baselines: list[str] = MISSING
+    parts: list[str] = MISSING
+    off_target_samples: int = MISSING
+    perturbation: SteerPerturbation = field(default_factory=SteerPerturbation)
+
+
+@dataclass
 class Report:
     """``one_file`` writes report.html, everything in one file, instead of the folder report/."""
 
@@ -180,6 +220,7 @@ class Config:
     experiment: Experiment = field(default_factory=Experiment)
     sae_checkpoint: SaeCheckpoint = field(default_factory=SaeCheckpoint)
     analysis: Analysis = field(default_factory=Analysis)
+    steer: Steer = field(default_factory=Steer)
     report: Report = field(default_factory=Report)
     stages: list[str] = MISSING
     seed: int = MISSING

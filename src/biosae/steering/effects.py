@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,7 @@ class Subjects:
         return cls(original.astype(np.float64), target, label, donor, names, weights)
 
 
-def effects(subjects: Subjects, edited: dict[str, np.ndarray]) -> pd.DataFrame:
+def effects(subjects: Subjects, edited: Iterable[tuple[str, np.ndarray]], n_settings: int) -> pd.DataFrame:
     """One row a setting, group of samples and metric: ``key``, then `COLUMNS`, with 95 % bootstrap intervals.
 
     ``shift`` is the mean distance that samples move, in units of the root mean square distance of unedited
@@ -69,13 +69,13 @@ def effects(subjects: Subjects, edited: dict[str, np.ndarray]) -> pd.DataFrame:
     Parameters
     ----------
     edited
-        Key -> ``(n, d)`` embeddings of the same samples.
+        Key and ``(n, d)`` embeddings of the same samples, one setting after the other.
     """
     spread = np.sqrt(np.square(subjects.original - subjects.original.mean(axis=0)).sum(axis=1).mean())
     vote = None if subjects.label is None else Vote(subjects.original, subjects.label)
     rows = []
-    with progress_bar("effects", len(edited), "settings") as advance:
-        for key, embedding in edited.items():
+    with progress_bar("effects", n_settings, "settings") as advance:
+        for key, embedding in edited:
             rows += [(key, *row) for row in _of_setting(subjects, embedding.astype(np.float64), spread, vote)]
             advance()
     return pd.DataFrame(rows, columns=["key", *COLUMNS])

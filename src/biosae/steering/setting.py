@@ -54,7 +54,7 @@ class Setting:
         return settings_hash({name: value for name, value in asdict(self).items() if name not in ("label", "chooser")})
 
 
-def edit_of(setting: Setting, contrast: Contrast, d_in: int) -> TokenEdit:
+def edit_of(setting: Setting, contrast: Contrast | None, d_in: int) -> TokenEdit:
     """The edit of a setting; a contrast gives the directions of baselines without features."""
     if setting.method in FEATURE_METHODS:
         return _feature_edit(setting)
@@ -62,9 +62,9 @@ def edit_of(setting: Setting, contrast: Contrast, d_in: int) -> TokenEdit:
         generator = torch.Generator().manual_seed(setting.seed)
         return RandomDirection(_feature_edit(setting), random_unit(d_in, generator))
     if setting.method == "centring":
-        return Centre(_tensor(contrast.shift_to_common_mean()), torch.from_numpy(contrast.group))
+        return Centre(tensor(contrast.shift_to_common_mean()), torch.from_numpy(contrast.group))
     if setting.method == "difference_in_means":
-        return ProjectOut(_tensor(contrast.grand_mean), _tensor(contrast.directions()))
+        return ProjectOut(tensor(contrast.grand_mean), tensor(contrast.directions()))
     raise SettingError(f"steer.baselines must be some of {', '.join(BASELINES)}, got {setting.method}")
 
 
@@ -83,5 +83,6 @@ def _feature_edit(setting: Setting) -> FeatureEdit:
     )
 
 
-def _tensor(values: np.ndarray) -> torch.Tensor:
+def tensor(values: np.ndarray) -> torch.Tensor:
+    """float32, as activations are."""
     return torch.from_numpy(values).float()

@@ -26,8 +26,7 @@ ORIGINAL = "original"
 def write_steered(
     path: Path,
     obs: pd.DataFrame,
-    samples: np.ndarray,
-    embeddings: Iterable[tuple[str, np.ndarray]],
+    embeddings: Iterable[tuple[str, np.ndarray, np.ndarray]],
     settings: dict[str, Setting],
     provenance: dict,
 ) -> None:
@@ -35,10 +34,8 @@ def write_steered(
 
     Parameters
     ----------
-    samples
-        Rows that were embedded; the others are NaN.
     embeddings
-        Key and ``(len(samples), d)`` array, the original among them.
+        Key, rows that were embedded (the others become NaN) and ``(n_rows, d)`` array, the original among them.
     provenance
         ``sae_hash``, ``features_hash``, ``model``, ``layer``, ``samples`` (parts), and what else a reader should know.
     """
@@ -48,9 +45,9 @@ def write_steered(
         write_elem(file, "obs", obs)
         write_elem(file, "var", pd.DataFrame(index=pd.Index([], dtype=str)))
         write_elem(file, "obsm", {})
-        for key, embedding in embeddings:
+        for key, rows, embedding in embeddings:
             whole = np.full((len(obs), embedding.shape[1]), np.nan, dtype=np.float32)
-            whole[samples] = embedding
+            whole[rows] = embedding
             write_elem(file, f"obsm/{key}", whole, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
         write_elem(file, "uns", {"biosae": {"format": FORMAT, **provenance, "settings": json.dumps(described)}})
 

@@ -1,0 +1,97 @@
+"""`biosae steer`: edit codes inside the model's forward pass, beside baselines that need no SAE."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from biosae.artefacts import content_hash, settings_hash
+from biosae.errors import SettingError
+from biosae.features.table import read_table
+from biosae.saes import files
+from biosae.steering.host import Host, check_chain
+from biosae.steering.perturbation import Perturbation, run_perturbation
+from biosae.steering.run import Choice, Sweep, run_sweep
+from biosae.steering.sweep import Recipe
+
+from .features import check_same_model, with_settings_of
+from .inputs import Inputs, load_inputs
+from .launch import launch
+from .runs import find_run, read_run
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    launch("steer", steer)
+
+
+def steer(cfg: DictConfig) -> Path:
+    """Writes steered.h5ad, or perturbation.h5ad, and the tables of ``steering/`` of a run."""
+    folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
+    cfg = with_settings_of(folder, cfg)
+    write_steering(cfg, folder, load_inputs(cfg))
+    return folder
+
+
+def write_steering(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
+    """Steers the model of a run with its SAE."""
+    run, host = read_run(folder), open_host(cfg, folder, inputs)
+    features_hash = content_hash(folder / "features.h5ad")
+    source = {"features": features_hash, "model": inputs.adapter.fingerprint, "parts": list(cfg.steer.parts)}
+    source["settings"] = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["data", "scfm", "plm"]), resolve=True)
+    embedded = folder / "steering" / "embedded" / settings_hash(source)
+    with_what = {"label_keys": run["data"]["label_keys"], "batch_key": run["data"]["batch_key"], "seed": cfg.seed}
+    with_what |= {"features_hash": features_hash, "embedded": embedded}
+    if cfg.steer.perturbation.key is None:
+        run_sweep(host, plan_of(cfg.steer), folder, **with_what)
+    else:
+        run_perturbation(host, perturbation_of(cfg.steer), folder, **with_what)
+    logger.info("steered embeddings and tables in %s and %s", folder, folder / "steering")
+
+
+def open_host(cfg: DictConfig, folder: Path, inputs: Inputs) -> Host:
+    """The model with the SAE of a run, if both belong to its features."""
+    run = read_run(folder)
+    check_same_model(run, inputs)
+    sae = files.load(folder, device=inputs.adapter.device)
+    table = read_table(folder / "features.h5ad")
+    check_chain(run, table, inputs.samples.obs.index, sae, inputs.adapter)
+    return Host(inputs.adapter, sae, inputs.sequences, table, run["model"]["layer"], cfg.buffer.tokens_per_batch)
+
+
+def plan_of(steer: DictConfig) -> Sweep:
+    """The settings of the section ``steer`` as the Python API takes them."""
+    choose = steer.choose
+    return Sweep(
+        choice=Choice(choose.by, choose.score, choose.descending, tuple(choose.features), choose.file),
+        target=steer.target,
+        n_features_list=tuple(steer.n_features_list),
+        recipe=Recipe(steer.operation, tuple(steer["values"]), steer.unit, steer.where, steer.error),
+        seeds=tuple(steer.seeds),
+        baselines=tuple(steer.baselines),
+        parts=tuple(steer.parts),
+        off_target_samples=steer.off_target_samples,
+    )
+
+
+def perturbation_of(steer: DictConfig) -> Perturbation:
+    """The settings of a perturbation as the Python API takes them."""
+    named = steer.perturbation
+    if named.control is None or named.treated is None:
+        message = (
+            f"steer.perturbation.key={named.key} needs two of its values: steer.perturbation.control= and .treated="
+        )
+        raise SettingError(message)
+    return Perturbation(
+        key=named.key,
+        control=named.control,
+        treated=named.treated,
+        n_features_list=tuple(steer.n_features_list),
+        strengths=tuple(named.strengths),
+        seeds=tuple(steer.seeds),
+        baselines=tuple(steer.baselines),
+        off_target_samples=steer.off_target_samples,
+    )
