@@ -144,12 +144,15 @@ class SaeCheckpoint:
 
 @dataclass
 class Analysis:
-    """Which scores to compute, and the size of their nulls.
+    """Which scores to compute, against what, and the size of their nulls.
 
-    ``gene_sets`` are GMT or JSON files tested beside the shipped sets; ``controls`` scores neurons, PCA, ICA, NMF and
-    random features by the same code.
+    ``label_keys`` replaces the labels of the run. ``gene_sets`` are GMT or JSON files tested beside the shipped sets,
+    ``gene_families`` files with further families. ``prerank`` runs GSEA on the features that mark a class,
+    ``map_decoder`` adds a UMAP of the decoder. ``controls`` scores simpler axes, an SAE with a frozen decoder
+    and SAEs of random hosts by the same code.
     """
 
+    label_keys: list[str] | None = MISSING
     run_label_scoring: bool = MISSING
     run_gene_scoring: bool = MISSING
     run_expression_scoring: bool = MISSING
@@ -157,6 +160,9 @@ class Analysis:
     controls: bool = MISSING
     n_permutations: int = MISSING
     gene_sets: list[str] = MISSING
+    gene_families: list[str] = MISSING
+    prerank: bool = MISSING
+    map_decoder: bool = MISSING
 
 
 @dataclass
