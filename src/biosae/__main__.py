@@ -13,6 +13,7 @@ COMMANDS = {
     "analyze": "score every feature against labels, genes, expression and density",
     "steer": "edit features inside the model, beside baselines",
     "report": "write the static page of a run",
+    "compare": "train several variants on the same activations and compare them",
     "stability": "which features other runs find again",
     "convert": "rewrite an official checkpoint as safetensors and JSON",
     "doctor": "what is installed, and what biosae would do with a file",

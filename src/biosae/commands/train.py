@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,21 +48,38 @@ def train_on(cfg: DictConfig, inputs: Inputs) -> Path:
     sae, settings = build_sae(cfg, inputs.adapter.d_model)
     layer = inputs.layer_index(cfg.sae.target_layer)
     training, validation, store = sources(cfg, inputs, layer)
-    tracker = instantiate(cfg.tracker)
-    folder = new_run_folder(cfg.experiment.root, cfg.experiment.number)
-    logger.info("run folder %s", folder)
-    save_config(folder, cfg)
-    write_split(folder, inputs)
-    tracker.start(folder, OmegaConf.to_container(cfg, resolve=True))
+    run = Run(sae, settings, new_run_folder(cfg.experiment.root, cfg.experiment.number), instantiate(cfg.tracker))
+    logger.info("run folder %s", run.folder)
+    open_run(cfg, inputs, run)
     try:
-        (evaluation,) = Trainer([Run(sae, settings, folder, tracker)], training, validation, cfg.seed).run()
+        (evaluation,) = Trainer([run], training, validation, cfg.seed).run()
     finally:
-        tracker.close()
-    evaluation |= recovery(cfg, inputs, layer, sae, training)
-    write_json(folder / "evaluation.json", evaluation)
-    write_json(folder / RUN, description(cfg, inputs, layer, sae, folder, training, store))
+        run.tracker.close()
+    record(cfg, inputs, layer, run, evaluation, training, store)
+    return run.folder
+
+
+def open_run(cfg: DictConfig, inputs: Inputs, run: Run) -> None:
+    """What a run folder holds before training."""
+    save_config(run.folder, cfg)
+    write_split(run.folder, inputs)
+    run.tracker.start(run.folder, OmegaConf.to_container(cfg, resolve=True))
+
+
+def record(
+    cfg: DictConfig,
+    inputs: Inputs,
+    layer: int,
+    run: Run,
+    evaluation: dict[str, float],
+    training: ActivationSource,
+    store: ActivationStore | None,
+) -> None:
+    """What a run folder holds after training: evaluation.json and run.json, which makes it a finished run."""
+    evaluation = evaluation | recovery(cfg, inputs, layer, run.sae, training)
+    write_json(run.folder / "evaluation.json", evaluation)
+    write_json(run.folder / RUN, description(cfg, inputs, layer, run.sae, run.folder, training, store))
     logger.info("held-out: %s", ", ".join(f"{name} {number:.3g}" for name, number in evaluation.items()))
-    return folder
 
 
 def build_sae(cfg: DictConfig, d_in: int) -> tuple[SAE, TrainerSettings]:
@@ -82,19 +100,25 @@ def sources(
     cfg: DictConfig, inputs: Inputs, layer: int
 ) -> tuple[ActivationSource, ActivationSource, ActivationStore | None]:
     """Activations to learn from and to watch, and the store behind them when there is one."""
-    parts = [with_tokens(inputs.split.samples(part), inputs.sequences) for part in ("train", "validate")]
+    found, store = sources_of(cfg, inputs, layer, {"train": ("train",), "validate": ("validate",)})
+    return found["train"], found["validate"], store
+
+
+def sources_of(
+    cfg: DictConfig, inputs: Inputs, layer: int, splits: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, ActivationSource], ActivationStore | None]:
+    """Activations of the parts that make up each split, and the store behind them when there is one."""
+    samples = {name: with_tokens(inputs.split.samples(*parts), inputs.sequences) for name, parts in splits.items()}
     if cfg.buffer.kind == "store":
         store = stored_activations(cfg, inputs, layer)
-        return *(store.content_of(part, cfg.buffer.buffer_tokens) for part in parts), store
+        return {name: store.content_of(rows, cfg.buffer.buffer_tokens) for name, rows in samples.items()}, store
     if cfg.buffer.kind == "stream":
-        size = (cfg.buffer.buffer_tokens, cfg.buffer.tokens_per_batch)
-        return *(StreamedActivations(inputs.adapter, inputs.sequences, part, layer, *size) for part in parts), None
+        model, size = (inputs.adapter, inputs.sequences), (cfg.buffer.buffer_tokens, cfg.buffer.tokens_per_batch)
+        return {name: StreamedActivations(*model, rows, layer, *size) for name, rows in samples.items()}, None
     raise SettingError(f"buffer.kind must be store or stream, got {cfg.buffer.kind}")
 
 
-def recovery(
-    cfg: DictConfig, inputs: Inputs, layer: int, sae: SAE, training: ActivationSource
-) -> dict[str, float]:
+def recovery(cfg: DictConfig, inputs: Inputs, layer: int, sae: SAE, training: ActivationSource) -> dict[str, float]:
     """Embedding recovery on the validation samples."""
     samples = inputs.split.samples("validate")
     mean = mean_activation(training, cfg.training.normaliser_tokens, cfg.seed)

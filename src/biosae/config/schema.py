@@ -206,6 +206,16 @@ class Steer:
 
 
 @dataclass
+class Compare:
+    """The variants of `biosae compare` (files of config/sae) and what they share in place of their own settings."""
+
+    saes: list[str] = MISSING
+    dictionary_multiplier: float = MISSING
+    architecture: SaeArchitecture = field(default_factory=SaeArchitecture)
+    hyperparams: dict[str, Any] = MISSING
+
+
+@dataclass
 class Report:
     """``one_file`` writes report.html, everything in one file, instead of the folder report/."""
 
@@ -228,6 +238,7 @@ class Config:
     analysis: Analysis = field(default_factory=Analysis)
     steer: Steer = field(default_factory=Steer)
     report: Report = field(default_factory=Report)
+    compare: Compare | None = None
     stages: list[str] = MISSING
     seed: int = MISSING
     device: str = MISSING

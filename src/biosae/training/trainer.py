@@ -62,10 +62,20 @@ class Trainer:
         Activations to learn from, and held-out ones.
     seed
         Decides the order of the activations.
+    keeps_checkpoints
+        False for runs that are evaluated often and never resumed.
     """
 
-    def __init__(self, runs: Sequence[Run], source: ActivationSource, validation: ActivationSource, seed: int = 0):
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        source: ActivationSource,
+        validation: ActivationSource,
+        seed: int = 0,
+        keeps_checkpoints: bool = True,
+    ):
         self.runs, self.source, self.validation, self.seed = list(runs), source, validation, seed
+        self.keeps_checkpoints = keeps_checkpoints
         self.settings = _common_settings(self.runs)
         self.total_steps = self.settings.total_steps(source.n_tokens)
         self.total_tokens = self.settings.total_tokens(source.n_tokens)
@@ -125,7 +135,7 @@ class Trainer:
                 due = learners[0].n_steps % self.settings.eval_every == 0 or learners[0].n_steps == self.total_steps
                 if due:
                     self._report(learners)
-                if due or interrupted():
+                if self.keeps_checkpoints and (due or interrupted()):
                     self._save(learners)
                 if interrupted():
                     raise KeyboardInterrupt(f"stopped at step {learners[0].n_steps}; the checkpoint can be resumed")

@@ -1,0 +1,108 @@
+"""`biosae compare`: several SAE variants trained on the same activations, in one pass over them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from biosae.activations.source import ActivationSource
+from biosae.artefacts import atomic_write
+from biosae.errors import SettingError
+from biosae.pl.comparison import comparison, comparison_curves
+from biosae.training.comparison import EveryEpoch, comparison_table
+from biosae.training.trainer import Run, Trainer
+
+from .inputs import Inputs, load_inputs
+from .launch import launch
+from .runs import new_run_folder
+from .train import build_sae, open_run, record, sources_of
+
+logger = logging.getLogger(__name__)
+
+SPLITS = {"train": ("train",), "val": ("validate", "select"), "test": ("test",)}
+FIGURES = {"comparison": comparison, "curves": comparison_curves}
+
+
+def main() -> None:
+    launch("compare", compare)
+
+
+def compare(cfg: DictConfig) -> Path:
+    """Trains ``compare.saes`` and writes comparison.csv with its figures; each SAE has a run folder of its own."""
+    configs = variant_configs(cfg)
+    inputs = load_inputs(cfg)
+    layer = inputs.layer_index(cfg.sae.target_layer)
+    found, store = sources_of(cfg, inputs, layer, SPLITS)
+    folder = new_run_folder(cfg.experiment.root, cfg.experiment.number)
+    logger.info("comparison in %s", folder)
+    runs = [prepare(variant, inputs, folder / name, name, found) for name, variant in configs.items()]
+    try:
+        evaluations = Trainer(runs, found["train"], found["val"], cfg.seed, keeps_checkpoints=False).run()
+    finally:
+        for run in runs:
+            run.tracker.close()
+    for run, variant, evaluation in zip(runs, configs.values(), evaluations, strict=True):
+        record(variant, inputs, layer, run, evaluation, found["train"], store)
+    write_comparison(folder, [run.tracker for run in runs])
+    return folder
+
+
+def variant_configs(cfg: DictConfig) -> dict[str, DictConfig]:
+    """The configuration of each variant: its own YAML, with what ``compare`` says in place of it.
+
+    Raises
+    ------
+    SettingError
+        If none is named, one is named twice, or a hyperparameter belongs to none of them.
+    """
+    names = list(cfg.compare.saes)
+    if not names or len(set(names)) < len(names):
+        raise SettingError(f"compare.saes must name different variants, got {', '.join(names) or 'none'}")
+    said = list(HydraConfig.get().overrides.task)
+    if mixed := [override for override in said if override.startswith("sae.") or override.startswith("sae=")]:
+        raise SettingError(f"{mixed[0]} is of one SAE; compare takes compare.saes=, compare.hyperparams. and the like")
+    configs = {name: _with_shared(hydra.compose("compare", [*said, f"sae={name}"]), cfg.compare) for name in names}
+    known = {name for variant in configs.values() for name in variant.sae.hyperparams}
+    if unknown := [name for name in cfg.compare.hyperparams if name not in known]:
+        raise SettingError(f"compare.hyperparams.{unknown[0]} belongs to none of {', '.join(names)}")
+    return configs
+
+
+def prepare(cfg: DictConfig, inputs: Inputs, folder: Path, name: str, found: dict[str, ActivationSource]) -> Run:
+    """An untrained SAE with its folder, evaluated on all splits after every epoch."""
+    sae, settings = build_sae(cfg, inputs.adapter.d_model)
+    n_steps = settings.steps_per_epoch(found["train"].n_tokens)
+    tracker = EveryEpoch(name, sae, found, settings.batch_size, n_steps, instantiate(cfg.tracker))
+    run = Run(sae, replace(settings, eval_every=n_steps), folder, tracker)
+    open_run(cfg, inputs, run)
+    return run
+
+
+def write_comparison(folder: Path, evaluations: list[EveryEpoch]) -> None:
+    """comparison.csv and its figures, as vectors and as pictures."""
+    table = comparison_table(evaluations)
+    with atomic_write(folder / "comparison.csv") as temporary:
+        table.to_csv(temporary, index=False, float_format="%.9g")
+    for name, draw in FIGURES.items():
+        for suffix in ("pdf", "svg", "png"):
+            with atomic_write(folder / f"{name}.{suffix}") as temporary:
+                draw(table, show=False, save=temporary)
+    last = table[table["step"] == table["step"].max()].pivot(index="model", columns="split", values="nmse")
+    for model in evaluations:
+        numbers = ", ".join(f"{split} {last.loc[model.model, split]:.4f}" for split in SPLITS)
+        logger.info("%s: NMSE %s", model.model, numbers)
+
+
+def _with_shared(cfg: DictConfig, compare: DictConfig) -> DictConfig:
+    with open_dict(cfg):
+        cfg.sae.dictionary_multiplier = compare.dictionary_multiplier
+        cfg.sae.architecture = compare.architecture
+        own = {name: value for name, value in compare.hyperparams.items() if name in cfg.sae.hyperparams}
+        cfg.sae.hyperparams = OmegaConf.merge(cfg.sae.hyperparams, own)
+    return cfg

@@ -1,0 +1,85 @@
+"""Several SAEs on the same activations: what each reaches on every split, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from biosae.activations.source import ActivationSource
+from biosae.saes.base import SAE, Progress
+
+from .evaluate import evaluate
+from .tracker import Tracker
+
+QUANTITIES = ("loss", "nmse", "fvu", "l0", "dead_fraction")
+
+
+@torch.no_grad()
+def objective(sae: SAE, source: ActivationSource, batch_size: int) -> float:
+    """What the SAE minimises, as a mean over the tokens of ``source`` and by the inference path.
+
+    Codes are those of inference, penalties have their full weight, and no feature counts as dead: of the TopK
+    family it is the reconstruction loss alone.
+    """
+    total, n_tokens = 0.0, 0
+    over = Progress(1, 1, torch.zeros(sae.d_sae, dtype=torch.bool, device=sae.W_dec.device))
+    for x in source.batches(batch_size, seed=0):
+        forward = sae.training_forward(x.to(sae.W_dec.device))
+        codes = sae.select(forward.pre)
+        forward = replace(forward, codes=codes, reconstruction=codes.decode(sae.W_dec) + sae.b_dec)
+        total += len(x) * float(sum(sae.losses(forward, over).values()))
+        n_tokens += len(x)
+    return total / n_tokens
+
+
+@dataclass
+class EveryEpoch:
+    """A tracker that at each of the trainer's evaluations measures an SAE on all splits.
+
+    Attributes
+    ----------
+    sae
+        Is trained in place, so that what is measured is what was learned so far.
+    inner
+        Is told what the trainer says.
+    rows
+        One for each evaluation and split: the columns of comparison.csv.
+    """
+
+    model: str
+    sae: SAE
+    sources: Mapping[str, ActivationSource]
+    batch_size: int
+    steps_per_epoch: int
+    inner: Tracker
+    rows: list[dict[str, Any]] = field(default_factory=list, init=False)
+
+    def start(self, folder: Path, config: dict[str, Any]) -> None:
+        self.inner.start(folder, config)
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        self.inner.log(metrics, step)
+        if not any(row["step"] == step for row in self.rows):  # the trainer logs each split apart
+            self.rows += self._measure(step)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def _measure(self, step: int) -> list[dict[str, Any]]:
+        rows = []
+        for split, source in self.sources.items():
+            found = evaluate(self.sae, source, self.batch_size)
+            found["loss"] = objective(self.sae, source, self.batch_size)
+            place = {"model": self.model, "epoch": step / self.steps_per_epoch, "step": step, "split": split}
+            rows.append(place | {name: found[name] for name in QUANTITIES} | {"n_tokens": found["n_tokens"]})
+        return rows
+
+
+def comparison_table(evaluations: list[EveryEpoch]) -> pd.DataFrame:
+    """The rows of all models, one model after the other."""
+    return pd.DataFrame([row for each in evaluations for row in each.rows])
