@@ -1,0 +1,46 @@
+import gzip
+
+import pytest
+
+from biosae.data.fasta import read_fasta
+from biosae.errors import DataError
+
+
+def test_names_are_first_words_or_uniprot_accessions_and_lines_are_joined(tmp_path):
+    path = tmp_path / "a.fasta"
+    path.write_text(">sp|P12345|AATM_RABIT Aspartate\nMAL\nLHS\n>plain name\nACDE*\n>tr|A0A|X\nmk\n")
+    proteins = read_fasta(path)
+    assert proteins.ids == ["P12345", "plain", "A0A"]
+    assert proteins.sequences == ["MALLHS", "ACDE", "mk"]
+    assert proteins.chosen([2, 0]).ids == ["A0A", "P12345"]
+
+
+def test_compressed_files_are_read(tmp_path):
+    path = tmp_path / "a.fa.gz"
+    path.write_bytes(gzip.compress(b">a\r\nMK\r\n"))
+    assert read_fasta(path).sequences == ["MK"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is no FASTA file"),
+        ("MKV\n", "must begin with '>', got 'MKV"),
+        (">a\nMK\n>a\nMV\n", "1 protein ids occur more than once, for example a"),
+        (">a\n>b\nMK\n", "the protein a has no sequence"),
+        (">a\nMK1V\n", "the protein a has the characters 'MK1V'"),
+        ("> \nMK\n", "a header without a name"),
+    ],
+)
+def test_what_is_no_fasta_is_refused_by_name(tmp_path, text, says):
+    (tmp_path / "a.fasta").write_text(text)
+    with pytest.raises(DataError, match=says):
+        read_fasta(tmp_path / "a.fasta")
+
+
+def test_missing_and_damaged_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read_fasta(tmp_path / "absent.fasta")
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b">a\nMK\n")[:12])
+    with pytest.raises(DataError, match="cannot be read as FASTA"):
+        read_fasta(tmp_path / "a.gz")
