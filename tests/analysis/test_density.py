@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from biosae.analysis.density import density
+from biosae.analysis.density import density, density_histogram
 
 
 @pytest.fixture
@@ -26,3 +26,17 @@ def test_density_of_every_kind(table):
     np.testing.assert_allclose(scores["frequency_sample"], [0, 1 / 3, 2 / 3, 1])
     np.testing.assert_allclose(scores["mean_active"], [np.nan, 3, 0.5, 0.0005])
     np.testing.assert_allclose(scores["max"], [np.nan, 5, 1, 2])
+
+
+def test_the_histogram_counts_every_living_feature_once(table):
+    histogram = density_histogram(density(table, np.arange(3)))
+    assert histogram["n_by_token"].sum() == 3 and histogram["n_by_sample"].sum() == 3
+    in_bin = histogram[(histogram["low"] <= 0.01) & (0.01 < histogram["high"])]
+    assert in_bin["n_by_token"].item() == 1
+    np.testing.assert_allclose(np.log10(histogram["high"] / histogram["low"]), 0.25, atol=1e-9)
+    assert histogram["high"].iloc[-1] == 1
+
+
+def test_a_histogram_of_dead_features_is_empty(table):
+    scores = density(table, np.arange(3)).assign(frequency_token=0.0, frequency_sample=0.0)
+    assert density_histogram(scores)[["n_by_token", "n_by_sample"]].to_numpy().sum() == 0

@@ -8,8 +8,10 @@ from biosae.analysis.enrichment import (
     joint_q_values,
     matched_lists,
     over_representation,
+    selected_features,
     top_genes,
 )
+from biosae.analysis.enrichment import Tests as SetTests
 from biosae.analysis.gene_sets import GeneSets
 
 
@@ -124,3 +126,41 @@ def test_features_and_sets_without_genes_give_empty_scores():
     assert found.scores["set"].isna().all()
     assert found.scores.loc[0, "n_sets"] == 0
     assert found.scores["n_sets"].isna().tolist() == [False, True]
+
+
+def made_up(p_values, n_sets):
+    """Tests of lists with these p-values for their first sets; the other sets share no gene with the list."""
+    counts = [len(own) for own in p_values]
+    columns = np.concatenate([np.arange(n) for n in counts]).astype(int)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    shape = (len(p_values), n_sets)
+    overlap = sparse.csr_matrix((np.ones(offsets[-1], dtype=int), columns, offsets), shape=shape)
+    p_value = np.concatenate(p_values)
+    return SetTests(overlap, p_value, joint_q_values(p_value, len(p_values) * n_sets), len(p_values) * n_sets)
+
+
+def test_simes_and_the_sets_within_selected_features():
+    tests = made_up([[0.5, 0.001, 0.004], [0.2], [], [0.0001]], n_sets=10)
+    # Sorted: 0.001 * 10, 0.004 * 10 / 2, 0.5 * 10 / 3; 0.2 * 10; nothing; 0.0001 * 10.
+    np.testing.assert_allclose(tests.simes(), [0.01, 1, 1, 0.001])
+    selected = selected_features(tests, np.array([True, True, True, True]))
+    np.testing.assert_allclose(selected["q_simes"], [0.02, 1, 1, 0.004])
+    # Two of four features are selected, so that sets hold at 0.025: 0.001 <= 0.0025 and 0.004 <= 0.005.
+    assert selected["n_sets_selected"].tolist() == [2, 0, 0, 1]
+
+
+def test_simes_leaves_silent_features_out():
+    selected = selected_features(made_up([[], [0.004]], n_sets=10), np.array([False, True]))
+    assert selected.loc[0].isna().all()
+    assert selected.loc[1, "q_simes"] == pytest.approx(0.04)
+
+
+def test_few_random_lists_pass_simes(generator):
+    """Lists and sets drawn at random: hardly any feature is selected at 5 %."""
+    n_selected = 0
+    for _ in range(20):
+        lists = sparse.csr_matrix(generator.random((100, 400)) < 0.05, dtype=int)
+        members = sparse.csr_matrix(generator.random((60, 400)) < 0.05, dtype=int)
+        selected = selected_features(over_representation(lists, members), np.full(100, True))
+        n_selected += (selected["q_simes"] < 0.05).any()
+    assert n_selected <= 4  # 5 % of 20 with room: P(more than 4) is 0.3 % for a binomial of 20 and 0.05

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from biosae.analysis.continuous import continuous_scores
 from biosae.analysis.scores import analyze
 from biosae.artefacts import content_hash
-from biosae.errors import ArtefactError, DataError
+from biosae.errors import ArtefactError, DataError, SettingError
 
 from .conftest import CLASSES, D_SAE, MARKER, SILENT, write_table, write_token_codes
 
@@ -81,7 +81,7 @@ def test_the_summary_names_the_marker_of_every_class(run):
 def test_switched_off_analyses_leave_no_column(run):
     scores = score(run, run_label_scoring=False, run_gene_scoring=False, run_expression_scoring=False)
     assert set(scores.columns.get_level_values(0)) == {"density"}
-    assert not (run / "tables").exists()
+    assert [path.name for path in (run / "tables").iterdir()] == ["density.csv"]
 
 
 def test_the_same_seed_gives_the_same_scores(run):
@@ -151,6 +151,54 @@ def test_a_missing_gene_set_file_stops_before_anything_is_written(run):
     with pytest.raises(DataError, match="does not exist"):
         score(run, gene_sets=["none.gmt"])
     assert not (run / "scores.csv").exists()
+
+
+def test_every_analysis_says_what_it_was_selected_and_is_reported_on(run, tokens):
+    write_table(run / "features.h5ad", tokens, dose=np.random.default_rng(0).random(240))
+    scores = score(run, label_keys=["cell_type", "dose"])
+    samples = json.loads((run / "analysis.json").read_text())["samples"]
+    assert set(samples) == set(scores.columns.get_level_values(0))
+    part = anndata.read_h5ad(run / "features.h5ad").obs["biosae_part"].astype(str)
+    part = part.drop("cell3")  # without tokens
+    for name in ("label:cell_type", "donors:cell_type", "label:dose"):
+        assert samples[name]["selected_on"] == "select" and samples[name]["reported_on"] == "test"
+        assert samples[name]["n_selected_on"] == (part == "select").sum()
+        assert samples[name]["n_reported_on"] == (part == "test").sum()
+    assert samples["density"]["n_reported_on"] == (part != "train").sum()
+
+
+def test_families_of_the_user_stand_beside_the_usual_ones(run):
+    (run / "mine.gmt").write_text("gene nine\tmine\tGENE9\n")
+    scores = score(run, gene_families=[run / "mine.gmt"])["families"]
+    assert scores.loc[4, "family"] == "gene nine" and scores.loc[4, "gene nine"] == 1
+
+
+def test_prerank_tests_the_markers(run):
+    pytest.importorskip("gseapy", reason="the extra enrich is not installed")
+    sets = {"first ten": [f"GENE{n}" for n in range(10)], "last ten": [f"GENE{n}" for n in range(20, 30)]}
+    (run / "mine.json").write_text(json.dumps(sets))
+    score(run, prerank=True, gene_sets=[run / "mine.json"], n_permutations=50)
+    table = pd.read_csv(run / "tables" / "prerank.csv")
+    assert set(table["feature"]) == set(MARKER.values())
+    assert len(table) == 6 and (table["p_value"] >= 1 / 51).all()
+    assert (table["q_value"] >= table["p_value"]).all()
+
+
+def test_prerank_without_markers_is_refused(run):
+    with pytest.raises(SettingError, match="needs analysis.run_label_scoring=true"):
+        score(run, prerank=True, run_label_scoring=False)
+    assert not (run / "scores.csv").exists()
+
+
+def test_sets_without_a_gene_of_the_data_are_named_and_left_out(run, caplog):
+    pytest.importorskip("gseapy", reason="the extra enrich is not installed")
+    (run / "far.gmt").write_text("far\tmine\tTP53\tMYC\tEGFR\tKRAS\tBRAF\n")
+    scores = score(run, prerank=True, gene_sets=[run / "far.gmt"], n_permutations=50)
+    assert "enrichment" not in scores
+    summary = json.loads((run / "analysis.json").read_text())["summary"]["enrichment"]
+    assert (summary["n_sets"], summary["n_tests"], summary["annotated_share"]) == (0, 0, 0)
+    assert "no gene set has enough of the 30 genes" in caplog.text
+    assert "GSEA is left out: no gene set has 5 to 500" in caplog.text
 
 
 def test_geometry_is_scored_beside_an_sae(run, tokens):

@@ -10,6 +10,9 @@ RARE = 1e-5  # of tokens; the bounds that SAE density plots mark
 DENSE = 0.1
 
 
+BINS_PER_DECADE = 4
+
+
 def density(table: AnnData, rows: np.ndarray) -> pd.DataFrame:
     """Firing of every feature over some samples; the columns of ``density`` in docs/formats.md.
 
@@ -35,3 +38,27 @@ def density(table: AnnData, rows: np.ndarray) -> pd.DataFrame:
         "kind": np.select(kinds, ["dead", "rare", "dense"], "normal"),
     }
     return pd.DataFrame(columns).rename_axis("feature")
+
+
+def density_histogram(scores: pd.DataFrame) -> pd.DataFrame:
+    """How many features fire on which share of tokens and of samples, in logarithmic bins.
+
+    Dead features are in no bin.
+
+    Parameters
+    ----------
+    scores
+        From `density`.
+
+    Returns
+    -------
+    ``low``, ``high`` (share; a bin holds its lower end, the last one also 1), ``n_by_token``, ``n_by_sample``.
+    """
+    frequency = {name: scores[f"frequency_{name}"].to_numpy() for name in ("token", "sample")}
+    alive = {name: values[values > 0] for name, values in frequency.items()}
+    smallest = min((values.min() for values in alive.values() if len(values)), default=DENSE)
+    n_bins = BINS_PER_DECADE * max(1, int(np.ceil(-np.log10(smallest))))
+    edges = 10.0 ** (np.arange(-n_bins, 1) / BINS_PER_DECADE)
+    edges[0] = min(edges[0], smallest)  # against rounding
+    counts = {f"n_by_{name}": np.histogram(values, edges)[0] for name, values in alive.items()}
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], **counts})

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import hypergeom
 
+from .fdr import benjamini_hochberg
 from .gene_sets import GeneSets
 
 LIST_SIZE = 20
@@ -42,6 +43,29 @@ class Tests:
         """``(nnz,)`` list of each overlapping pair."""
         return np.repeat(np.arange(self.overlap.shape[0]), np.diff(self.overlap.indptr))
 
+    @property
+    def n_sets(self) -> int:
+        return self.overlap.shape[1]
+
+    def simes(self) -> np.ndarray:
+        """``(n_lists,)`` p-value of the hypothesis that a list is rich in no set (Simes 1986), smallest of p·m/rank."""
+        order = np.lexsort((self.p_value, self.list_of_pair))
+        scaled = self.p_value[order] * self.n_sets / _ranks_within(self.overlap.indptr)
+        found = np.ones(self.overlap.shape[0])
+        has_pairs = np.diff(self.overlap.indptr) > 0
+        if len(scaled):
+            found[has_pairs] = np.minimum(1, np.minimum.reduceat(scaled, self.overlap.indptr[:-1][has_pairs]))
+        return found
+
+    def n_rejected(self, levels: np.ndarray) -> np.ndarray:
+        """``(n_lists,)`` sets that Benjamini and Hochberg's step-up over a list's own sets rejects at its level."""
+        order = np.lexsort((self.p_value, self.list_of_pair))
+        rank = _ranks_within(self.overlap.indptr)
+        holds = self.p_value[order] <= rank * levels[self.list_of_pair] / max(1, self.n_sets)
+        found = np.zeros(self.overlap.shape[0], dtype=np.int64)
+        np.maximum.at(found, self.list_of_pair, np.where(holds, rank, 0))
+        return found
+
     def annotated(self) -> np.ndarray:
         """``(n_lists,) bool`` lists with at least one significant set."""
         significant = self.list_of_pair[self.q_value < SIGNIFICANT_Q]
@@ -63,6 +87,8 @@ class Enrichment:
     annotated_share, matched_share
         Share of features with a significant set, and the same for lists matched in size and
         popularity (mean over `MATCHED_REPEATS` draws).
+    simes_share, matched_simes_share
+        The same for features with a significant Simes p-value.
     """
 
     scores: pd.DataFrame
@@ -72,6 +98,13 @@ class Enrichment:
     n_sets: int
     annotated_share: float
     matched_share: float
+    simes_share: float
+    matched_simes_share: float
+
+
+def _ranks_within(indptr: np.ndarray) -> np.ndarray:
+    """1, 2, ... within each row of a CSR matrix."""
+    return np.arange(indptr[-1]) - np.repeat(indptr[:-1], np.diff(indptr)) + 1
 
 
 def enrichment(
@@ -102,16 +135,37 @@ def enrichment(
     generator = np.random.default_rng(seed)
     matched = [matched_lists(lists, n_tokens[background], generator) for _ in range(MATCHED_REPEATS)]
     fires = np.diff(lists.indptr) > 0
+    by_chance = [over_representation(drawn, members) for drawn in matched]
     table = _table(tests, lists, members, sets, symbols[background])
+    selected = selected_features(tests, fires)
     return Enrichment(
-        scores=_scores(table, tests, sets, lists, members),
+        scores=_scores(table, lists).join(selected),
         table=table[table["q_value"] < SIGNIFICANT_Q].reset_index(drop=True),
         n_tests=tests.n_tests,
         n_background=len(background),
         n_sets=len(sets),
         annotated_share=_share(tests, fires),
-        matched_share=float(np.mean([_share(over_representation(drawn, members), fires) for drawn in matched])),
+        matched_share=float(np.mean([_share(drawn, fires) for drawn in by_chance])),
+        simes_share=_simes_share(selected),
+        matched_simes_share=float(np.mean([_simes_share(selected_features(drawn, fires)) for drawn in by_chance])),
     )
+
+
+def selected_features(tests: Tests, fires: np.ndarray) -> pd.DataFrame:
+    """Features first, then sets within the features selected (Benjamini and Bogomolov 2014); NaN where silent.
+
+    Returns
+    -------
+    ``p_simes``; ``q_simes``, Benjamini-Hochberg over features; ``n_sets_selected``, the sets that hold
+    within the feature at the level of 0.05 times the share of features selected.
+    """
+    p_simes = np.where(fires, tests.simes(), np.nan)
+    q_simes = benjamini_hochberg(p_simes)
+    is_selected = q_simes < SIGNIFICANT_Q
+    level = SIGNIFICANT_Q * is_selected.sum() / max(1, fires.sum())
+    n_sets = pd.Series(tests.n_rejected(np.where(is_selected, level, 0.0))).astype("Int64").where(fires)
+    columns = {"p_simes": p_simes, "q_simes": q_simes, "n_sets_selected": n_sets}
+    return pd.DataFrame(columns).rename_axis("feature")
 
 
 def top_genes(total: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
@@ -208,9 +262,7 @@ def _table(
     return table.sort_values(["feature", "p_value", "set_size"], kind="stable", ignore_index=True)
 
 
-def _scores(
-    table: pd.DataFrame, tests: Tests, sets: GeneSets, lists: sparse.csr_matrix, members: sparse.csr_matrix
-) -> pd.DataFrame:
+def _scores(table: pd.DataFrame, lists: sparse.csr_matrix) -> pd.DataFrame:
     best = table.drop_duplicates("feature").set_index("feature")[
         ["set", "source", "overlap", "fold", "p_value", "q_value"]
     ]
@@ -220,6 +272,11 @@ def _scores(
     counted = n_significant.reindex(range(lists.shape[0])).fillna(0).astype("Int64")
     scores["n_sets"] = counted.where(pd.Series(fires, index=counted.index))
     return scores
+
+
+def _simes_share(selected: pd.DataFrame) -> float:
+    q_simes = selected["q_simes"].dropna()
+    return float((q_simes < SIGNIFICANT_Q).mean()) if len(q_simes) else 0.0
 
 
 def _share(tests: Tests, fires: np.ndarray) -> float:

@@ -62,6 +62,23 @@ def packaged_gene_sets() -> GeneSets:
     return read_gene_sets(sorted(PACKAGED.glob("*.gmt.gz")))
 
 
+def hallmark_sets() -> GeneSets:
+    """The fifty Hallmark sets that come with the package."""
+    return read_gene_sets([PACKAGED / "hallmark.gmt.gz"])
+
+
+def read_families(paths: Iterable[Path | str]) -> dict[str, list[str]]:
+    """Further gene families, name to symbols, from the same kinds of file.
+
+    Raises
+    ------
+    DataError
+        As `read_gene_sets`.
+    """
+    sets = read_gene_sets(paths)
+    return {name: sorted(genes) for name, genes in zip(sets.names, sets.genes, strict=True)}
+
+
 def read_gene_sets(paths: Iterable[Path | str]) -> GeneSets:
     """The sets of several files: GMT (``.gmt``, ``.gmt.gz``) or JSON (name to list of symbols).
 

@@ -21,6 +21,7 @@ from .sorted_codes import SortedCodes
 from .thresholds import average_precision, best_thresholds, counts_above, f1
 
 MIN_PER_CLASS = 3  # members, and non-members, that a class needs on both parts to be scored
+SEPARATOR = ";"  # between the terms of a sample that has several
 LUCK = 2.0  # standard deviations of a chance AUROC that a class must make up for
 
 
@@ -61,7 +62,7 @@ class LabelledCodes:
     @classmethod
     def of(cls, codes: sparse.csr_matrix, label: np.ndarray, classes: list[str], rows: np.ndarray) -> LabelledCodes:
         in_order = SortedCodes.of(codes[rows])
-        return cls(rows, in_order, ranks(in_order), label[rows][:, None] == np.array(classes, dtype=object))
+        return cls(rows, in_order, ranks(in_order), memberships(label[rows], classes))
 
 
 def label_scores(
@@ -82,7 +83,7 @@ def label_scores(
     codes
         ``(n_samples, d_sae)`` non-negative.
     label
-        A class of each sample; samples where it is missing are left out.
+        A class of each sample, or several separated by ``;``; samples where it is missing are left out.
     part
         ``(n_samples,)`` part of the split; samples of other parts than select and test are not used.
     group
@@ -229,6 +230,21 @@ def class_names(label: pd.Series) -> np.ndarray:
     return np.array([None if value is None or str(value).strip() == "" else str(value) for value in text], dtype=object)
 
 
+def terms(value: str) -> list[str]:
+    """The classes that a value names: one, or several separated by ``;``."""
+    return [term for part in value.split(SEPARATOR) if (term := part.strip())]
+
+
+def memberships(text: np.ndarray, classes: list[str]) -> np.ndarray:
+    """``(n, n_classes) bool`` which of the classes each value names."""
+    values, number = np.unique(text.astype(str), return_inverse=True)
+    column = {name: n for n, name in enumerate(classes)}
+    member = np.zeros((len(values), len(classes)), dtype=bool)
+    for row, value in enumerate(values):
+        member[row, [column[term] for term in terms(value) if term in column]] = True
+    return member[number]
+
+
 def _labelled_rows(text: np.ndarray, part: np.ndarray, name: str, key: str) -> np.ndarray:
     rows = np.flatnonzero((part == name) & (text != None))  # noqa: E711, elementwise
     if len(rows) == 0:
@@ -242,11 +258,14 @@ def _scorable_classes(
 ) -> tuple[list[str], dict[str, str]]:
     """Classes with enough samples on both parts, and the reason for each other class."""
     parts = {"select": select_rows, "test": test_rows}
-    counted = {name: pd.Series(text[rows]).value_counts() for name, rows in parts.items()}
+    named = {
+        name: pd.Series([term for value in text[rows] for term in set(terms(value))]) for name, rows in parts.items()
+    }
+    counted = {name: each.value_counts() for name, each in named.items()}
     counts = pd.DataFrame(counted).fillna(0).astype(int).sort_index()
     if len(counts) < 2:
         raise DataError(f"{key} has one class only ({', '.join(counts.index)}), so nothing can be told apart")
-    others = counts.sum(axis=0) - counts
+    others = pd.Series({name: len(rows) for name, rows in parts.items()}) - counts
     enough = (counts.min(axis=1) >= MIN_PER_CLASS) & (others.min(axis=1) >= MIN_PER_CLASS)
     left_out = {
         name: f"{row.select} select and {row.test} test samples; at least {MIN_PER_CLASS} of each, and of the rest"

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from biosae.errors import DataError, require
+from biosae.progress import progress_bar
 
+from .fdr import benjamini_hochberg
 from .gene_sets import GeneSets
 
 
@@ -38,9 +40,7 @@ def prerank(mean_code: np.ndarray, symbols: np.ndarray, sets: GeneSets, n_permut
     gseapy = require("gseapy", extra="enrich")
     if not np.any(mean_code > 0):
         raise DataError("a feature that fires on no gene gives no ranking of genes")
-    # GSEA wants one line a symbol; ties would leave the order to chance, so equal genes go by symbol.
-    ranking = pd.Series(mean_code, index=symbols)[symbols != ""].groupby(level=0).max()
-    ranking = ranking.sort_index().sort_values(ascending=False, kind="stable")
+    ranking = _ranking(mean_code, symbols)
     named = {
         f"{source}\t{name}": list(genes)
         for name, source, genes in zip(sets.names, sets.sources, sets.genes, strict=True)
@@ -56,4 +56,41 @@ def prerank(mean_code: np.ndarray, symbols: np.ndarray, sets: GeneSets, n_permut
     columns = {"set": name, "source": source, "es": result["ES"], "nes": result["NES"]}
     columns |= {"p_value": result["NOM p-val"], "q_value": result["FDR q-val"]}
     table = pd.DataFrame(columns).astype({"es": float, "nes": float, "p_value": float, "q_value": float})
+    table["p_value"] = table["p_value"].clip(lower=1 / (n_permutations + 1))  # gseapy gives 0 where none was larger
     return table.sort_values(["q_value", "nes"], ascending=[True, False], ignore_index=True)
+
+
+def prerank_of_features(
+    features: list[int], mean_code: np.ndarray, symbols: np.ndarray, sets: GeneSets, n_permutations: int, seed: int
+) -> pd.DataFrame:
+    """`prerank` of several features: the columns of tables/prerank.csv in docs/formats.md.
+
+    Parameters
+    ----------
+    mean_code
+        ``(n_features, n_genes)``; features that fire on no gene are left out.
+
+    Raises
+    ------
+    DataError
+        If no set has enough of the genes.
+    """
+    found = []
+    with progress_bar("GSEA", len(features), "features") as advance:
+        for feature, own in zip(features, mean_code, strict=True):
+            if np.any(own > 0):
+                table = prerank(own, symbols, sets, n_permutations, seed).rename(columns={"q_value": "fdr"})
+                found.append(table.assign(feature=feature))
+            advance()
+    if not found:
+        raise DataError("none of the features fires on a gene")
+    table = pd.concat(found, ignore_index=True)
+    table["q_value"] = benjamini_hochberg(table["p_value"].to_numpy())
+    return table[["feature", "set", "source", "es", "nes", "p_value", "fdr", "q_value"]]
+
+
+def _ranking(mean_code: np.ndarray, symbols: np.ndarray) -> pd.Series:
+    """One line a symbol, the largest code first; equal genes by symbol, as ties would leave their order to chance."""
+    ranking = pd.Series(mean_code, index=symbols)[symbols != ""].groupby(level=0).max()
+    ranking = ranking.sort_index().sort_values(ascending=False, kind="stable")
+    return ranking - 1e-12 * ranking.iloc[0] * np.arange(len(ranking))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from biosae.analysis.scores import analyze as score
 
@@ -27,9 +27,9 @@ def analyze(cfg: DictConfig) -> Path:
 def write_scores(cfg: DictConfig, folder: Path) -> None:
     """Scores the features in ``folder`` against the labels of its data."""
     data = read_run(folder)["data"]
-    settings = dict(cfg.analysis)
-    wants_controls = settings.pop("controls")
-    labels = {"label_keys": data["label_keys"], "group_key": data["batch_key"]}
+    settings = OmegaConf.to_container(cfg.analysis, resolve=True)
+    wants_controls, label_keys = settings.pop("controls"), settings.pop("label_keys")
+    labels = {"label_keys": label_keys or data["label_keys"], "group_key": data["batch_key"]}
     score(folder / "features.h5ad", folder / "token_codes", folder, **labels, seed=cfg.seed, **settings)
     if wants_controls:
         write_controls(folder, labels, cfg.analysis.n_permutations, cfg.seed)

@@ -1,0 +1,90 @@
+"""What the analyses of a run have found, and how it is written: scores.csv, tables/, analysis.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+
+from biosae.artefacts import atomic_write, write_json
+
+HELD_OUT = "all held-out parts"
+
+
+@dataclass
+class Results:
+    """What the analyses have found so far.
+
+    Attributes
+    ----------
+    analyses
+        Analysis name -> one row a feature: the columns of scores.csv.
+    tables
+        Name -> long table in ``tables/``.
+    summary
+        What analysis.json says of each analysis.
+    samples
+        Analysis name -> the samples that it was selected on and is reported on, as analysis.json says it.
+    """
+
+    analyses: dict[str, pd.DataFrame] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    summary: dict = field(default_factory=dict)
+    samples: dict = field(default_factory=dict)
+
+    def add(self, name: str, scores: pd.DataFrame, rows: np.ndarray) -> None:
+        """Scores of ``rows`` for which nothing was selected."""
+        self.analyses[name] = scores
+        self.samples[name] = {
+            "selected_on": None,
+            "n_selected_on": 0,
+            "reported_on": HELD_OUT,
+            "n_reported_on": len(rows),
+        }
+
+    def add_selected(self, name: str, scores: pd.DataFrame, part: np.ndarray) -> None:
+        """Scores selected on the samples of the part select and reported on those of the part test.
+
+        ``part`` is that of the samples that count.
+        """
+        self.analyses[name] = scores
+        n_select, n_test = int((part == "select").sum()), int((part == "test").sum())
+        self.samples[name] = {
+            "selected_on": "select",
+            "n_selected_on": n_select,
+            "reported_on": "test",
+            "n_reported_on": n_test,
+        }
+
+    def scores(self) -> pd.DataFrame:
+        """scores.csv."""
+        if not self.analyses:
+            return pd.DataFrame()
+        return pd.concat(self.analyses, axis=1, names=["analysis", "metric"])
+
+
+def write_results(out: Path, results: Results, table: anndata.AnnData, settings: dict, features_hash: str) -> None:
+    """Writes scores.csv, tables/ and analysis.json into ``out``."""
+    for path, content, index in (
+        (Path(out) / "scores.csv", results.scores(), True),
+        *((Path(out) / "tables" / f"{name}.csv", content, False) for name, content in results.tables.items()),
+    ):
+        with atomic_write(path) as temporary:
+            content.to_csv(temporary, index=index, float_format="%.9g")  # what float32 needs
+    write_json(Path(out) / "analysis.json", _record(results, table, settings, features_hash))
+
+
+def _record(results: Results, table: anndata.AnnData, settings: dict, features_hash: str) -> dict:
+    return {
+        "format": 1,
+        "features_hash": features_hash,
+        "settings": settings,
+        "split": table.obs["biosae_part"].astype(str).value_counts().to_dict(),
+        "samples": results.samples,
+        "n_samples_without_tokens": int((table.obs["biosae_n_tokens"] == 0).sum()),
+        "n_tests": sum(entry["n_tests"] for entry in results.summary.get("labels", {}).values()),
+        "summary": results.summary,
+    }

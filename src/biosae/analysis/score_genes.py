@@ -1,0 +1,72 @@
+"""The gene scores of a run: genes, families, gene sets by over-representation and by rank."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from biosae.errors import DataError
+
+from .enrichment import enrichment
+from .families import family_members, family_scores
+from .gene_sets import GeneSets
+from .genes import gene_scores, gene_table
+from .prerank import prerank_of_features
+from .results import Results
+from .summary import enrichment_summary
+from .token_sums import TokenSums
+
+logger = logging.getLogger(__name__)
+
+
+def score_genes(
+    results: Results,
+    sums: TokenSums,
+    vocabulary: pd.DataFrame,
+    sets: GeneSets,
+    families: dict[str, list[str]],
+    rows: np.ndarray,
+    seed: int,
+) -> None:
+    """Genes, and where tokens are genes also their families and sets."""
+    results.tables["genes"] = gene_table(sums, vocabulary)
+    results.add("genes", gene_scores(sums, results.tables["genes"]), rows)
+    symbols = symbols_of_tokens(sums, vocabulary)
+    seen = symbols[sums.n_tokens > 0]
+    if any(members.any() for members in family_members(seen, families).values()):
+        results.add("families", family_scores(sums.total, sums.n_tokens, symbols, families), rows)
+    found = enrichment(sums.total, sums.n_tokens, symbols, sets, seed)
+    results.summary["enrichment"] = enrichment_summary(found)
+    if found.n_sets == 0:
+        logger.warning("no gene set has enough of the %d genes in these samples, so none is tested", len(seen))
+        return
+    results.add("enrichment", found.scores, rows)
+    results.tables["enrichment"] = found.table
+    logger.info("gene sets: %d tests, %d genes in the background", found.n_tests, found.n_background)
+
+
+def score_prerank(
+    results: Results, sums: TokenSums, vocabulary: pd.DataFrame, sets: GeneSets, n_permutations: int, seed: int
+) -> None:
+    """GSEA of the features that mark a class best, into tables/prerank.csv."""
+    markers = [marker for label in results.summary["labels"].values() for marker in label["classes"]]
+    features = sorted({marker["feature"] for marker in markers})
+    background = sums.n_tokens > 0
+    mean_code = sums.total[features][:, background].toarray() / sums.n_tokens[background]
+    symbols = symbols_of_tokens(sums, vocabulary)[background]
+    try:
+        table = prerank_of_features(features, mean_code, symbols, sets, n_permutations, seed)
+    except DataError as error:
+        logger.warning("GSEA is left out: %s", error)
+        return
+    results.tables["prerank"] = table
+    results.summary["prerank"] = {"n_features": len(features), "n_tests": len(table)}
+    logger.info("GSEA: %d features, %d tests", len(features), len(table))
+
+
+def symbols_of_tokens(sums: TokenSums, vocabulary: pd.DataFrame) -> np.ndarray:
+    """``(n_vocabulary,)`` symbol of each token; empty where there is none."""
+    names = vocabulary.set_index("token")["name"]
+    return names.reindex(range(len(sums.n_tokens))).fillna("").to_numpy(dtype=object)

@@ -1,0 +1,92 @@
+"""The label scores of a run: every column of obs that was asked for, and donors where there are some."""
+
+from __future__ import annotations
+
+import logging
+
+import anndata
+import numpy as np
+import pandas as pd
+
+from biosae.errors import DataError
+
+from .continuous import continuous_scores, is_continuous
+from .labels import LabelScores, class_names, label_scores
+from .replicates import MIN_DONORS, donor_scores
+from .results import Results
+from .summary import continuous_summary, label_summary
+
+logger = logging.getLogger(__name__)
+
+LABEL_COLUMNS = (
+    *("feature", "label", "class", "n_positive_select", "n_positive_test", "auroc_select", "auroc"),
+    *("average_precision", "f1", "threshold"),
+)
+"""Columns of tables/labels.csv."""
+
+
+def score_labels(
+    results: Results,
+    table: anndata.AnnData,
+    label_keys: list[str],
+    group_key: str | None,
+    n_permutations: int,
+    seed: int,
+) -> None:
+    """Scores each label; one that cannot be scored is named in the log and in analysis.json."""
+    summary = {"labels": {}, "continuous": {}, "labels_left_out": {}}
+    results.summary |= summary
+    every = []
+    for key in label_keys:
+        # Shuffling a label within itself changes nothing, so the group's own column is shuffled freely.
+        group = None if group_key in (None, key) else table.obs[group_key].astype(str).to_numpy()
+        score = _score_numbers if is_continuous(table.obs[key]) else _score_classes
+        try:
+            every.append(score(results, table, key, group, n_permutations, seed))
+        except DataError as error:
+            summary["labels_left_out"][key] = str(error)
+            logger.warning("%s is not scored: %s", key, error)
+    every = [found for found in every if found is not None]
+    if every:
+        results.tables["labels"] = pd.concat(every, ignore_index=True)[list(LABEL_COLUMNS)]
+
+
+def _score_numbers(
+    results: Results, table: anndata.AnnData, key: str, group: np.ndarray | None, n_permutations: int, seed: int
+) -> None:
+    part = table.obs["biosae_part"].astype(str).to_numpy()
+    found = continuous_scores(table.X.tocsr(), table.obs[key], part, group, n_permutations, seed)
+    known = np.isfinite(table.obs[key].to_numpy(dtype=np.float64, na_value=np.nan))
+    results.add_selected(f"label:{key}", found, part[known])
+    results.summary["continuous"][key] = continuous_summary(found)
+
+
+def _score_classes(
+    results: Results, table: anndata.AnnData, key: str, group: np.ndarray | None, n_permutations: int, seed: int
+) -> pd.DataFrame:
+    """Gives the rows of tables/labels.csv."""
+    part = table.obs["biosae_part"].astype(str).to_numpy()
+    scores = label_scores(table.X.tocsr(), table.obs[key], part, group, n_permutations, seed)
+    results.add_selected(f"label:{key}", scores.best, part[class_names(table.obs[key]) != None])  # noqa: E711
+    results.summary["labels"][key] = label_summary(scores, results.analyses.get("genes"))
+    _tell(key, scores)
+    if group is not None:
+        _score_donors(results, table[part == "test"], key, group[part == "test"], scores)
+    return scores.every.assign(label=key)
+
+
+def _score_donors(results: Results, test: anndata.AnnData, key: str, donor: np.ndarray, scores: LabelScores) -> None:
+    """Donor-level tests of the classes that the select samples chose, where there are enough donors."""
+    label = class_names(test.obs[key])
+    known = label != None  # noqa: E711, elementwise
+    if len(np.unique(donor[known])) >= MIN_DONORS:
+        chosen = scores.best["class"].to_numpy(dtype=object)
+        found = donor_scores(test.X.tocsr()[known], label[known], donor[known], chosen)
+        results.analyses[f"donors:{key}"] = found
+        results.samples[f"donors:{key}"] = results.samples[f"label:{key}"]
+
+
+def _tell(key: str, scores: LabelScores) -> None:
+    for name, reason in scores.left_out.items():
+        logger.warning("%s=%s is not scored: %s", key, name, reason)
+    logger.info("%s: %d tests", key, scores.n_tests)
