@@ -15,10 +15,11 @@ from .inputs import load_inputs
 from .launch import launch
 from .report import write_page
 from .runs import find_run
+from .steer import write_steering
 from .summary import print_summary
 from .train import train_on
 
-STAGES = ("train", "features", "analyze", "report")
+STAGES = ("train", "features", "analyze", "steer", "report")
 
 
 def main() -> None:
@@ -36,6 +37,8 @@ def run(cfg: DictConfig) -> None:
         write_features(cfg, folder, inputs())
     if "analyze" in cfg.stages:
         write_scores(cfg, folder)
+    if "steer" in cfg.stages:
+        write_steering(cfg, folder, inputs())
     if "report" in cfg.stages:
         write_page(cfg, folder)
     print_summary(folder)

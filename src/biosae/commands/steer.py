@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import SettingError
 from biosae.features.table import read_table
+from biosae.pl.steering import perturbation_panels, steering_panels
 from biosae.saes import files
 from biosae.steering.host import Host, check_chain
 from biosae.steering.perturbation import Perturbation, run_perturbation
@@ -46,10 +47,12 @@ def write_steering(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
     with_what = {"label_keys": run["data"]["label_keys"], "batch_key": run["data"]["batch_key"], "seed": cfg.seed}
     with_what |= {"features_hash": features_hash, "embedded": embedded}
     if cfg.steer.perturbation.key is None:
-        run_sweep(host, plan_of(cfg.steer), folder, **with_what)
+        table = run_sweep(host, plan_of(cfg.steer), folder, **with_what)
+        steering_panels(table, folder / "steering" / "effects")
     else:
-        run_perturbation(host, perturbation_of(cfg.steer), folder, **with_what)
-    logger.info("steered embeddings and tables in %s and %s", folder, folder / "steering")
+        table = run_perturbation(host, perturbation_of(cfg.steer), folder, **with_what)
+        perturbation_panels(table, folder / "steering" / "perturbation")
+    logger.info("embeddings, tables and figures in %s and %s", folder, folder / "steering")
 
 
 def open_host(cfg: DictConfig, folder: Path, inputs: Inputs) -> Host:

@@ -7,6 +7,18 @@ train wrote. The report draws the same figures.
 from .cells import activation, feature_map
 from .controls import controls
 from .scores import classes, density, markers, top_genes
+from .steering import perturbation, steering
 from .training import training
 
-__all__ = ["activation", "classes", "controls", "density", "feature_map", "markers", "top_genes", "training"]
+__all__ = [
+    "activation",
+    "classes",
+    "controls",
+    "density",
+    "feature_map",
+    "markers",
+    "perturbation",
+    "steering",
+    "top_genes",
+    "training",
+]

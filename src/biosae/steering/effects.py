@@ -13,6 +13,7 @@ from biosae.analysis.intervals import resample_weights
 from biosae.progress import progress_bar
 
 N_NEIGHBOURS = 15
+MIN_PER_GROUP = 5  # samples that a group needs for numbers of its own
 MAX_REFERENCE = 5000  # unedited samples that neighbours are looked for among
 COLUMNS = ("group_by", "group", "metric", "estimate", "low", "high", "n_samples")
 
@@ -53,7 +54,9 @@ class Subjects:
         names: dict[str, str],
         seed: int,
     ) -> Subjects:
-        group = None if donor is None else donor.astype(str)
+        # Resampling whole batches would lose some of the very groups whose distance is measured.
+        is_target = donor is None or names.get("donor") == names.get("target")
+        group = None if is_target else donor.astype(str)
         weights = resample_weights(group, len(original), np.random.default_rng(seed))
         return cls(original.astype(np.float64), target, label, donor, names, weights)
 
@@ -101,8 +104,13 @@ def _groups(subjects: Subjects) -> Iterator[tuple[str, str, np.ndarray]]:
     for role in ("label", "donor"):
         group = getattr(subjects, role)
         if group is not None and not (role == "donor" and subjects.names["donor"] == subjects.names.get("label")):
-            for name in sorted({g for g in group if g is not None}):
-                yield subjects.names[role], name, group == name
+            yield from ((subjects.names[role], name, group == name) for name in large_groups(group))
+
+
+def large_groups(group: np.ndarray) -> list[str]:
+    """Names of the groups with at least `MIN_PER_GROUP` samples."""
+    counts = pd.Series(group).value_counts()
+    return sorted(counts.index[counts >= MIN_PER_GROUP])
 
 
 def weighted_mean(values: np.ndarray, weights: np.ndarray, chosen: np.ndarray) -> tuple[float, float, float]:
@@ -117,9 +125,12 @@ def gap(original: np.ndarray, edited: np.ndarray, group: np.ndarray, weights: np
     """What is left of the distances between group means, summed over pairs of groups, and its 95 % interval.
 
     ``sum ||m'_a - m'_b|| / sum ||m_a - m_b||``: 1 when the edit leaves them, 0 when all means coincide. Means of
-    few samples never coincide exactly, so that resampling pushes a gap near 0 upwards.
+    few samples never coincide exactly, so that resampling pushes a gap near 0 upwards; groups of fewer than
+    `MIN_PER_GROUP` are left out.
     """
-    names = sorted({name for name in group if name is not None})
+    names = large_groups(group)
+    if len(names) < 2:
+        return np.nan, np.nan, np.nan
     member = np.stack([group == name for name in names]).astype(np.float64)  # (n_groups, n)
     estimate = _spread_of_means(member, edited) / _spread_of_means(member, original)
     drawn = []

@@ -19,7 +19,7 @@ from .activity import activity, rows_of
 from .contrast import contrast
 from .distance import distance_closed, energy_closed
 from .edits import Shift, TokenEdit
-from .effects import Vote, weighted_mean
+from .effects import MIN_PER_GROUP, Vote, weighted_mean
 from .host import Host
 from .run import numbered, provenance, with_settings, write_off_target, write_tables
 from .setting import Setting, edit_of, tensor
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 PARTS = ("select", "test")
 """Strengths are compared on select, effects reported on test."""
 
-MIN_PER_GROUP = 5  # control and treated samples that a type or donor needs for numbers of its own
 COLUMNS = ("key", "part", "group_by", "group", "metric", "estimate", "low", "high", "n_control", "n_treated")
 
 
@@ -76,8 +75,8 @@ def run_perturbation(
     features_hash: str,
     embedded: Path,
     seed: int,
-) -> dict[str, Setting]:
-    """Writes perturbation.h5ad and its tables into the run folder; gives the settings by key.
+) -> pd.DataFrame:
+    """Writes perturbation.h5ad and its tables into the run folder; gives perturbation.csv.
 
     Raises
     ------
@@ -104,13 +103,15 @@ def run_perturbation(
         run / "perturbation.h5ad", host.table.obs, _keyed(rows, plan, steered, goal, names), settings, described
     )
     arms = [_arms(host, plan, part, rows, steered.of(ORIGINAL), goal, label_keys, batch_key, seed) for part in PARTS]
-    table = closeness(arms, ((key, steered.of(name)) for key, name in names.items()), rows[plan.control], len(names))
-    write_tables(run / "steering", {"perturbation": with_settings(mark_best(table, settings), settings)})
+    keyed = ((key, steered.of(name)) for key, name in {ORIGINAL: ORIGINAL, **names}.items())
+    found_effects = closeness(arms, keyed, rows[plan.control], len(names) + 1)
+    table = with_settings(mark_best(found_effects, settings), settings)
+    write_tables(run / "steering", {"perturbation": table})
     test = np.intersect1d(rows[plan.control], rows_of(host.table, ("test",)))
     write_off_target(
         host, test, plan.off_target_samples, settings, edits, run / "steering", seed, prefix="perturbation_off_target"
     )
-    return settings
+    return table
 
 
 def edit_toward(setting: Setting, found: Difference) -> TokenEdit:

@@ -77,8 +77,8 @@ def run_sweep(
     features_hash: str,
     embedded: Path,
     seed: int,
-) -> dict[str, Setting]:
-    """Writes steered.h5ad and the tables of ``steering/`` into the run folder; gives the settings by key.
+) -> pd.DataFrame:
+    """Writes steered.h5ad and the tables of ``steering/`` into the run folder; gives effects.csv.
 
     Parameters
     ----------
@@ -104,11 +104,12 @@ def run_sweep(
     write_steered(run / "steered.h5ad", host.table.obs, keyed, settings, described)
     in_test = (host.table.obs["biosae_part"].astype(str) == "test").to_numpy()[samples]
     subjects = _subjects(host, samples[in_test], embeddings.of(ORIGINAL)[in_test], found, label_keys, batch_key, seed)
-    table = effects(subjects, ((key, embeddings.of(name)[in_test]) for key, name in names.items()), len(names))
-    write_tables(run / "steering", {"effects": with_settings(table, settings)})
+    edited = ((key, embeddings.of(name)[in_test]) for key, name in names.items())
+    table = with_settings(effects(subjects, edited, len(names)), settings)
+    write_tables(run / "steering", {"effects": table})
     test = rows_of(host.table, ("test",))
     write_off_target(host, test, plan.off_target_samples, settings, edits, run / "steering", seed)
-    return settings
+    return table
 
 
 def target_of(plan: Sweep, batch_key: str | None) -> str | None:
@@ -161,6 +162,7 @@ def with_settings(table: pd.DataFrame, settings: dict[str, Setting]) -> pd.DataF
         {name: [getattr(setting, name) for setting in settings.values()] for name in DESCRIBED}, index=list(settings)
     ).astype({"n_features": "Int64", "seed": "Int64"})
     joined = table.join(described, on="key")
+    joined["method"] = joined["method"].fillna(joined["key"])  # the unedited model is no setting
     return joined[["key", *DESCRIBED, *[column for column in table if column != "key"]]]
 
 

@@ -1,0 +1,177 @@
+"""Figures of steering: what an edit does against its dose, beside baselines, and the way from control to treated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from biosae.artefacts import atomic_write
+from biosae.errors import SettingError
+
+from .axes import finish, new_axes
+
+PANELS = {"width": 7.0, "height": 3.2}  # inches, two columns of a journal
+
+METHODS = {
+    "sae": ("SAE features", "#0b6785", "o", "-"),
+    "matched_features": ("matched random features", "#c8742a", "s", "--"),
+    "random_features": ("random features", "#a77b52", "^", "--"),
+    "random_direction": ("random direction", "#8a949a", "v", ":"),
+    "difference_in_means": ("difference in means", "#7a3b69", "D", "-."),
+    "centring": ("centring", "#3c7a3b", "P", (0, (6, 2))),
+}
+"""Method -> name, colour (told apart by the colour-blind and in grey), marker, line."""
+
+METRICS = {
+    "shift": "samples move by (their spread)",
+    "target_gap": "distance between groups left",
+    "label_gap": "distance between labels left",
+    "label_kept": "samples that keep their label",
+}
+
+
+def steering(
+    effects: pd.DataFrame,
+    metric: str = "target_gap",
+    against: str = "n_features",
+    ax: Axes | None = None,
+    show: bool = True,
+    save: str | Path | None = None,
+) -> Axes:
+    """One effect on the test samples against the number of features or the value, a line a method.
+
+    Bars are 95 % intervals of the SAE's features, bands the range over seeds of what is drawn at random, and
+    lines without markers the baselines without features.
+
+    Parameters
+    ----------
+    effects
+        steering/effects.csv.
+    metric
+        One of its metrics of all samples.
+    against
+        ``n_features`` at the largest value, or ``value`` at the largest number of features.
+    """
+    rows = effects[(effects["metric"] == metric) & (effects["group_by"] == "all")]
+    if rows.empty:
+        raise SettingError(f"metric must be one of {', '.join(effects['metric'].unique())}, got {metric}")
+    fixed = "value" if against == "n_features" else "n_features"
+    rows = rows[rows[fixed].isna() | (rows[fixed] == rows[fixed].max())]
+    ax = _lines(rows, against, new_axes(ax))
+    words = {"n_features": "features edited", "value": f"value ({rows['operation'].dropna().iloc[0]})"}
+    ax.set(xlabel=words[against], ylabel=METRICS[metric])
+    return finish(_with_legend(ax), show, save)
+
+
+def perturbation(
+    table: pd.DataFrame,
+    metric: str = "distance_closed",
+    ax: Axes | None = None,
+    show: bool = True,
+    save: str | Path | None = None,
+) -> Axes:
+    """The way from control to treated that test samples go, against the number of features, a line a method.
+
+    Each method at the strength that was best on the select samples.
+
+    Parameters
+    ----------
+    table
+        steering/perturbation.csv.
+    """
+    chosen = table["best_on_select"] & (table["part"] == "test") & (table["group_by"] == "all")
+    rows = table[chosen & (table["metric"] == metric)]
+    if rows.empty:
+        raise SettingError(f"metric must be one of {', '.join(table['metric'].unique())}, got {metric}")
+    ax = _lines(rows, "n_features", new_axes(ax))
+    if metric == "distance_closed":
+        ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(xlabel="features edited", ylabel=metric.replace("_", " "))
+    return finish(_with_legend(ax), show, save)
+
+
+def steering_panels(table: pd.DataFrame, path: Path) -> None:
+    """Gap and kept labels side by side, against what was swept, as ``path`` with the suffixes .svg and .png.
+
+    Parameters
+    ----------
+    table
+        steering/effects.csv.
+    """
+    metrics = [metric for metric in ("target_gap", "label_kept", "shift") if (table["metric"] == metric).any()][:2]
+    against = "value" if table["value"].nunique() > 1 else "n_features"
+    fig, axes = _panels(len(metrics))
+    for ax, metric in zip(axes, metrics, strict=True):
+        steering(table, metric, against, ax=ax, show=False)
+    _save_panels(fig, axes, path)
+
+
+def perturbation_panels(table: pd.DataFrame, path: Path) -> None:
+    """Distance closed and kept labels side by side, as ``path`` with the suffixes .svg and .png.
+
+    Parameters
+    ----------
+    table
+        steering/perturbation.csv.
+    """
+    metrics = [metric for metric in ("distance_closed", "label_kept") if (table["metric"] == metric).any()]
+    fig, axes = _panels(len(metrics))
+    for ax, metric in zip(axes, metrics, strict=True):
+        perturbation(table, metric, ax=ax, show=False)
+    _save_panels(fig, axes, path)
+
+
+def _panels(n: int) -> tuple[Figure, list[Axes]]:
+    fig, axes = plt.subplots(1, n, figsize=(PANELS["width"] * n / 2, PANELS["height"]), layout="constrained")
+    return fig, list(np.atleast_1d(axes))
+
+
+def _save_panels(fig: Figure, axes: list[Axes], path: Path) -> None:
+    """One legend for all panels, above them."""
+    handles = axes[0].get_legend_handles_labels()
+    for ax in axes:
+        ax.get_legend().remove()
+    fig.legend(*handles, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
+    for suffix in (".svg", ".png"):
+        with atomic_write(path.with_suffix(suffix)) as temporary:
+            fig.savefig(temporary, dpi=200)
+    plt.close(fig)
+
+
+def _lines(rows: pd.DataFrame, against: str, ax: Axes) -> Axes:
+    known = np.sort(rows[against].dropna().unique())
+    place = {value: n for n, value in enumerate(known)}
+    for method, (name, color, marker, line) in METHODS.items():
+        own = rows[rows["method"] == method]
+        if own.empty:
+            continue
+        if own[against].isna().all():
+            _level(own, name, color, line, ax)
+            continue
+        over_seeds = own.groupby(against)
+        at, mean = [place[value] for value in over_seeds.groups], over_seeds["estimate"].mean()
+        ax.plot(at, mean, marker=marker, linestyle=line, color=color, label=name, markersize=5)
+        if own["seed"].notna().any():
+            ax.fill_between(
+                at, over_seeds["estimate"].min(), over_seeds["estimate"].max(), color=color, alpha=0.2, lw=0
+            )
+        else:
+            ax.vlines(at, over_seeds["low"].min(), over_seeds["high"].max(), color=color, linewidth=1.2)
+    ax.set_xticks(range(len(known)), [f"{value:g}" for value in known])
+    return ax
+
+
+def _level(own: pd.DataFrame, name: str, color: str, line: str, ax: Axes) -> None:
+    row = own.iloc[-1]
+    ax.axhline(row["estimate"], color=color, linestyle=line, label=name, linewidth=1.2)
+    ax.axhspan(row["low"], row["high"], color=color, alpha=0.12, lw=0)
+
+
+def _with_legend(ax: Axes) -> Axes:
+    ax.legend(frameon=False, fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    return ax

@@ -1,0 +1,56 @@
+import json
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from biosae.errors import ArtefactError
+from biosae.steering.setting import Setting
+from biosae.steering.steered import read_steered, write_steered
+
+OBS = pd.DataFrame({"batch": list("aabb")}, index=[f"s{i}" for i in range(4)])
+SETTING = Setting(
+    "sae", "ablate 2 features", "label:batch/ami", 2, "ablate", 0.0, "scale", "all", "keep", None, (1, 5), (0.0, 0.0)
+)
+
+
+def test_the_file_is_aligned_and_says_what_each_setting_is(tmp_path):
+    path, rows = tmp_path / "steered.h5ad", np.array([1, 3])
+    pairs = [("original", rows, np.ones((2, 3))), ("s000", rows, np.full((2, 3), 2.0))]
+    write_steered(path, OBS, iter(pairs), {"s000": SETTING}, {"sae_hash": "x", "samples": ["test"]})
+    steered, settings = read_steered(path)
+    assert steered.shape == (4, 0) and list(steered.obs_names) == list(OBS.index)
+    assert steered.obsm["s000"].dtype == np.float32
+    assert np.isnan(steered.obsm["s000"][[0, 2]]).all() and (steered.obsm["s000"][rows] == 2).all()
+    assert settings.loc[0, "key"] == "s000" and settings.loc[0, "features"] == [1, 5]
+    assert list(steered.uns["biosae"]["samples"]) == ["test"]
+    (described,) = json.loads(anndata.read_h5ad(path).uns["biosae"]["settings"])
+    expected = {
+        "key",
+        "method",
+        "chooser",
+        "n_features",
+        "operation",
+        "value",
+        "unit",
+        "where",
+        "error",
+        "seed",
+        "features",
+    }
+    assert expected <= set(described)
+
+
+@pytest.mark.parametrize("content", [None, b"nothing"])
+def test_a_file_that_is_missing_or_damaged_names_the_command(tmp_path, content):
+    if content is not None:
+        (tmp_path / "steered.h5ad").write_bytes(content)
+    with pytest.raises(ArtefactError, match="with `biosae steer`"):
+        read_steered(tmp_path / "steered.h5ad")
+
+
+def test_another_format_is_refused(tmp_path):
+    anndata.AnnData(obs=OBS).write_h5ad(tmp_path / "steered.h5ad")
+    with pytest.raises(ArtefactError, match="has format None, expected 1"):
+        read_steered(tmp_path / "steered.h5ad")
