@@ -183,3 +183,18 @@ def test_a_label_of_the_donor_is_not_tested_within_donors():
     best = score(codes, label, part, donor).best
     assert best["q_value"].isna().all()
     assert (best["p_value"] == 1).all()
+
+
+def test_a_sample_may_have_several_terms_and_each_is_scored_against_the_rest():
+    codes, _, part = make(5)
+    generator = np.random.default_rng(5)
+    has = generator.random((300, 3)) < [0.5, 0.3, 0.2]
+    text = np.array(["; ".join(np.array(["x", "y", "z"])[row]) for row in has], dtype=object)
+    scores = score(codes, pd.Series(text, name="go"), part)
+    known = (part == "test") & has.any(axis=1)  # an empty value is not known to lack the terms
+    dense = codes.toarray()
+    rows = scores.every.set_index(["feature", "class"])
+    for n, term in enumerate("xyz"):
+        assert rows.loc[(0, term), "n_positive_test"] == has[known, n].sum()
+        expected = roc_auc_score(has[known, n], dense[known, 3])
+        np.testing.assert_allclose(rows.loc[(3, term), "auroc"], expected, atol=1e-6)
