@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from biosae.errors import SettingError
+from biosae.saes.codes import Codes, Support
 from biosae.saes.matryoshka import Matryoshka
-from biosae.saes.nested import prefix_widths
+from biosae.saes.nested import decoded_groups, prefix_widths
 
 
 def test_loss_is_the_mean_over_prefixes_decoded_one_by_one(planted):
@@ -19,6 +20,22 @@ def test_loss_is_the_mean_over_prefixes_decoded_one_by_one(planted):
         out = codes[:, :width] @ sae.W_dec[:width] + sae.b_dec
         errors.append((forward.x - out).square().sum(1).mean())
     torch.testing.assert_close(sae.reconstruction_loss(forward), sum(errors) / 3)
+
+
+def test_groups_of_codes_in_any_order_and_of_dense_ones_decode_alike():
+    generator = torch.Generator().manual_seed(0)
+    W_dec = torch.randn(12, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    indices = torch.stack([torch.randperm(12, generator=generator)[:5] for _ in range(6)])
+    values = torch.rand(30, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    sparse = Codes(values, Support.from_indices(indices, 12))
+    outcomes = []
+    for codes in (sparse, Codes(sparse.dense())):
+        groups = list(decoded_groups(codes, [3, 4, 12], W_dec))
+        loss = sum((number + 1) * (weight * group).square().sum() for number, group in enumerate(groups))
+        outcomes.append((*groups, *torch.autograd.grad(loss, [values, W_dec], retain_graph=True)))
+    for one, other in zip(*outcomes, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_widths_are_cumulative():

@@ -5,31 +5,73 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biosae.saes.topk_search import batch_lower_bound, largest_in_rows
+from biosae.saes import compiled_search
+from biosae.saes.topk_search import batch_lower_bound, entries_above, grouped_largest_in_rows, largest_in_rows
+
+SEARCHES = {"compiled": largest_in_rows, "torch": grouped_largest_in_rows}
 
 
+@pytest.fixture(autouse=True)
+def two_threads():
+    """So that compiled searches share out their rows."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_compiled_searches_are_what_is_tested_here():
+    pytest.importorskip("numba")
+    matrix = torch.zeros(2, 3)
+    assert compiled_search.fits(matrix)
+    assert not compiled_search.fits(matrix.double()) and not compiled_search.fits(matrix.t())
+
+
+@pytest.mark.parametrize("search", SEARCHES)
 @given(st.integers(0, 10_000), st.sampled_from([1, 7, 256, 320, 512, 1000, 1024, 2304]), st.data())
 @settings(max_examples=60, deadline=None)
-def test_grouped_search_finds_the_largest(seed, width, data):
+def test_search_finds_the_largest(search, seed, width, data):
     """Also with many ties and with fewer distinct values than k."""
     k = data.draw(st.integers(1, min(width, 70)))
     levels = data.draw(st.sampled_from([2, 10, 10**6]))
     generator = torch.Generator().manual_seed(seed)
     matrix = torch.randint(-levels, levels, (5, width), generator=generator).float()
-    values, columns = largest_in_rows(matrix, k)
+    values, columns = SEARCHES[search](matrix, k)
     assert torch.equal(values.sort(1, descending=True).values, matrix.topk(k).values)
     assert torch.equal(matrix.gather(1, columns), values)
     assert all(len(set(row.tolist())) == k for row in columns)
 
 
-def test_grouped_search_passes_infinities_and_nan_like_topk():
+@pytest.mark.parametrize("search", SEARCHES)
+def test_search_passes_infinities_and_nan_like_topk(search):
     matrix = torch.randn(3, 1024, generator=torch.Generator().manual_seed(0))
     matrix[0, 3], matrix[1, 1000], matrix[2, 5] = float("nan"), float("inf"), -float("inf")
-    values, _ = largest_in_rows(matrix, 8)
+    values, _ = SEARCHES[search](matrix, 8)
     expected = matrix.topk(8).values
     for row in range(3):
         assert values[row].isnan().any() == expected[row].isnan().any()
     assert values[1].max() == float("inf")
+
+
+@given(st.integers(0, 10_000), st.integers(1, 9), st.sampled_from([1, 33, 256]), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_entries_above_are_those_of_a_comparison(seed, n_rows, width, one_each):
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randint(-3, 4, (n_rows, width), generator=generator).float()
+    matrix[torch.rand(matrix.shape, generator=generator) < 0.05] = float("nan")
+    lowest = torch.randint(-3, 4, (width,), generator=generator).float() if one_each else 1.0
+    positions, values = entries_above(matrix, lowest)
+    expected = (matrix > lowest).flatten().nonzero().squeeze(1)
+    assert torch.equal(positions, expected) and torch.equal(values, matrix.flatten()[expected])
+
+
+def test_without_numba_the_answers_are_the_same(monkeypatch):
+    matrix = torch.randn(7, 512, generator=torch.Generator().manual_seed(1))
+    compiled = entries_above(matrix, 0.5), largest_in_rows(matrix, 9)
+    monkeypatch.setattr(compiled_search, "_has_numba", lambda: False)
+    plain = entries_above(matrix, 0.5), largest_in_rows(matrix, 9)
+    assert all(torch.equal(*pair) for pair in zip(compiled[0], plain[0], strict=True))
+    assert torch.equal(compiled[1][0].sort(1).values, plain[1][0].sort(1).values)
 
 
 @pytest.mark.parametrize("k", [1, 8, 64])

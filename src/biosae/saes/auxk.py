@@ -27,7 +27,9 @@ def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
     if not variance > 0:
         return target.new_zeros(())
     k = min(max(1, target.shape[1] // 2), len(features))
-    values, chosen = torch.relu(forward.pre.columns(features)).topk(k, sorted=False)
-    codes = torch.zeros(len(target), len(features), dtype=values.dtype, device=values.device)
-    estimate = codes.scatter(1, chosen, values) @ W_dec[features]
+    codes = torch.relu(forward.pre.columns(features))
+    if (codes > 0).sum(1).max() > k:
+        values, chosen = codes.topk(k, sorted=False)
+        codes = torch.zeros_like(codes).scatter(1, chosen, values)
+    estimate = codes @ W_dec[features]
     return (target - estimate).square().sum() / variance

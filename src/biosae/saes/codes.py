@@ -154,16 +154,6 @@ class Codes:
             return (self.values > 0).sum(0)
         return torch.bincount(self.support.features[self.values > 0], minlength=self.d_sae)
 
-    def features(self, start: int, stop: int) -> Codes:
-        """The codes of features ``start`` to ``stop - 1``, the others zero; differentiable."""
-        if self.support is None:
-            numbers = torch.arange(self.d_sae, device=self.values.device)
-            return Codes(self.values * ((numbers >= start) & (numbers < stop)))
-        kept = ((self.support.features >= start) & (self.support.features < stop)).nonzero().squeeze(1)
-        counts = torch.bincount(self.support.rows[kept], minlength=self.n_rows)
-        offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-        return Codes(self.values[kept], Support(offsets, self.support.features[kept], self.d_sae))
-
     def decode(self, W_dec: Tensor) -> Tensor:
         """``(n_rows, d_in)`` sum of decoder rows weighted by the codes; differentiable."""
         if self.support is None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .codes import Support
 from .sparse import sampled_product
-from .topk_search import batch_lower_bound, largest_in_rows
+from .topk_search import batch_lower_bound, entries_above, largest_in_rows
 
 CHUNK_VALUES = 1 << 21
 """Pre-activations in a chunk on a CPU: 8 MB, so that selection reads from the cache."""
@@ -50,7 +50,7 @@ class PreActivations:
     @cached_property
     def dense(self) -> Tensor:
         """The whole ``(n_rows, d_sae)`` matrix; differentiable."""
-        return (self.x - self.b_dec) @ self.W_enc + self.b_enc
+        return self._affine(self.W_enc, self.b_enc)
 
     @cached_property
     def _inputs(self) -> Tensor:
@@ -63,7 +63,7 @@ class PreActivations:
     def columns(self, features: Tensor) -> Tensor:
         """``(n_rows, n_features)`` the matrix for some features; differentiable."""
         weight = self.W_enc.t().index_select(0, features)  # rows of the layout in memory
-        return (self.x - self.b_dec) @ weight.t() + self.b_enc.index_select(0, features)
+        return self._affine(weight.t(), self.b_enc.index_select(0, features))
 
     def largest(self, k: int) -> Support:
         """The ``k`` largest entries of every row."""
@@ -100,14 +100,19 @@ class PreActivations:
         self._known[support] = values
         return support
 
+    def _affine(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """``(x - b_dec) @ weight + bias``, whose gradient to ``b_dec`` takes a vector product, not a matrix product."""
+        none = self.b_dec - self.b_dec.detach()
+        return self._inputs @ weight + (bias - none @ weight.detach())
+
     @torch.no_grad()
     def _above(self, lowest: Tensor | float) -> tuple[Tensor, Tensor]:
         """Positions in the flattened matrix, ascending, and values."""
         positions, values, first = [], [], 0
         for chunk in self._chunks():
-            found = (chunk > lowest).view(-1).nonzero().squeeze(1)
-            values.append(chunk.view(-1).index_select(0, found))
-            positions.append(found + first)
+            found, entries = entries_above(chunk, lowest)
+            values.append(entries)
+            positions.append(found.add_(first))
             first += chunk.numel()
         return torch.cat(positions), torch.cat(values)
 

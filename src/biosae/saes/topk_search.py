@@ -5,9 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import compiled_search
+
 
 def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Values and columns, ``(n_rows, k)``, of the ``k`` largest entries of every row, in any order.
+    """Values and columns, ``(n_rows, k)``, of the ``k`` largest entries of every row, in any order; NaN is largest."""
+    found = compiled_search.largest_in_rows(matrix, k) if compiled_search.fits(matrix) else None
+    return grouped_largest_in_rows(matrix, k) if found is None else found
+
+
+def grouped_largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The same with torch's operators.
 
     Columns are first joined into groups of ``g``, far apart. The ``k`` groups with the largest maxima
     hold the ``k`` largest entries, so only ``g * k`` candidates are searched.
@@ -22,6 +30,14 @@ def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
     candidates = (groups[:, None, :] + members[:, None]).view(n_rows, g * k)
     values, chosen = matrix.gather(1, candidates).topk(k, sorted=False)
     return values, candidates.gather(1, chosen)
+
+
+def entries_above(matrix: Tensor, lowest: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Positions in the flattened matrix, ascending, and values of the entries above a number, or one a column."""
+    if compiled_search.fits(matrix):
+        return compiled_search.entries_above(matrix, lowest)
+    found = (matrix > lowest).view(-1).nonzero().squeeze(1)
+    return found, matrix.view(-1).index_select(0, found)
 
 
 def batch_lower_bound(sample: Tensor, k: int) -> float:

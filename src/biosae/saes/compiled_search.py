@@ -1,0 +1,79 @@
+"""The searches of the encoder's output as compiled loops, where numba is installed.
+
+Each matrix is read once and only candidates are looked at twice, which torch's operators cannot say. Rows are shared
+out to as many threads as torch uses.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Result = TypeVar("Result")
+
+
+def fits(matrix: Tensor) -> bool:
+    """Whether the loops take this matrix: float32, row after row, on a processor, and numba is at hand."""
+    return matrix.device.type == "cpu" and matrix.dtype == torch.float32 and matrix.is_contiguous() and _has_numba()
+
+
+def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+    """Values and columns, ``(n_rows, k)``, of the ``k`` largest entries of every row, in any order; None with a NaN."""
+    values = np.empty((len(matrix), k), dtype=np.float32)
+    columns = np.empty((len(matrix), k), dtype=np.int64)
+    entries, search = matrix.numpy(), _loops().search_rows
+
+    def rows(start: int, stop: int) -> bool:
+        return search(entries[start:stop], k, values[start:stop], columns[start:stop])
+
+    is_clean = all(_in_threads(rows, len(matrix)))
+    return (torch.from_numpy(values), torch.from_numpy(columns)) if is_clean else None
+
+
+def entries_above(matrix: Tensor, lowest: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Positions in the flattened matrix, ascending, and values of the entries above a number, or one a column."""
+    width = matrix.shape[1]
+    bounds = torch.as_tensor(lowest, dtype=torch.float32).expand(width).contiguous().numpy()
+    entries, search = matrix.numpy(), _loops().search_above
+
+    def rows(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        size = (stop - start) * width
+        positions, values = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float32)  # memory only where filled
+        n = search(entries[start:stop], bounds, start * width, positions, values)
+        return positions[:n].copy(), values[:n].copy()
+
+    positions, values = zip(*_in_threads(rows, len(matrix)), strict=True)
+    return torch.from_numpy(np.concatenate(positions)), torch.from_numpy(np.concatenate(values))
+
+
+def _in_threads(rows: Callable[[int, int], Result], n_rows: int) -> list[Result]:
+    """The results for consecutive blocks of rows, one block a thread."""
+    n_threads = min(torch.get_num_threads(), n_rows)
+    bounds = np.linspace(0, n_rows, n_threads + 1).astype(int)
+    others = [_pool().submit(rows, *bounds[i : i + 2]) for i in range(1, n_threads)]
+    return [rows(*bounds[:2]), *(other.result() for other in others)]
+
+
+@cache
+def _has_numba() -> bool:
+    return find_spec("numba") is not None
+
+
+@cache
+def _loops() -> ModuleType:
+    """Compiled at first use, in a few seconds, and kept on disk for the next process."""
+    return importlib.import_module(".search_loops", __package__)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="biosae-search")
