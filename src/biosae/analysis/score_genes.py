@@ -37,6 +37,8 @@ def score_genes(
     seen = symbols[sums.n_tokens > 0]
     if any(members.any() for members in family_members(seen, families).values()):
         results.add("families", family_scores(sums.total, sums.n_tokens, symbols, families), rows)
+    if sets.membership(seen).nnz == 0:  # residues, not genes
+        return
     found = enrichment(sums.total, sums.n_tokens, symbols, sets, seed)
     results.summary["enrichment"] = enrichment_summary(found)
     if found.n_sets == 0:

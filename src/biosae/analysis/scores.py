@@ -22,6 +22,7 @@ from .geometry import decoder_map, geometry_scores, read_decoder
 from .results import Results, write_results
 from .score_genes import score_genes, score_prerank
 from .score_labels import score_labels
+from .score_residues import SPANS, score_residues
 from .token_sums import sum_over_tokens
 
 logger = logging.getLogger(__name__)
@@ -85,9 +86,15 @@ def analyze(
     results = Results()
     if run_density_scoring:
         _score_structure(results, table, rows, Path(features_h5ad).with_name("sae.safetensors"), map_decoder, seed)
-    sums = None
-    if run_gene_scoring or run_expression_scoring:
+    sums, spans = None, Path(out) / SPANS
+    scores_residues = run_label_scoring and spans.exists()
+    if run_gene_scoring or run_expression_scoring or scores_residues:
         codes = _matching_codes(TokenCodes(token_codes), table)
+        # One token a sample, as in files of embeddings, says nothing that the labels do not.
+        run_gene_scoring, run_expression_scoring = (
+            wanted and len(codes.vocabulary) > 1 for wanted in (run_gene_scoring, run_expression_scoring)
+        )
+    if run_gene_scoring or run_expression_scoring:
         sums = sum_over_tokens(codes, rows)
     if run_gene_scoring:
         score_genes(results, sums, codes.vocabulary, packaged_gene_sets() + own_sets, families, rows, seed)
@@ -95,6 +102,8 @@ def analyze(
         results.add("expression", expression_scores(sums).join(value_quartiles(codes, rows)), rows)
     if run_label_scoring:
         score_labels(results, table[rows], label_keys, group_key, n_permutations, seed)
+    if scores_residues:
+        score_residues(results, codes, spans, table, n_permutations, seed)
     if prerank:
         score_prerank(results, sums, codes.vocabulary, hallmark_sets() + own_sets, n_permutations, seed)
     settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed, "n_permutations": n_permutations}

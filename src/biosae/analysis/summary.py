@@ -33,7 +33,7 @@ def label_summary(scores: LabelScores, genes: pd.DataFrame | None) -> dict:
         "n_features": int(scores.best["class"].notna().sum()),
         "n_significant": int((scores.best["q_value"] < SIGNIFICANT_Q).sum()),
         "n_tests": scores.n_tests,
-        "classes": [_plain(marker) for marker in markers],
+        "classes": [plain(marker) for marker in markers],
         "classes_left_out": scores.left_out,
     }
 
@@ -44,7 +44,7 @@ def continuous_summary(scores: pd.DataFrame) -> dict:
     best = None
     if strength.notna().any():
         feature = int(strength.idxmax())
-        best = _plain({"feature": feature, **scores.loc[feature, list(CONTINUOUS_COLUMNS)].to_dict()})
+        best = plain({"feature": feature, **scores.loc[feature, list(CONTINUOUS_COLUMNS)].to_dict()})
     return {
         "n_features": int(scores["spearman"].notna().sum()),
         "n_significant": int((scores["q_value"] < SIGNIFICANT_Q).sum()),
@@ -59,6 +59,6 @@ def enrichment_summary(found: Enrichment) -> dict:
     return {name: getattr(found, name) for name in names}
 
 
-def _plain(record: dict) -> dict:
+def plain(record: dict) -> dict:
     """JSON has no NaN: undefined numbers are null."""
     return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in record.items()}

@@ -9,6 +9,8 @@ import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from biosae.analysis.score_residues import SPANS
+from biosae.artefacts import atomic_write
 from biosae.errors import ArtefactError
 from biosae.features.encode import encode_features
 from biosae.saes import files
@@ -58,7 +60,19 @@ def write_features(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
         provenance=provenance,
         obsm={"X_model": store.sample_means()} | inputs.samples.obsm,
     )
+    write_spans(folder, inputs)
     logger.info("features in %s", folder / "features.h5ad")
+
+
+def write_spans(folder: Path, inputs: Inputs) -> None:
+    """residues.csv: the annotated sites and domains of the proteins, where there are some."""
+    path = folder / SPANS
+    if inputs.spans is None:
+        path.unlink(missing_ok=True)
+        return
+    table = inputs.spans.assign(sample=inputs.samples.obs.index[inputs.spans["sample"]])
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=False)
 
 
 def check_same_model(run: dict, inputs: Inputs) -> None:

@@ -29,7 +29,9 @@ def print_summary(folder: Path) -> None:
         f"{evaluation['fvu']:.1%} of the variance of held-out activations unexplained"
     )
     if (folder / "analysis.json").exists():
-        _labels(read_json(folder / "analysis.json", made_by="biosae analyze"))
+        analysis = read_json(folder / "analysis.json", made_by="biosae analyze")
+        _labels(analysis)
+        _residues(analysis["summary"].get("residues", {}).get("concepts", []))
     for page in (folder / "report" / "index.html", folder / "report.html"):
         if page.exists():
             _say(f"report: {page}")
@@ -49,7 +51,24 @@ def _labels(analysis: dict) -> None:
         console.print(table)
         marking = f"{label['n_significant']:,} of {label['n_features']:,} features mark a {key}"
         _say(f"{marking} at q < 0.05, each against its own null")
-    _say("* 95th percentile of the best feature when labels are shuffled")
+    if analysis["summary"].get("labels"):
+        _say("* 95th percentile of the best feature when labels are shuffled")
+
+
+def _residues(concepts: list[dict]) -> None:
+    if not concepts:
+        return
+    title = "best feature for each site or domain, chosen and scored on different proteins"
+    table = Table(box=None, pad_edge=False, title_justify="left", title_style="none", title=title)
+    for heading in ("concept", "feature", "F1", "precision", "recall", "null*", "best amino acid"):
+        table.add_column(heading, justify="left", header_style="dim", no_wrap=True)
+    for row in concepts[:MOST_CLASSES]:
+        numbers = (f"{row[name]:.2f}" for name in ("f1", "precision", "recall", "null_f1"))
+        table.add_row(
+            escape(row["concept"]), f"f{row['feature']}", *numbers, f"{row['residue']} {row['residue_f1']:.2f}"
+        )
+    console.print(table)
+    _say("* 95th percentile of the best feature when annotations are turned around their proteins")
 
 
 def _cells(row: dict) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 BARS = {"loss": "Loss", "nmse": "NMSE"}
 CURVES = {"nmse": "NMSE (test)", "l0": "L0 (test)", "dead_fraction": "dead features (train)"}
+SCALES = {"nmse": {"yscale": "log"}, "l0": {"yscale": "log"}, "dead_fraction": {"ylim": (0, 1)}}
 CURVE_SPLIT = {"dead_fraction": "train"}
 COLUMN_WIDTH = 3.5  # inches, one column of a two-column page
 SMALL = {"font.size": 7, "axes.titlesize": 7, "axes.labelsize": 7, "xtick.labelsize": 6, "ytick.labelsize": 6}
@@ -24,6 +25,8 @@ SMALL = {"font.size": 7, "axes.titlesize": 7, "axes.labelsize": 7, "xtick.labels
 
 def comparison(table: pd.DataFrame, show: bool = True, save: str | Path | None = None) -> Figure:
     """Two rows (loss, NMSE) by three columns (train, validation, test): a bar a model, after the last epoch.
+
+    The legend gives each model's L0 on test, without which the bars cannot be compared.
 
     Parameters
     ----------
@@ -42,7 +45,8 @@ def comparison(table: pd.DataFrame, show: bool = True, save: str | Path | None =
             row[0].set_ylabel(title)
             row[0].set_ylim(0, 1.18 * last[quantity].max())
         handles = [plt.Rectangle((0, 0), 1, 1, color=COLORS[n % len(COLORS)]) for n in range(len(models))]
-        figure.legend(handles, models, loc="outside lower center", ncols=min(len(models), 3), frameon=False)
+        names = [f"{model}, L0 {last.loc[(model, 'test'), 'l0']:.0f}" for model in models]
+        figure.legend(handles, names, loc="outside lower center", ncols=min(len(models), 3), frameon=False)
         return _finish(figure, show, save)
 
 
@@ -62,9 +66,8 @@ def comparison_curves(table: pd.DataFrame, show: bool = True, save: str | Path |
                 rows = table[(table["model"] == model) & (table["split"] == CURVE_SPLIT.get(quantity, "test"))]
                 style = {"color": COLORS[n % len(COLORS)], "marker": MARKERS[n % len(MARKERS)], "markersize": 3}
                 ax.plot(rows["epoch"], rows[quantity], linewidth=1, markevery=0.2, label=model, **style)
-            ax.set(xlabel="epoch", ylabel=title, ylim=(0, None), xlim=(0, None))
+            ax.set(xlabel="epoch", ylabel=title, xlim=(0, None), **SCALES[quantity])
             _open(ax)
-        axes[0].set_yscale("log")
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(models), frameon=False)
         return _finish(figure, show, save)
@@ -81,7 +84,7 @@ def _bars(ax: Axes, heights: list[float]) -> None:
 
 def _short(number: float) -> str:
     """Two digits that fit above a bar."""
-    return f"{number:.2g}".replace("0.", ".", 1) if number < 1 else f"{number:.2g}"
+    return f"{number:#.2g}".removeprefix("0")
 
 
 def _open(ax: Axes) -> None:

@@ -1,0 +1,144 @@
+"""Residues of proteins with their codes, the sites and domains on them, and how far the two agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from biosae.features.token_codes import TokenCodes
+
+
+@dataclass(frozen=True, eq=False)
+class Residues:
+    """The residues of some proteins, one protein after the other.
+
+    Attributes
+    ----------
+    sample
+        ``(n,)`` row of the protein.
+    token
+        ``(n,)`` vocabulary id.
+    relative
+        ``(n, d_sae)`` CSR: codes as shares of the feature's largest on the train proteins.
+    """
+
+    sample: np.ndarray
+    token: np.ndarray
+    relative: sparse.csr_matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Domains:
+    """Annotated stretches on such residues.
+
+    Attributes
+    ----------
+    concept
+        ``(n_domains,)`` number of the concept of each.
+    residues
+        ``(n_residues, n_domains)`` CSC of ones.
+    members
+        ``(n_residues, n_concepts)`` CSC of ones: residues of any domain of a concept.
+    """
+
+    concept: np.ndarray
+    residues: sparse.csc_matrix
+    members: sparse.csc_matrix
+
+    def shifted(self, row: np.ndarray) -> Domains:
+        """The domains after the residues are moved to other rows of their protein."""
+        return Domains(self.concept, self.residues.tocsr()[row].tocsc(), self.members.tocsr()[row].tocsc())
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Precision by residue, recall by domain and their harmonic mean, ``(n_features, n_concepts)``."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+
+
+def agreement(is_on: sparse.csr_matrix, domains: Domains) -> Agreement:
+    """Agreement of features with concepts.
+
+    Parameters
+    ----------
+    is_on
+        ``(n_residues, n_features)`` ones.
+    """
+    hits = (is_on.T @ domains.members).toarray()
+    n_on = np.asarray(is_on.sum(axis=0)).ravel()[:, None]
+    touched = (is_on.T @ domains.residues).tocsr()
+    touched.data[:] = 1
+    n_concepts = domains.members.shape[1]
+    of_concept = sparse.csr_matrix(
+        (np.ones(len(domains.concept)), (np.arange(len(domains.concept)), domains.concept)),
+        shape=(len(domains.concept), n_concepts),
+    )
+    n_domains = np.bincount(domains.concept, minlength=n_concepts)
+    precision = hits / np.maximum(n_on, 1)
+    recall = (touched @ of_concept).toarray() / np.maximum(n_domains, 1)
+    return Agreement(precision, recall, 2 * precision * recall / np.maximum(precision + recall, 1e-12))
+
+
+def switched_on(relative: sparse.csr_matrix, share: float) -> sparse.csr_matrix:
+    """Ones where a code exceeds a share of its feature's largest."""
+    kept = relative.copy()
+    kept.data = (kept.data > share).astype(np.float64)
+    kept.eliminate_zeros()
+    return kept
+
+
+def turned(sample: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Rows of the residues after each protein is turned by a random number of them."""
+    starts = np.flatnonzero(np.diff(sample, prepend=-1))
+    lengths = np.diff(np.append(starts, len(sample)))
+    by = np.repeat(generator.integers(0, lengths), lengths)
+    first, length = np.repeat(starts, lengths), np.repeat(lengths, lengths)
+    return first + (np.arange(len(sample)) - first + by) % length
+
+
+def largest_on(codes: TokenCodes, is_chosen: np.ndarray) -> np.ndarray:
+    largest = np.zeros(codes.d_sae, dtype=np.float32)
+    for shard in codes.shards():
+        kept = is_chosen[shard.sample[shard.row]]
+        np.maximum.at(largest, shard.feature()[kept], shard.code[kept])
+    return largest
+
+
+def residues_of(codes: TokenCodes, is_chosen: np.ndarray, largest: np.ndarray) -> Residues:
+    sample, token, blocks = [], [], []
+    scale = sparse.diags(np.divide(1, largest, out=np.zeros_like(largest), where=largest > 0))
+    for shard in codes.shards():
+        entries = sparse.csc_matrix((shard.code, shard.row, shard.feature_offsets), (shard.n_tokens, codes.d_sae))
+        kept = np.flatnonzero(is_chosen[shard.sample])
+        blocks.append((entries.tocsr()[kept] @ scale).tocsr())
+        sample.append(shard.sample[kept])
+        token.append(shard.token[kept])
+    return Residues(np.concatenate(sample), np.concatenate(token), sparse.vstack(blocks, format="csr"))
+
+
+def domains_of(spans: pd.DataFrame, sample: np.ndarray, names: list[str]) -> Domains:
+    """The domains on some residues; what lies beyond the residues that the model read is left out."""
+    owners, first, n_residues = np.unique(sample, return_index=True, return_counts=True)
+    place = pd.Series(range(len(owners)), index=owners)
+    own = spans[spans["sample"].isin(owners) & spans["concept"].isin(names)]
+    own = own.assign(place=place[own["sample"]].to_numpy())
+    own = own[own["start"] <= n_residues[own["place"]]]
+    start = first[own["place"]] + own["start"].to_numpy() - 1
+    end = first[own["place"]] + np.minimum(own["end"].to_numpy(), n_residues[own["place"]])
+    rows = np.concatenate([np.arange(*bounds) for bounds in zip(start, end, strict=True)] or [np.zeros(0, dtype=int)])
+    domain = np.repeat(np.arange(len(own)), end - start)
+    concept = pd.Index(names).get_indexer(own["concept"])
+    residues = sparse.csc_matrix((np.ones(len(rows)), (rows, domain)), shape=(len(sample), len(own)))
+    members = sparse.csc_matrix((np.ones(len(rows)), (rows, concept[domain])), shape=(len(sample), len(names)))
+    members.data[:] = 1
+    return Domains(concept, residues, members)
+
+
+def one_hot(token: np.ndarray, n: int) -> sparse.csr_matrix:
+    return sparse.csr_matrix((np.ones(len(token)), token, np.arange(len(token) + 1)), shape=(len(token), n))
