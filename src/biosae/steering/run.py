@@ -91,8 +91,8 @@ def run_sweep(
         If features, columns or parts do not exist, before anything is embedded.
     """
     target = target_of(plan, batch_key)
-    found = None if target is None else contrast(host.table, target, "steer.target")
     settings = numbered(plan_settings(host, plan, target, run))
+    found = None if target is None else contrast(host.table, target, "steer.target")
     edits = {key: edit_of(setting, found, host.sae.d_in) for key, setting in settings.items()}
     _check_parts(plan)
     samples = rows_of(host.table, plan.parts)

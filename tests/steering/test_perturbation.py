@@ -1,0 +1,99 @@
+"""Control samples steered toward treated ones in a model where the right edit is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from biosae.errors import DataError
+from biosae.models.tokens import TokenSequences
+from biosae.saes.standard import Standard
+from biosae.steering.host import Host
+from biosae.steering.perturbation import Perturbation, run_perturbation
+from biosae.steering.steered import read_steered
+
+D, N, LENGTH = 6, 240, 3
+PLAN = Perturbation(
+    "state", "ctrl", "stim", (1, 3), (0.5, 1.0, 2.0, 3.0, 4.0), (0, 1), ("matched_features", "difference_in_means"), 30
+)
+
+
+@pytest.fixture
+def host(adapter):
+    """Tokens 0-19 are of control cells; 20-39 are the same tokens moved along feature 4 of the SAE."""
+    sae = Standard(D, 16, l1_coefficient=0.1)
+    torch.manual_seed(1)
+    plain = 0.3 * torch.randn(20, D)
+    weight = torch.cat([plain, plain + 0.8 * sae.W_dec[4].detach()])
+    adapter.network["first"].weight.data.copy_(weight)
+    sae.fit_normaliser(weight)
+    generator = np.random.default_rng(0)
+    stim = np.tile([False, True], N // 2)
+    token = (generator.integers(0, 20, (N, LENGTH)) + 20 * stim[:, None]).astype(np.int32).ravel()
+    n_tokens = len(token)
+    sequences = TokenSequences(
+        token, np.ones(n_tokens, np.float32), np.zeros(n_tokens, bool), np.arange(0, n_tokens + 1, LENGTH)
+    )
+    x = weight[torch.from_numpy(token).long()]
+    codes = sae.encode(x).dense().detach().numpy().reshape(N, LENGTH, -1)
+    obs = pd.DataFrame(
+        {
+            "biosae_part": np.repeat(["train", "select", "test"], N // 3),
+            "biosae_n_tokens": LENGTH,
+            "state": np.where(stim, "stim", "ctrl"),
+            "donor": np.tile(["p", "p", "q", "q"], N // 4),
+        },
+        index=[f"s{i}" for i in range(N)],
+    )
+    return Host(adapter, sae, sequences, table_of(codes, obs, x.numpy().reshape(N, LENGTH, D)), 0, 4096)
+
+
+def table_of(codes, obs, x):
+    import anndata
+    from scipy import sparse
+
+    layers = {"sum": codes.sum(1), "mean": codes.mean(1), "fraction_active": (codes > 0).mean(1)}
+    layers = {name: sparse.csr_matrix(values.astype(np.float32)) for name, values in layers.items()}
+    table = anndata.AnnData(sparse.csr_matrix(codes.max(1)), obs=obs, layers=layers)
+    table.obsm["X_model"] = x.mean(1)
+    table.uns["biosae"] = {"sae_hash": "a", "model": "curved", "layer": 0}
+    return table
+
+
+def run(host, tmp_path, plan=PLAN, **changes):
+    keys = {"label_keys": ["state"], "batch_key": "donor", "features_hash": "f", "seed": 0} | changes
+    return run_perturbation(host, plan, tmp_path, embedded=tmp_path / "embedded", **keys)
+
+
+def test_the_planted_feature_closes_the_distance(host, tmp_path):
+    table = run(host, tmp_path)
+    best = table[table["best_on_select"] & (table["part"] == "test") & (table["group_by"] == "all")]
+    closed = best[best["metric"] == "distance_closed"]
+    of = {method: rows["estimate"].to_numpy() for method, rows in closed.groupby("method")}
+    assert of["difference_in_means"] > 0.85  # tanh bends the rest of the way
+    assert of["sae"].max() > 0.8
+    assert (of["matched_features"] < 0.3).all()
+    energy = best[(best["metric"] == "energy_closed") & (best["method"] == "sae")]
+    assert energy["estimate"].max() > 0.9
+    steered, settings = read_steered(tmp_path / "perturbation.h5ad")
+    assert settings.loc[settings["method"] == "sae", "features"].str[0].eq(4).all()
+
+
+def test_every_donor_has_numbers_of_its_own(host, tmp_path):
+    table = run(host, tmp_path)
+    by_donor = table[(table["group_by"] == "donor") & (table["part"] == "test")]
+    assert set(by_donor["group"]) == {"p", "q"}
+    assert (by_donor["n_control"] + by_donor["n_treated"] == N // 3 // 2).all()
+
+
+def test_the_strength_is_chosen_on_select(host, tmp_path):
+    table = run(host, tmp_path)
+    overall = table[(table["metric"] == "distance_closed") & (table["group_by"] == "all") & (table["part"] == "select")]
+    one = overall[(overall["method"] == "sae") & (overall["n_features"] == 3)]
+    assert one.loc[one["estimate"].idxmax(), "best_on_select"] and one["best_on_select"].sum() == 1
+
+
+def test_a_part_without_one_of_the_two_is_refused(host, tmp_path):
+    host.table.obs.loc[(host.table.obs["biosae_part"] == "test").to_numpy(), "state"] = "ctrl"
+    with pytest.raises(DataError, match="state=stim has 0 samples in the part test"):
+        run(host, tmp_path)
