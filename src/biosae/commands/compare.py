@@ -15,10 +15,12 @@ from biosae.activations.source import ActivationSource
 from biosae.artefacts import atomic_write
 from biosae.errors import SettingError
 from biosae.pl.comparison import comparison, comparison_curves
+from biosae.saes.base import SAE
 from biosae.training.comparison import EveryEpoch, comparison_table
+from biosae.training.settings import TrainerSettings
 from biosae.training.trainer import Run, Trainer
 
-from .inputs import Inputs, load_inputs
+from .inputs import load_inputs
 from .launch import launch
 from .runs import new_run_folder
 from .train import build_sae, open_run, record, sources_of
@@ -38,10 +40,13 @@ def compare(cfg: DictConfig) -> Path:
     configs = variant_configs(cfg)
     inputs = load_inputs(cfg)
     layer = inputs.layer_index(cfg.sae.target_layer)
+    built = {name: build_sae(variant, inputs.adapter.d_model) for name, variant in configs.items()}
     found, store = sources_of(cfg, inputs, layer, SPLITS)
     folder = new_run_folder(cfg.experiment.root, cfg.experiment.number)
     logger.info("comparison in %s", folder)
-    runs = [prepare(variant, inputs, folder / name, name, found) for name, variant in configs.items()]
+    runs = [prepare(*built[name], folder / name, configs[name].tracker, found) for name in configs]
+    for run, variant in zip(runs, configs.values(), strict=True):
+        open_run(variant, inputs, run)
     try:
         evaluations = Trainer(runs, found["train"], found["val"], cfg.seed, keeps_checkpoints=False).run()
     finally:
@@ -69,19 +74,20 @@ def variant_configs(cfg: DictConfig) -> dict[str, DictConfig]:
         raise SettingError(f"{mixed[0]} is of one SAE; compare takes compare.saes=, compare.hyperparams. and the like")
     configs = {name: _with_shared(hydra.compose("compare", [*said, f"sae={name}"]), cfg.compare) for name in names}
     known = {name for variant in configs.values() for name in variant.sae.hyperparams}
-    if unknown := [name for name in cfg.compare.hyperparams if name not in known]:
-        raise SettingError(f"compare.hyperparams.{unknown[0]} belongs to none of {', '.join(names)}")
+    prefix = "compare.hyperparams."
+    asked = [override.lstrip("+").removeprefix(prefix).partition("=")[0] for override in said if prefix in override]
+    if unknown := [name for name in asked if name not in known]:
+        raise SettingError(f"{prefix}{unknown[0]} belongs to none of {', '.join(names)}")
     return configs
 
 
-def prepare(cfg: DictConfig, inputs: Inputs, folder: Path, name: str, found: dict[str, ActivationSource]) -> Run:
-    """An untrained SAE with its folder, evaluated on all splits after every epoch."""
-    sae, settings = build_sae(cfg, inputs.adapter.d_model)
+def prepare(
+    sae: SAE, settings: TrainerSettings, folder: Path, tracker: DictConfig, found: dict[str, ActivationSource]
+) -> Run:
+    """An untrained SAE that will be evaluated on all splits after every epoch."""
     n_steps = settings.steps_per_epoch(found["train"].n_tokens)
-    tracker = EveryEpoch(name, sae, found, settings.batch_size, n_steps, instantiate(cfg.tracker))
-    run = Run(sae, replace(settings, eval_every=n_steps), folder, tracker)
-    open_run(cfg, inputs, run)
-    return run
+    watcher = EveryEpoch(folder.name, sae, found, settings.batch_size, n_steps, instantiate(tracker))
+    return Run(sae, replace(settings, eval_every=n_steps), folder, watcher)
 
 
 def write_comparison(folder: Path, evaluations: list[EveryEpoch]) -> None:

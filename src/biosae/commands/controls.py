@@ -29,6 +29,9 @@ from .train import build_sae, sources
 
 logger = logging.getLogger(__name__)
 
+HOSTS = {"cells": "scfm", "proteins": "plm"}
+"""Kind of data -> configuration group of the model that reads it; a file of embeddings has none."""
+
 RANDOM_HOSTS = {"sae, random layers": "blocks", "sae, random model": "all"}
 """Name of the control -> ``random_init`` of its host."""
 
@@ -67,9 +70,9 @@ def trained_controls(folder: Path, train: np.ndarray, l0: float) -> dict[str, Po
     settings = OmegaConf.merge(settings, {"buffer": {"cache": str(cache)}})
     frozen = OmegaConf.merge(settings, FROZEN)
     found = {"sae, frozen decoder": control_axes("frozen_decoder", frozen, folder, train, l0, is_frozen=True)}
-    host = "plm" if settings.data.get("kind") == "proteins" else "scfm"
-    if "random_init" not in settings[host]:
-        logger.warning("%s has no setting random_init, so there is no control on a random host", host)
+    host = HOSTS.get(settings.data.get("kind", "cells"))
+    if host is None or "random_init" not in settings[host]:
+        logger.warning("%s has no setting random_init, so there is no control on a random host", host or "this data")
         return found
     for name, kind in RANDOM_HOSTS.items():
         on_host = OmegaConf.merge(settings, {host: {"random_init": kind}})
