@@ -30,7 +30,7 @@ def test_options_compose(composed, option):
     assert OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
 
 
-@pytest.mark.parametrize("command", ["train", "features", "analyze", "report", "run"])
+@pytest.mark.parametrize("command", ["train", "features", "analyze", "steer", "report", "run"])
 def test_names_that_are_a_contract_can_be_overridden(composed, command):
     cfg = composed(
         command,
