@@ -37,6 +37,11 @@ def _no_validation(run: Run) -> list[Concern]:
 def _no_groups(run: Run) -> list[Concern]:
     key = run.settings["split"].get("group_key")
     if key is None:
+        if run.settings["data"].get("kind") == "proteins":
+            text = (
+                "Proteins were held out one by one, so a test protein may have a close relative among those trained on."
+            )
+            return [Concern("No held-out homology clusters", text)]
         text = (
             "Samples were held out one by one, so a test cell may come from the same donor, batch or homology "
             "group as a training cell. The scores say nothing about a new donor."

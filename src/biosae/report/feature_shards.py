@@ -14,6 +14,7 @@ from .layout import CellMap
 from .neighbours import nearest_features, unit_rows
 from .run import Run
 from .shards import offsets, packed, packed_ragged
+from .tracks import Tracks
 
 FEATURES_PER_SHARD = 128
 N_BINS = 40
@@ -24,7 +25,7 @@ N_TOKENS = 150  # of a feature, drawn evenly over its activations, for expressio
 
 
 def feature_shards(
-    run: Run, genes: GeneIndex, labels: LabelTables, cells: CellMap | None
+    run: Run, genes: GeneIndex, labels: LabelTables, cells: CellMap | None, tracks: Tracks | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of one shard after the other."""
     codes = run.table.X.tocsc()  # (n_samples, d_sae)
@@ -42,6 +43,8 @@ def feature_shards(
             content["labels"] = labels.of_features(first, last)
         if run.token_codes is not None:
             content |= _tokens(run, genes, first, last)
+        if tracks is not None:
+            content["tracks"] = tracks.of_features(block, first)
         if run.enrichment is not None:
             content["enrichment"] = _enriched_sets(run.enrichment, first, last)
         if directions is not None:

@@ -21,6 +21,7 @@ from .layout import cell_map
 from .overview import overview
 from .run import Run, read_run
 from .shards import script
+from .tracks import tracks_of
 
 FORMAT = 1
 WORDS = {"cells": ("cell", "gene"), "proteins": ("protein", "residue")}
@@ -30,6 +31,7 @@ SCRIPTS = (
     "figure.js",
     "charts.js",
     "cellmap.js",
+    "tracks.js",
     "table.js",
     "pages/overview.js",
     "pages/features.js",
@@ -84,7 +86,7 @@ def shards(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "cells", cells(run, shown)
     yield from labels.shards()
     yield from genes.shards()
-    yield from feature_shards(run, genes, labels, shown)
+    yield from feature_shards(run, genes, labels, shown, tracks_of(run))
 
 
 def _core(run: Run, genes: GeneIndex, labels: LabelTables) -> dict[str, Any]:

@@ -203,7 +203,7 @@ const featurePage = (() => {
       ? [el("p", { class: "wide quiet" }, "This feature never fires on these samples."), column(neighbours(core, shard, i, feature)), column(allScores(core, feature))]
       : [
         column(map(core, cells, shard, i, feature), genes(core, shard, i, feature), histogram(core, shard, i, feature), allScores(core, feature)),
-        column(labels(core, shard, i, feature), topCells(core, cells, shard, i, feature), enrichment(core, shard, i, feature), expression(core, shard, i, feature), neighbours(core, shard, i, feature)),
+        column(tracks.make(core, cells, shard, i, feature), labels(core, shard, i, feature), topCells(core, cells, shard, i, feature), enrichment(core, shard, i, feature), expression(core, shard, i, feature), neighbours(core, shard, i, feature)),
       ];
     return el("div", null, header(core, feature), dead ? null : summary(core, feature), el("div", { class: "grid" }, body));
   }

@@ -75,7 +75,7 @@ const overviewPage = (() => {
   function provenance({ settings }) {
     const { data, model, sae, split, activations } = settings;
     const rows = [
-      ["Data", `${data.name}: ${number(data.n_samples)} samples × ${number(data.n_columns)} columns, hash ${data.hash}`],
+      ["Data", `${data.name}: ${number(data.n_samples)} samples${data.n_columns ? ` × ${number(data.n_columns)} columns` : ""}, hash ${data.hash}`],
       ["Split", Object.entries(split.n).map(([part, n]) => `${part} ${number(n)}`).join(", ") + (split.group_key ? `, by ${split.group_key}` : ", sample by sample") + `, seed ${split.seed}`],
       ["Host model", `${model.name}, layer ${model.layer} of ${model.n_layers}, width ${model.d_model}, fingerprint ${model.fingerprint}`],
       ["Vocabulary", model.n_genes_matched !== undefined && model.n_genes_matched !== null ? `${number(model.n_genes_matched)} genes matched` : "–"],
