@@ -18,7 +18,7 @@ def effects():
                 rows += [("matched_features", n, "clamp", value, s, metric, 0.9 + s / 100, 0.1, 0.9) for s in range(3)]
         rows.append(("centring", np.nan, None, np.nan, np.nan, metric, 0.2, 0.1, 0.3))
     columns = ["method", "n_features", "operation", "value", "seed", "metric", "estimate", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).assign(group_by="all", group="")
+    return pd.DataFrame(rows, columns=columns).assign(group_by="all", group="", unit="scale")
 
 
 def lines(ax):

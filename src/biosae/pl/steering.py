@@ -63,8 +63,9 @@ def steering(
     fixed = "value" if against == "n_features" else "n_features"
     rows = rows[rows[fixed].isna() | (rows[fixed] == rows[fixed].max())]
     ax = _lines(rows, against, new_axes(ax))
-    words = {"n_features": "features edited", "value": f"value ({rows['operation'].dropna().iloc[0]})"}
-    ax.set(xlabel=words[against], ylabel=METRICS[metric])
+    operation, unit = rows[["operation", "unit"]].dropna().iloc[0]
+    dose = f"{operation}, {'x own active scale' if unit == 'scale' else 'codes'}"
+    ax.set(xlabel="features edited" if against == "n_features" else dose, ylabel=METRICS[metric])
     return finish(_with_legend(ax), show, save)
 
 
@@ -145,7 +146,8 @@ def _save_panels(fig: Figure, axes: list[Axes], path: Path) -> None:
 
 def _lines(rows: pd.DataFrame, against: str, ax: Axes) -> Axes:
     known = np.sort(rows[against].dropna().unique())
-    place = {value: n for n, value in enumerate(known)}
+    # Numbers of features differ by factors and stand side by side; doses stand where they are.
+    place = dict(zip(known, known if against == "value" else range(len(known)), strict=True))
     for method, (name, color, marker, line) in METHODS.items():
         own = rows[rows["method"] == method]
         if own.empty:
@@ -162,7 +164,7 @@ def _lines(rows: pd.DataFrame, against: str, ax: Axes) -> Axes:
             )
         else:
             ax.vlines(at, over_seeds["low"].min(), over_seeds["high"].max(), color=color, linewidth=1.2)
-    ax.set_xticks(range(len(known)), [f"{value:g}" for value in known])
+    ax.set_xticks(list(place.values()), [f"{value:g}" for value in known])
     return ax
 
 

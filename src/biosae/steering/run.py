@@ -96,6 +96,8 @@ def run_sweep(
     edits = {key: edit_of(setting, found, host.sae.d_in) for key, setting in settings.items()}
     _check_parts(plan)
     samples = rows_of(host.table, plan.parts)
+    if found is not None and "centring" in plan.baselines:
+        _warn_of_unseen_groups(found, samples)
     logger.info("%d settings on %d samples", len(settings), len(samples))
     names = {key: setting.identity for key, setting in settings.items()}
     embeddings = host.embeddings(embedded, samples, {names[key]: edit for key, edit in edits.items()})
@@ -166,7 +168,7 @@ def with_settings(table: pd.DataFrame, settings: dict[str, Setting]) -> pd.DataF
     return joined[["key", *DESCRIBED, *[column for column in table if column != "key"]]]
 
 
-DESCRIBED = ("method", "chooser", "n_features", "operation", "value", "seed")
+DESCRIBED = ("method", "chooser", "n_features", "operation", "value", "unit", "seed")
 
 
 def write_off_target(
@@ -206,6 +208,14 @@ def _subjects(
         role: None if column is None else class_names(host.table.obs[column])[rows] for role, column in columns.items()
     }
     return Subjects.of(original, **groups, names={role: name for role, name in columns.items() if name}, seed=seed)
+
+
+def _warn_of_unseen_groups(target: Contrast, samples: np.ndarray) -> None:
+    group = target.group[samples]
+    n_unseen = int((~target.is_known[group[group >= 0]]).sum())
+    if n_unseen:
+        message = "%d of %d samples belong to a %s without train or select samples; centring leaves them as they are"
+        logger.warning(message, n_unseen, len(samples), target.key)
 
 
 def _check_parts(plan: Sweep) -> None:
