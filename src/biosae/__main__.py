@@ -12,6 +12,7 @@ COMMANDS = {
     "features": "encode every token; sparse codes and features.h5ad",
     "analyze": "score every feature against labels, genes, expression and density",
     "steer": "edit features inside the model, beside baselines",
+    "benchmark": "batch integration of original and steered embeddings",
     "report": "write the static page of a run",
     "compare": "train several variants on the same activations and compare them",
     "stability": "which features other runs find again",

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from biosae.errors import SettingError
 
 from .analyze import write_scores
+from .benchmark import write_integration
 from .features import write_features
 from .inputs import load_inputs
 from .launch import launch
@@ -19,7 +20,7 @@ from .steer import write_steering
 from .summary import print_summary
 from .train import train_on
 
-STAGES = ("train", "features", "analyze", "steer", "report")
+STAGES = ("train", "features", "analyze", "steer", "benchmark", "report")
 
 
 def main() -> None:
@@ -39,6 +40,8 @@ def run(cfg: DictConfig) -> None:
         write_scores(cfg, folder)
     if "steer" in cfg.stages:
         write_steering(cfg, folder, inputs())
+    if "benchmark" in cfg.stages:
+        write_integration(cfg, folder, inputs)
     if "report" in cfg.stages:
         write_page(cfg, folder)
     print_summary(folder)

@@ -206,6 +206,21 @@ class Steer:
 
 
 @dataclass
+class Benchmark:
+    """Which samples, columns and methods an integration benchmark scores; see docs/integration.md."""
+
+    batch_key: str | None = None
+    label_key: str | None = None
+    parts: list[str] = MISSING
+    max_cells: int = MISSING
+    context: list[str] = MISSING
+    context_cells: int = MISSING
+    n_halves: int = MISSING
+    kbet: bool = MISSING
+    n_neighbours: int = MISSING
+
+
+@dataclass
 class Compare:
     """The variants of `biosae compare` (files of config/sae) and what they share in place of their own settings."""
 
@@ -237,6 +252,7 @@ class Config:
     sae_checkpoint: SaeCheckpoint = field(default_factory=SaeCheckpoint)
     analysis: Analysis = field(default_factory=Analysis)
     steer: Steer = field(default_factory=Steer)
+    benchmark: Benchmark = field(default_factory=Benchmark)
     report: Report = field(default_factory=Report)
     compare: Compare | None = None
     stages: list[str] = MISSING

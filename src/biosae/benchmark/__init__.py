@@ -1,0 +1,1 @@
+"""Batch integration of original and steered embeddings, beside methods that need no SAE."""

@@ -1,0 +1,89 @@
+"""Every score of every embedding, on all scored samples and on halves of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from biosae.progress import progress_bar
+
+from .cells import ScoredCells
+from .families import BATCH, BIO, KBET, TOTALS, family_scores
+from .transfer import METRICS as TRANSFER
+from .transfer import label_transfer
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores as arrays.
+
+    Attributes
+    ----------
+    metrics
+        Their names, the last axis of the arrays.
+    whole
+        Key -> ``(n_metrics,)`` on all scored samples.
+    halves
+        Key -> ``(n_halves, n_metrics)``; every embedding on the same halves.
+    share
+        Of the samples in a half.
+    """
+
+    metrics: tuple[str, ...]
+    whole: dict[str, np.ndarray]
+    halves: dict[str, np.ndarray]
+    share: float
+
+
+def metrics_of(with_kbet: bool) -> tuple[str, ...]:
+    """Names of all metrics, in the order of the arrays."""
+    return (*BIO, *BATCH, *([KBET] if with_kbet else []), *TOTALS, *TRANSFER)
+
+
+def family_of(metric: str) -> str:
+    """``bio_conservation``, ``batch_correction``, ``total`` or ``label_transfer``."""
+    families = {"bio_conservation": (*BIO, TOTALS[0]), "batch_correction": (*BATCH, KBET, TOTALS[1])}
+    families |= {"total": TOTALS[2:], "label_transfer": TRANSFER}
+    return next(family for family, names in families.items() if metric in names)
+
+
+def score_all(
+    embeddings: Mapping[str, np.ndarray],
+    reference: np.ndarray,
+    cells: ScoredCells,
+    halves: list[np.ndarray],
+    with_kbet: bool,
+    n_neighbours: int,
+) -> Scores:
+    """Scores of all embeddings.
+
+    Parameters
+    ----------
+    embeddings
+        Key -> ``(n, d)`` of the scored samples.
+    reference
+        ``(n, d_reference)`` of the scored samples, not integrated.
+    halves
+        Places of the samples of each half.
+    """
+    metrics = metrics_of(with_kbet)
+
+    def score(embedding: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        groups = cells.batch[rows], cells.label[rows]
+        found = family_scores(embedding[rows], reference[rows], *groups, with_kbet)
+        found |= label_transfer(embedding[rows], *groups, n_neighbours)[0]
+        return np.array([found[name] for name in metrics])
+
+    everyone = np.arange(len(cells.rows))
+    whole, on_halves = {}, {}
+    with progress_bar("integration", len(embeddings) * (1 + len(halves)), "scorings") as advance:
+        for key, embedding in embeddings.items():
+            values = []
+            for rows in (everyone, *halves):
+                values.append(score(embedding, rows))
+                advance(status=key)
+            whole[key], on_halves[key] = values[0], np.array(values[1:]).reshape(-1, len(metrics))
+    share = len(halves[0]) / len(everyone) if halves else 0.5
+    return Scores(metrics, whole, on_halves, share)

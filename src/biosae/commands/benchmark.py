@@ -1,0 +1,62 @@
+"""`biosae benchmark`: how well batches mix and labels stay apart, before and after steering."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata
+from omegaconf import DictConfig
+
+from biosae.artefacts import atomic_write
+from biosae.benchmark.run import Plan, benchmark_integration
+from biosae.errors import DataError
+from biosae.pl.integration import integration
+
+from .features import with_settings_of
+from .inputs import Inputs, load_inputs
+from .launch import launch
+from .runs import find_run, read_run
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    launch("benchmark", benchmark)
+
+
+def benchmark(cfg: DictConfig) -> Path:
+    """Writes integration.csv with its summary, provenance and figure, from steered.h5ad of a run."""
+    folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
+    cfg = with_settings_of(folder, cfg)
+    write_integration(cfg, folder, lambda: load_inputs(cfg))
+    return folder
+
+
+def write_integration(cfg: DictConfig, folder: Path, inputs: Callable[[], Inputs]) -> None:
+    """Scores the steered embeddings in ``folder``; only cells have counts to compare with."""
+
+    def counts() -> anndata.AnnData:
+        return inputs().cells.adata
+
+    data = read_run(folder)["data"]
+    plan = plan_of(cfg, data["label_keys"], data["batch_key"])
+    _, summary = benchmark_integration(folder, plan, counts if data["kind"] == "cells" else None)
+    for suffix in ("pdf", "svg", "png"):
+        with atomic_write(folder / f"integration.{suffix}") as temporary:
+            integration(summary, show=False, save=temporary)
+    logger.info("integration scores in %s", folder / "integration_summary.csv")
+
+
+def plan_of(cfg: DictConfig, label_keys: list[str], batch_key: str | None) -> Plan:
+    """The settings of the section ``benchmark``; columns that are not named are those of the run."""
+    settings = dict(cfg.benchmark)
+    batch_key = settings.pop("batch_key") or batch_key
+    if batch_key is None:
+        raise DataError("integration needs a donor or batch column; name one with benchmark.batch_key=")
+    label_key = settings.pop("label_key") or next((key for key in label_keys if key != batch_key), None)
+    if label_key is None:
+        raise DataError("integration needs a column of labels to keep apart; name one with benchmark.label_key=")
+    lists = {name: tuple(settings.pop(name)) for name in ("parts", "context")}
+    return Plan(batch_key=batch_key, label_key=label_key, seed=cfg.seed, **lists, **settings)
