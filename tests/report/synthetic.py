@@ -109,7 +109,9 @@ def _write_token_codes(folder: Path, tokens: dict[str, np.ndarray], codes: spars
         hash_ = content_hash(folder / name)
         shards.append({"name": name, "n_tokens": shard.n_tokens, "nnz": int(part.nnz), "hash": hash_})
     manifest = {"format": 1, "d_sae": D_SAE, "n_tokens": codes.shape[0], "n_samples": N_CELLS, "nnz": int(codes.nnz)}
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"sae_hash": "0" * 16, "shards": shards}))
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest | {"sae_hash": "0" * 16, "activations_hash": "0" * 16, "shards": shards})
+    )
 
 
 def _symbols() -> list[str]:

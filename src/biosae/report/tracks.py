@@ -54,7 +54,7 @@ class Tracks:
             strongest = sample[np.argsort(-code, kind="stable")[:N_PROTEINS]]
             counts.append(strongest)
             samples += strongest.tolist()
-            levels += [np.ceil(255 * self.codes(feature, s) / code.max()) for s in strongest]
+            levels += [np.ceil(255 * self.codes(feature, s) / code.max()).clip(max=255) for s in strongest]
         return {
             "offsets": offsets(counts),
             "sample": packed_ragged(counts, "u4"),
