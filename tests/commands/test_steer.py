@@ -67,6 +67,15 @@ def test_a_second_sweep_computes_what_is_new_and_keeps_every_bit(steered_run, st
     assert np.array_equal(before, read_steered(steered_run / "steered.h5ad")[0].obsm["s000"], equal_nan=True)
 
 
+def test_baselines_of_another_target_are_computed_anew(steered_run, steer):
+    found = []
+    for target in ("cell_type", "cell_type_coarse"):
+        assert steer(*BY_TYPE, f"steer.target={target}", "steer.baselines=[centring]")[0] == 0
+        steered, settings = read_steered(steered_run / "steered.h5ad")
+        found.append(steered.obsm[settings.loc[settings["method"] == "centring", "key"].item()])
+    assert not np.array_equal(*found, equal_nan=True)
+
+
 def test_an_identity_edit_gives_the_original(steered_run, steer):
     words = ("steer.choose.by=list", "steer.choose.features=[3,4,5]", "steer.operation=scale", "steer.values=[1.0]")
     code, said = steer(*words, "steer.baselines=[]", "steer.n_features_list=[3]", *SHORT)
@@ -97,7 +106,7 @@ def test_one_type_is_steered_toward_another(steered_run, steer):
 @pytest.mark.parametrize(
     "words, message",
     [
-        ((), "the data has no donor or batch column to steer by; name one with data.batch_key= or steer.target="),
+        ((), "the run has no donor or batch column to steer by; name a column with steer.target="),
         (("steer.target=donor",), "the features have no column donor; they have"),
         (("steer.choose.score=label:cell_type_coarse/f1",), "is a score of the test samples, on which steering is"),
         (("steer.choose.score=label:cell_typ_coarse/auroc",), "did you mean label:cell_type_coarse/auroc?"),

@@ -1,5 +1,7 @@
 """Control samples steered toward treated ones in a model where the right edit is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,6 +93,14 @@ def test_the_strength_is_chosen_on_select(host, tmp_path):
     overall = table[(table["metric"] == "distance_closed") & (table["group_by"] == "all") & (table["part"] == "select")]
     one = overall[(overall["method"] == "sae") & (overall["n_features"] == 3)]
     assert one.loc[one["estimate"].idxmax(), "best_on_select"] and one["best_on_select"].sum() == 1
+
+
+def test_the_way_back_is_not_mistaken_for_the_way_there(host, tmp_path):
+    there = run(host, tmp_path)
+    back = run(host, tmp_path, replace(PLAN, control="stim", treated="ctrl"))
+    fresh = run(host, tmp_path / "fresh", replace(PLAN, control="stim", treated="ctrl"))
+    pd.testing.assert_frame_equal(back, fresh)
+    assert not there["estimate"].equals(back["estimate"])
 
 
 def test_a_part_without_one_of_the_two_is_refused(host, tmp_path):

@@ -29,13 +29,13 @@ def test_a_value_that_does_not_exist_is_refused(table, conditions):
 def test_greedy_takes_what_brings_closest():
     # Features 0 and 1 point the same way; after the first, the third helps more than the second.
     W_dec = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    found = Difference(codes=np.array([3.0, 0.5, 1.0, 0.0]), activation=np.array([3.5, 1.0]))
+    found = Difference(codes=np.array([3.0, 0.5, 1.0, 0.0]), activation=np.array([3.5, 1.0]), between="")
     assert greedy_ranking(found, W_dec, 3).tolist() == [0, 2, 1]
 
 
 def test_greedy_stops_when_nothing_helps():
     W_dec = np.eye(3)
-    found = Difference(codes=np.array([1.0, 1.0, -1.0]), activation=np.array([1.0, 0.0, 0.5]))
+    found = Difference(codes=np.array([1.0, 1.0, -1.0]), activation=np.array([1.0, 0.0, 0.5]), between="")
     assert 2 not in greedy_ranking(found, W_dec, 3)
 
 
@@ -43,8 +43,8 @@ def test_greedy_does_not_depend_on_the_unit_of_codes():
     generator = np.random.default_rng(0)
     W_dec, codes = generator.normal(size=(20, 6)), generator.normal(size=20)
     activation = (codes[:, None] * W_dec).sum(0) + 0.1 * generator.normal(size=6)
-    same = greedy_ranking(Difference(codes, activation), W_dec, 5)
-    assert greedy_ranking(Difference(100 * codes, activation), W_dec, 5).tolist() == same.tolist()
+    same = greedy_ranking(Difference(codes, activation, ""), W_dec, 5)
+    assert greedy_ranking(Difference(100 * codes, activation, ""), W_dec, 5).tolist() == same.tolist()
 
 
 def test_settings_add_the_difference_at_every_strength(table, conditions):

@@ -41,7 +41,7 @@ def write_steering(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
     """Steers the model of a run with its SAE."""
     run, host = read_run(folder), open_host(cfg, folder, inputs)
     features_hash = content_hash(folder / "features.h5ad")
-    source = {"features": features_hash, "model": inputs.adapter.fingerprint, "parts": list(cfg.steer.parts)}
+    source = {"features": features_hash, "model": inputs.adapter.fingerprint}
     source["settings"] = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["data", "scfm", "plm"]), resolve=True)
     embedded = folder / "steering" / "embedded" / settings_hash(source)
     with_what = {"label_keys": run["data"]["label_keys"], "batch_key": run["data"]["batch_key"], "seed": cfg.seed}

@@ -9,6 +9,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 
+from biosae.artefacts import settings_hash
 from biosae.errors import ArtefactError
 from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences
@@ -41,8 +42,11 @@ class Host:
     tokens_per_batch: int
 
     def embeddings(self, folder: Path, samples: np.ndarray, edits: Mapping[str, TokenEdit]) -> SteeredEmbeddings:
-        """The samples unedited (`ORIGINAL`) and under every edit, computed unless they are in the folder."""
-        found = SteeredEmbeddings(folder, samples)
+        """The samples unedited (`ORIGINAL`) and under every edit, computed unless they are in the folder.
+
+        Edits are told apart by their names, so that a name must say all that decides the edit.
+        """
+        found = SteeredEmbeddings(folder / settings_hash({"samples": samples.tolist()}), samples)
         with_original = {ORIGINAL: unedited, **edits}
         found.compute(self.adapter, self.sae, self.sequences, self.layer, with_original, self.tokens_per_batch)
         return found

@@ -96,8 +96,8 @@ def run_perturbation(
     rows = {name: arm_rows(host, plan, name) for name in (plan.control, plan.treated)}
     logger.info("%d settings on %d control samples", len(settings), len(rows[plan.control]))
     names = {key: setting.identity for key, setting in settings.items()}
-    steered = host.embeddings(embedded / "control", rows[plan.control], {names[key]: edits[key] for key in edits})
-    goal = host.embeddings(embedded / "treated", rows[plan.treated], {}).of(ORIGINAL)
+    steered = host.embeddings(embedded, rows[plan.control], {names[key]: edits[key] for key in edits})
+    goal = host.embeddings(embedded, rows[plan.treated], {}).of(ORIGINAL)
     described = provenance(host, features_hash, PARTS, plan.key)
     write_steered(
         run / "perturbation.h5ad", host.table.obs, _keyed(rows, plan, steered, goal, names), settings, described

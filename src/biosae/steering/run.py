@@ -83,7 +83,7 @@ def run_sweep(
     Parameters
     ----------
     embedded
-        Folder that keeps embeddings between calls.
+        Folder that keeps embeddings between calls, for this model, these features and tokens alone.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def target_of(plan: Sweep, batch_key: str | None) -> str | None:
     if plan.choice.by == "score" and score is not None and score.startswith("label:"):
         return score.removeprefix("label:").rpartition("/")[0]
     if batch_key is None and (plan.choice.by == "score" or set(NEED_TARGET) & set(plan.baselines)):
-        message = "the data has no donor or batch column to steer by; name one with data.batch_key= or steer.target="
+        message = "the run has no donor or batch column to steer by; name a column with steer.target="
         raise DataError(f"{message}, or choose by a label: steer.choose.score=label:cell_type/auroc")
     return batch_key
 

@@ -30,6 +30,8 @@ class Setting:
     features, amount
         The features, and the amount of the operation for each in the units of codes. For a random
         direction those of the edit whose length it has. None without features.
+    target
+        What the baselines without features edit along: a column of obs, or in it from which value to which.
     value, unit
         As the user gave it: in codes (``absolute``), in units of the feature's active scale (``scale``),
         or in units of the difference between treated and control (``difference``).
@@ -47,6 +49,7 @@ class Setting:
     seed: int | None = None
     features: tuple[int, ...] | None = None
     amount: tuple[float, ...] | None = None
+    target: str | None = None
 
     @property
     def identity(self) -> str:

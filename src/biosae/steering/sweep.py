@@ -46,10 +46,13 @@ class Recipe:
         for name, choices in known.items():
             if getattr(self, name) not in choices:
                 raise SettingError(f"steer.{name} must be one of {', '.join(choices)}, got {getattr(self, name)}")
-        if self.operation == "ablate":
-            object.__setattr__(self, "values", (0.0,))
         if not self.values:
             raise SettingError("steer.values must hold at least one number")
+
+    @property
+    def doses(self) -> tuple[float, ...]:
+        """The values; ablation has only one."""
+        return (0.0,) if self.operation == "ablate" else self.values
 
     def in_words(self, n_features: int, value: float) -> str:
         """The edit as a person would say it."""
@@ -92,7 +95,7 @@ def sweep(
     _check_counts(n_features_list, len(activity.alive) if ranking is None else len(ranking), chooser, seeds, baselines)
     settings = []
     for n in n_features_list:
-        for value in recipe.values:
+        for value in recipe.doses:
             if ranking is None:
                 settings += _random_features(n, value, recipe, seeds, activity)
                 continue
@@ -101,9 +104,10 @@ def sweep(
             settings.append(chosen)
             settings += _beside(chosen, ranking[: max(n_features_list)], recipe, seeds, baselines, activity)
     if "difference_in_means" in baselines:
-        settings.append(Setting("difference_in_means", f"differences between the means of {target} projected out"))
+        words = f"differences between the means of {target} projected out"
+        settings.append(Setting("difference_in_means", words, target=target))
     if "centring" in baselines:
-        settings.append(Setting("centring", f"activations centred within each {target}"))
+        settings.append(Setting("centring", f"activations centred within each {target}", target=target))
     return settings
 
 

@@ -29,10 +29,13 @@ class Difference:
         ``(d_sae,)`` mean code of treated minus that of control.
     activation
         ``(d_in,)`` mean activation of treated minus that of control.
+    between
+        From which value of which column to which.
     """
 
     codes: np.ndarray
     activation: np.ndarray
+    between: str
 
 
 def difference(table: anndata.AnnData, conditions: Contrast, control: str, treated: str) -> Difference:
@@ -50,7 +53,8 @@ def difference(table: anndata.AnnData, conditions: Contrast, control: str, treat
             raise SettingError(f"steer.perturbation.{name} must be a value of {conditions.key} ({known}), got {value}")
         numbers.append(conditions.groups.index(value))
     means = [_mean_codes(table, conditions.group == number) for number in numbers]
-    return Difference(means[1] - means[0], conditions.mean[numbers[1]] - conditions.mean[numbers[0]])
+    moved = conditions.mean[numbers[1]] - conditions.mean[numbers[0]]
+    return Difference(means[1] - means[0], moved, f"{conditions.key}: {control} to {treated}")
 
 
 def greedy_ranking(found: Difference, W_dec: np.ndarray, n: int) -> np.ndarray:
@@ -103,7 +107,9 @@ def toward_settings(
                     settings.append(_adding("random_direction", ranking[:n], ranking[:n], found, strength, seed))
         if "difference_in_means" in baselines:
             label = f"add {strength:g} x the difference of mean activations"
-            settings.append(Setting("difference_in_means", label, operation="add", value=strength, unit=UNIT))
+            settings.append(
+                Setting("difference_in_means", label, operation="add", value=strength, unit=UNIT, target=found.between)
+            )
     return settings
 
 
