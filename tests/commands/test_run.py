@@ -102,17 +102,6 @@ def test_later_stages_run_again_alone(finished_run, biosae):
     assert biosae("report", *where)[0] == 0
 
 
-def test_controls_stand_beside_the_sae(finished_run, biosae):
-    run, _ = finished_run
-    where = (f"experiment.root={run.parents[1]}",)
-    code, said = biosae("analyze", *where, "analysis.controls=true", "analysis.n_permutations=99")
-    assert code == 0, said
-    controls = pd.read_csv(run / "controls.csv").set_index("axes")
-    assert {"sae", "neurons", "pca", "ica", "nmf"} <= set(controls.index)
-    assert controls.loc["sae", "n_axes"] == 1024
-    assert (controls["n_recovered"] <= controls["n_concepts"]).all()
-
-
 def test_the_report_can_be_one_file(finished_run, biosae):
     run, _ = finished_run
     code, _ = biosae("report", f"experiment.root={run.parents[1]}", "report.one_file=true")

@@ -89,6 +89,8 @@ class Enrichment:
         popularity (mean over `MATCHED_REPEATS` draws).
     simes_share, matched_simes_share
         The same for features with a significant Simes p-value.
+    sources_left_out
+        Files none of whose sets has a usable number of background genes.
     """
 
     scores: pd.DataFrame
@@ -100,6 +102,7 @@ class Enrichment:
     matched_share: float
     simes_share: float
     matched_simes_share: float
+    sources_left_out: list[str]
 
 
 def _ranks_within(indptr: np.ndarray) -> np.ndarray:
@@ -130,6 +133,7 @@ def enrichment(
     members = sets.membership(symbols[background])
     size = np.diff(members.indptr)
     usable = np.flatnonzero((size >= MIN_SET) & (size <= MAX_SET))
+    sources_left_out = sorted(set(sets.sources) - {sets.sources[i] for i in usable})
     sets, members = sets.chosen(usable), members[usable]
     tests = over_representation(lists, members)
     generator = np.random.default_rng(seed)
@@ -148,6 +152,7 @@ def enrichment(
         matched_share=float(np.mean([_share(drawn, fires) for drawn in by_chance])),
         simes_share=_simes_share(selected),
         matched_simes_share=float(np.mean([_simes_share(selected_features(drawn, fires)) for drawn in by_chance])),
+        sources_left_out=sources_left_out,
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from biosae.errors import DataError
 
-from .enrichment import enrichment
+from .enrichment import MAX_SET, MIN_SET, enrichment
 from .families import family_members, family_scores
 from .gene_sets import GeneSets
 from .genes import gene_scores, gene_table
@@ -41,6 +41,8 @@ def score_genes(
         return
     found = enrichment(sums.total, sums.n_tokens, symbols, sets, seed)
     results.summary["enrichment"] = enrichment_summary(found)
+    for source in found.sources_left_out:
+        logger.warning("%s: none of its sets has %d to %d of the genes in these samples", source, MIN_SET, MAX_SET)
     if found.n_sets == 0:
         logger.warning("no gene set has enough of the %d genes in these samples, so none is tested", len(seen))
         return

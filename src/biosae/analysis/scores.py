@@ -72,7 +72,7 @@ def analyze(
     DataError
         If a column or a gene set file does not exist, or no sample was held out.
     SettingError
-        If ``prerank`` lacks the scores it builds on.
+        If ``prerank`` lacks the scores it builds on, or ``n_permutations`` is below 1.
     MissingExtraError
         If ``prerank`` or ``map_decoder`` lacks its library.
     ArtefactError
@@ -80,7 +80,7 @@ def analyze(
     """
     table = read_table(features_h5ad)
     _check_columns(table, label_keys, group_key)
-    _check_extras(prerank, map_decoder, run_label_scoring and run_gene_scoring)
+    _check_settings(n_permutations, prerank, map_decoder, run_label_scoring and run_gene_scoring)
     own_sets, families = read_gene_sets(gene_sets), read_families(gene_families)
     rows = held_out_rows(table)
     results = Results()
@@ -158,8 +158,10 @@ def _check_columns(table: anndata.AnnData, label_keys: list[str], group_key: str
             raise DataError(f"the features have no column {key}; they have {', '.join(map(str, table.obs.columns))}")
 
 
-def _check_extras(prerank: bool, map_decoder: bool, scores_markers: bool) -> None:
-    """What is switched on must be possible before the work starts."""
+def _check_settings(n_permutations: int, prerank: bool, map_decoder: bool, scores_markers: bool) -> None:
+    """What is switched on must be possible, which is said before the work starts."""
+    if n_permutations < 1:
+        raise SettingError(f"analysis.n_permutations must be at least 1, got {n_permutations}")
     if prerank:
         require("gseapy", extra="enrich")
         if not scores_markers:

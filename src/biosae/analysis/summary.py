@@ -55,7 +55,7 @@ def continuous_summary(scores: pd.DataFrame) -> dict:
 def enrichment_summary(found: Enrichment) -> dict:
     """Size of the family of tests, and the share of annotated features beside that of matched random lists."""
     names = ("n_tests", "n_background", "n_sets", "annotated_share", "matched_share")
-    names += ("simes_share", "matched_simes_share")
+    names += ("simes_share", "matched_simes_share", "sources_left_out")
     return {name: getattr(found, name) for name in names}
 
 
