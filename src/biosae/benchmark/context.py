@@ -86,9 +86,7 @@ def harmony(components: np.ndarray, batch: np.ndarray, seed: int) -> np.ndarray:
     """Components moved by Harmony (Korsunsky et al. 2019, Nat. Methods 16:1289) with its defaults."""
     harmonypy = require("harmonypy", "integration")
     table = pd.DataFrame({"batch": batch})
-    corrected = harmonypy.run_harmony(components, table, "batch", random_state=seed, verbose=False).Z_corr
-    corrected = np.asarray(corrected)
-    return corrected if corrected.shape == components.shape else corrected.T
+    return np.asarray(harmonypy.run_harmony(components, table, "batch", random_state=seed, verbose=False).Z_corr)
 
 
 def scvi(counts: sparse.csr_matrix, batch: np.ndarray, seed: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 
@@ -70,6 +71,8 @@ def totals(scores: dict[str, float]) -> dict[str, float]:
 def load_metrics():
     """scib-metrics, on the processor unless JAX_PLATFORMS says otherwise."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if not logging.getLogger().handlers:  # else its logging.info sets one up, which prints all our messages again
+        logging.getLogger().addHandler(logging.NullHandler())
     return require("scib_metrics", "integration")
 
 

@@ -1,0 +1,81 @@
+"""The whole benchmark on a planted steered.h5ad."""
+
+import json
+from dataclasses import replace
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from biosae.benchmark.run import Plan, benchmark_integration
+from biosae.errors import ArtefactError, SettingError
+
+pytest.importorskip("scib_metrics")
+
+PLAN = Plan("batch", "cell_type", ("test",), 1000, (), 1000, n_halves=4, kbet=False, n_neighbours=15, seed=0)
+
+
+def test_tables_have_a_row_a_setting_and_an_arm(run_folder):
+    long, summary = benchmark_integration(run_folder, PLAN, None)
+    written = pd.read_csv(run_folder / "integration.csv")
+    assert len(written) == len(long) == 5 * 14
+    assert (written["n_samples"] == 240).all()
+    assert list(summary["method"]) == ["original", "sae", "matched_features", "centring"]
+    assert list(summary["n_seeds"]) == [1, 1, 2, 1]
+    total = long[long["metric"] == "total"].set_index("key")
+    means = summary.set_index("method")["total"]
+    assert means["matched_features"] == pytest.approx(total.loc[["s001", "s002"], "estimate"].mean())
+    # Planted: the SAE's features and centring mix the batches, features drawn at random do not.
+    assert total.loc["s000", "difference_low"] > 0.1
+    assert total.loc["s001", "difference_high"] < 0.1
+    assert (total.loc["original", ["difference", "difference_low", "difference_high"]] == 0).all()
+    assert (total["low"] <= total["estimate"]).all()
+    assert (total["estimate"] <= total["high"]).all()
+
+
+def test_provenance_names_source_and_what_was_scored(run_folder):
+    benchmark_integration(run_folder, replace(PLAN, n_halves=0), None)
+    described = json.loads((run_folder / "integration.json").read_text())
+    assert described["n_per_batch"] == {"b0": 80, "b1": 80, "b2": 80}
+    assert (described["reference"], described["labels_in_one_batch"]) == ("original", [])
+    summary = pd.read_csv(run_folder / "integration_summary.csv")
+    assert summary["total"].notna().all()
+    assert summary["total_low"].isna().all()
+
+
+def test_context_methods_stand_in_the_same_tables(run_folder, planted):
+    pytest.importorskip("harmonypy")
+    generator = np.random.default_rng(0)
+    rate = np.exp(np.hstack([planted.embed(2.0, 6.0), generator.normal(size=(240, 40))]) / 2)
+    rate = np.vstack([rate, np.ones((60, rate.shape[1]))])
+    names = [f"cell{i}" for i in range(300)]
+    counts = anndata.AnnData(sparse.csr_matrix(generator.poisson(5 * rate).astype(np.float32)))
+    counts.obs_names = names
+    shuffled = counts[::-1].copy()  # rows are matched by name
+    plan = replace(PLAN, context=("pca", "harmony"), n_halves=0)
+    _, summary = benchmark_integration(run_folder, plan, lambda: shuffled)
+    scores = summary.set_index("method")
+    assert scores.loc["pca", "pcr_comparison"] == pytest.approx(0, abs=1e-6)  # compared with itself
+    assert scores.loc["harmony", "ilisi"] > scores.loc["pca", "ilisi"]
+    assert scores.loc["pca", "leiden_ari"] > 0.3
+
+
+def test_other_features_than_those_steered_are_refused(run_folder):
+    table = anndata.read_h5ad(run_folder / "features.h5ad")
+    table.X[0, 0] = 1
+    table.write_h5ad(run_folder / "features.h5ad")
+    with pytest.raises(ArtefactError, match="another features.h5ad.*make it again with `biosae steer`"):
+        benchmark_integration(run_folder, PLAN, None)
+
+
+def test_a_missing_file_names_its_command(tmp_path):
+    with pytest.raises(ArtefactError, match="steered.h5ad does not exist; make it with `biosae steer`"):
+        benchmark_integration(tmp_path, PLAN, None)
+
+
+@pytest.mark.parametrize(("change", "words"), [({"n_halves": 1}, "n_halves"), ({"n_neighbours": 0}, "n_neighbours")])
+def test_settings_out_of_range_are_refused(run_folder, change, words):
+    with pytest.raises(SettingError, match=f"benchmark.{words} must be"):
+        benchmark_integration(run_folder, replace(PLAN, **change), None)
