@@ -93,6 +93,11 @@ def test_the_strength_is_chosen_on_select(host, tmp_path):
     overall = table[(table["metric"] == "distance_closed") & (table["group_by"] == "all") & (table["part"] == "select")]
     one = overall[(overall["method"] == "sae") & (overall["n_features"] == 3)]
     assert one.loc[one["estimate"].idxmax(), "best_on_select"] and one["best_on_select"].sum() == 1
+    # What is drawn at random stands beside it at the same strength, once for each seed.
+    beside = overall[
+        (overall["method"] == "matched_features") & (overall["n_features"] == 3) & overall["best_on_select"]
+    ]
+    assert beside["value"].tolist() == [one.loc[one["best_on_select"], "value"].item()] * 2
 
 
 def test_the_way_back_is_not_mistaken_for_the_way_there(host, tmp_path):

@@ -159,11 +159,21 @@ def closeness(
 
 
 def mark_best(table: pd.DataFrame, settings: dict[str, Setting]) -> pd.DataFrame:
-    """The table with ``best_on_select``: true for the strength of each method that closes most on select."""
+    """The table with ``best_on_select``: true for the strength that is reported.
+
+    It is the one that closes most on select; matched features and random directions take that of the SAE's features
+    that they stand beside.
+    """
     overall = table[(table["metric"] == "distance_closed") & (table["group_by"] == "all") & (table["part"] == "select")]
-    kinds = {key: (s.method, s.n_features, s.seed) for key, s in settings.items()}
-    best = overall.assign(kind=overall["key"].map(kinds)).sort_values("estimate").groupby("kind", dropna=False).last()
-    return table.assign(best_on_select=table["key"].isin(best["key"]))
+    closed = dict(zip(overall["key"], overall["estimate"], strict=True))
+    best: dict[tuple, str] = {}
+    for key, setting in settings.items():
+        kind = (setting.method, setting.n_features)
+        if setting.seed is None and (kind not in best or closed[key] > closed[best[kind]]):
+            best[kind] = key
+    strength = {n: settings[key].value for (method, n), key in best.items() if method == "sae"}
+    beside = {key for key, s in settings.items() if s.seed is not None and s.value == strength[s.n_features]}
+    return table.assign(best_on_select=table["key"].isin(beside | set(best.values())))
 
 
 def _distances(arm: Arms, edited: np.ndarray) -> Iterator[tuple]:
