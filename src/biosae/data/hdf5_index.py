@@ -58,6 +58,7 @@ class _Index:
 
     def __init__(self, file: h5py.File, content: mmap.mmap):
         self._file, self._content = file, content
+        self._is_plain = file.userblock_size == 0  # else addresses do not count from the start of the file
         self._known: dict[bytes, tuple[tuple[int, ...], np.dtype]] = {}
         self._varying: dict[int, list[slice]] = {}  # length of a header -> what may differ; the address comes first
 
@@ -94,7 +95,7 @@ class _Index:
 
     def _header(self, address: int) -> bytes:
         """The first block of an object's header; empty when the file is not laid out as expected."""
-        if self._file.userblock_size:
+        if not self._is_plain:
             return b""
         start = self._content[address : address + 34]
         if start[:4] == V2:

@@ -67,25 +67,19 @@ class Vectors:
         return out
 
     def _read_file(self, path: Path, rows: np.ndarray, out: np.ndarray, ends: np.ndarray) -> None:
-        content = np.memmap(path, np.uint8, mode="r")
+        content = np.asarray(np.memmap(path, np.uint8, mode="r"))
         compressed = []
-        for row, end in zip(rows, ends, strict=True):
+        for row, end in zip(rows.tolist(), ends.tolist(), strict=True):
             dataset = self._places[row][1]
             target = out[end - self.n_rows[row] : end]
             if dataset.offset is None:
                 compressed.append((dataset, target))
-            else:
-                size = target.size * dataset.dtype.itemsize
-                source = content[dataset.offset : dataset.offset + size]
-                if len(source) < size:
-                    raise DataError(
-                        f"{path} is truncated: {dataset.name} ends beyond the end of the file; copy it again"
-                    )
-                target[:] = source.view(dataset.dtype).reshape(target.shape)
+                continue
+            if dataset.offset + target.size * dataset.dtype.itemsize > len(content):
+                raise DataError(f"{path} is truncated: {dataset.name} ends beyond the end of the file; copy it again")
+            target[:] = np.frombuffer(content, dataset.dtype, target.size, dataset.offset).reshape(target.shape)
         if compressed:
-            with h5py.File(path, "r") as file:
-                for dataset, target in compressed:
-                    target[:] = file[dataset.name][()].reshape(target.shape)
+            _decompress(path, compressed)
 
     def _check(self, out: np.ndarray, rows: np.ndarray, ends: np.ndarray) -> None:
         size = np.abs(out).max(axis=1)  # NaN where a row holds one
@@ -94,6 +88,15 @@ class Vectors:
                 row = rows[np.searchsorted(ends, np.flatnonzero(wrong)[0], side="right")]
                 message = f"{self.files[self._places[row][0]]}: {self.ids[row]} holds {what}"
                 raise DataError(f"{message} ({int(wrong.sum())} such rows here); leave it out or embed it again")
+
+
+def _decompress(path: Path, wanted: list[tuple[Dataset, np.ndarray]]) -> None:
+    """Reads datasets into float32 arrays, past h5py's high-level interface, which takes longer than the reading."""
+    with h5py.File(path, "r") as file:
+        for dataset, target in wanted:
+            flat = h5py.h5s.create_simple((target.size,))
+            source = h5py.h5d.open(file.id, dataset.name.encode())
+            source.read(flat, source.get_space(), target.reshape(-1))
 
 
 def find_vectors(path: Path | str) -> Vectors:

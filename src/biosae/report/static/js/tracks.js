@@ -27,7 +27,7 @@ const tracks = (() => {
   function span(track, [start, end, concept], x, y, step) {
     const right = x(end - 1) + step;
     return svg("g", null,
-      svg("line", { x1: x(start - 1), x2: Math.max(right, x(start - 1) + 2), y1: y, y2: y, class: "axis", "stroke-width": 3 }),
+      svg("line", { x1: x(start - 1), x2: Math.max(right, x(start - 1) + 2), y1: y, y2: y, class: "interval" }),
       svg("title", null, `${concept}: ${start} to ${end}`));
   }
 

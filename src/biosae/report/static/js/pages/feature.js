@@ -120,7 +120,7 @@ const featurePage = (() => {
     if (!shard.tokens) return null;
     const get = (name) => part(shard.tokens.offsets, shard.tokens[name], i);
     const [gene, value, code] = ["gene", "value", "code"].map(get);
-    if (code.length < 3) return null;
+    if (code.length < 3 || value.every((v) => v === value[0])) return null; // residues have no input value
     const name = (g) => core.genes.names[g] ?? "–";
     return figure.make({
       title: "Expression against activation", name: `feature-${feature}-expression`,
