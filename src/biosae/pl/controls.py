@@ -50,7 +50,7 @@ def controls(
     n_concepts = rows["n_concepts"].max()
     ax.set(yticks=place, yticklabels=names, xlim=(-0.03 * n_concepts, 1.03 * n_concepts))
     ax.set(xlabel=f"classes of {of} recovered on test samples, of {n_concepts}")
-    ax.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    ax.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1.04), ncols=2)
     return finish(ax, show, save)
 
 

@@ -1,0 +1,49 @@
+import shutil
+import signal
+import subprocess
+import sys
+
+import anndata
+import numpy as np
+import pytest
+
+from biosae.artefacts import content_hash
+from biosae.features import encode
+
+KILLED = """
+import os, signal, sys
+from biosae.features import encode
+encode.write_table = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = ["biosae", "features", *sys.argv[1:]]
+from biosae.__main__ import main
+main()
+"""
+
+
+@pytest.fixture
+def run(finished_run, tmp_path):
+    """A copy of the run without its features, and the settings that find it and its activations."""
+    original, _ = finished_run
+    folder = tmp_path / "runs" / "0" / original.name
+    left_out = shutil.ignore_patterns("report", "tables", "features.h5ad", "token_codes", "controls")
+    shutil.copytree(original, folder, ignore=left_out)
+    return folder, (f"experiment.root={tmp_path}/runs", f"buffer.cache={original.parents[1]}/activations")
+
+
+def test_a_killed_command_goes_on_from_its_files(run, finished_run, biosae, monkeypatch):
+    folder, where = run
+    done = subprocess.run([sys.executable, "-c", KILLED, *where], capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    shard = folder / "token_codes" / "shard-00000.safetensors"
+    assert shard.exists() and not (folder / "features.h5ad").exists()
+    written = content_hash(shard), shard.stat().st_mtime_ns
+
+    def encode_again(*_):
+        raise AssertionError("a shard that is whole was encoded again")
+
+    monkeypatch.setattr(encode, "encode_shard", encode_again)
+    code, said = biosae("features", *where)
+    assert code == 0, said
+    assert written == (content_hash(shard), shard.stat().st_mtime_ns)
+    found, expected = (anndata.read_h5ad(path / "features.h5ad") for path in (folder, finished_run[0]))
+    np.testing.assert_allclose(found.X.toarray(), expected.X.toarray(), rtol=1e-5)  # threads sum in another order
