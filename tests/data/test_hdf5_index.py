@@ -80,7 +80,7 @@ def test_files_that_are_no_hdf5_groups_and_empty_files_are_refused(tmp_path, val
         datasets(write(tmp_path / "empty.h5", {}))
     with h5py.File(tmp_path / "group.h5", "w") as file:
         file.create_group("P1")
-    with pytest.raises(DataError, match="P1 is a group; expected one dataset for each protein"):
+    with pytest.raises(DataError, match="P1 is a group or a dangling link; expected one dataset for each protein"):
         datasets(tmp_path / "group.h5")
     whole = write(tmp_path / "a.h5", values).read_bytes()
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])

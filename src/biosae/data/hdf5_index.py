@@ -46,6 +46,8 @@ def datasets(path: Path) -> list[Dataset]:
         with h5py.File(path, "r") as file, path.open("rb") as raw:
             with mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 found = list(_Index(file, content).datasets())
+    except DataError:
+        raise
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read as HDF5: {' '.join(str(error).split())}") from error
     if not found:
@@ -79,13 +81,12 @@ class _Index:
 
     def _opened(self, name: bytes, header: bytes) -> Dataset:
         text = name.decode()
-        found = self._file.get(text)
-        if not isinstance(found, h5py.Dataset):
-            kind = "a dangling link" if found is None else "a group"
-            raise DataError(
-                f"{self._file.filename}: {text} is {kind}; expected one dataset for each protein at the top"
-            )
-        offset = found.id.get_offset()  # None unless the data lie in one piece, as they are read
+        try:
+            found = h5py.h5d.open(self._file.id, name)
+        except (KeyError, ValueError, TypeError):
+            where = f"{self._file.filename}: {text}"
+            raise DataError(f"{where} is a group or a dangling link; expected one dataset for each protein") from None
+        offset = found.get_offset()  # None unless the data lie in one piece, as they are read
         if offset is not None and header.count(place := struct.pack("<Q", offset)) == 1:
             start = header.index(place)
             varying = self._varying.setdefault(len(header), [slice(start, start + 8), *_times(header)])

@@ -91,12 +91,15 @@ class Vectors:
 
 
 def _decompress(path: Path, wanted: list[tuple[Dataset, np.ndarray]]) -> None:
-    """Reads datasets into float32 arrays, past h5py's high-level interface, which takes longer than the reading."""
+    """Reads datasets past h5py's high-level interface, which takes longer than the reading.
+
+    Numbers are converted here: HDF5 converts half precision number by number.
+    """
     with h5py.File(path, "r") as file:
         for dataset, target in wanted:
-            flat = h5py.h5s.create_simple((target.size,))
-            source = h5py.h5d.open(file.id, dataset.name.encode())
-            source.read(flat, source.get_space(), target.reshape(-1))
+            stored = np.empty(dataset.shape, dtype=dataset.dtype)
+            h5py.h5d.open(file.id, dataset.name.encode()).read(h5py.h5s.ALL, h5py.h5s.ALL, stored)
+            target[:] = stored.reshape(target.shape)
 
 
 def find_vectors(path: Path | str) -> Vectors:
