@@ -107,10 +107,11 @@ def run_perturbation(
     found_effects = closeness(arms, keyed, rows[plan.control], len(names) + 1)
     table = with_settings(mark_best(found_effects, settings), settings)
     write_tables(run / "steering", {"perturbation": table})
+    best = {key: settings[key] for key in table.loc[table["best_on_select"], "key"].unique()}
     test = np.intersect1d(rows[plan.control], rows_of(host.table, ("test",)))
-    write_off_target(
-        host, test, plan.off_target_samples, settings, edits, run / "steering", seed, prefix="perturbation_off_target"
-    )
+    prefix = "perturbation_off_target"
+    off_target_edits = {key: edits[key] for key in best}
+    write_off_target(host, test, plan.off_target_samples, best, off_target_edits, run / "steering", seed, prefix)
     return table
 
 
