@@ -43,7 +43,7 @@ def score(n: int, seed: int, with_kbet: bool) -> None:
 
 
 def main() -> None:
-    print("import of scib-metrics: %.1f s wall, %.1f s CPU" % timed(load_metrics))
+    print("import of scib-metrics: {:.1f} s wall, {:.1f} s CPU".format(*timed(load_metrics)))
     for with_kbet in (False, True):
         for n in (1_000, 10_000):
             for seed, which in enumerate(("first", "second")):

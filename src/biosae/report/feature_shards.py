@@ -14,6 +14,7 @@ from .layout import CellMap
 from .neighbours import nearest_features, unit_rows
 from .run import Run
 from .shards import offsets, packed, packed_ragged
+from .steering import Steering
 from .tracks import Tracks
 
 FEATURES_PER_SHARD = 128
@@ -25,7 +26,12 @@ N_TOKENS = 150  # of a feature, drawn evenly over its activations, for expressio
 
 
 def feature_shards(
-    run: Run, genes: GeneIndex, labels: LabelTables, cells: CellMap | None, tracks: Tracks | None = None
+    run: Run,
+    genes: GeneIndex,
+    labels: LabelTables,
+    cells: CellMap | None,
+    tracks: Tracks | None = None,
+    steering: Steering | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of one shard after the other."""
     codes = run.table.X.tocsc()  # (n_samples, d_sae)
@@ -45,6 +51,8 @@ def feature_shards(
             content |= _tokens(run, genes, first, last)
         if tracks is not None:
             content["tracks"] = tracks.of_features(block, first)
+        if steering is not None and steering.settings:
+            content["steering"] = steering.of_features(first, last)
         if run.enrichment is not None:
             content["enrichment"] = _enriched_sets(run.enrichment, first, last)
         if directions is not None:

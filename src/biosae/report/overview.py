@@ -28,6 +28,7 @@ def overview(run: Run) -> dict[str, Any]:
         "density": density_histogram(run),
         "labels": [label_summary(run, key) for key in run.label_keys],
         "enrichment": enrichment_summary(run),
+        "stability": ((run.analysis or {}).get("summary") or {}).get("stability"),
         "concerns": [asdict(concern) for concern in concerns(run)],
     }
 

@@ -14,6 +14,7 @@ from biosae.progress import progress_bar
 
 from .cells import cells
 from .columns import feature_list
+from .comparison import comparison
 from .feature_shards import FEATURES_PER_SHARD, feature_shards
 from .genes import GENES_PER_SHARD, GeneIndex
 from .labels import LabelTables
@@ -21,6 +22,7 @@ from .layout import cell_map
 from .overview import overview
 from .run import Run, read_run
 from .shards import script
+from .steering import read_steering
 from .tracks import tracks_of
 
 FORMAT = 1
@@ -38,6 +40,9 @@ SCRIPTS = (
     "pages/feature.js",
     "pages/genes.js",
     "pages/labels.js",
+    "pages/steering.js",
+    "pages/stability.js",
+    "pages/comparison.js",
     "main.js",
 )
 _POLICY = "default-src 'none'; style-src 'unsafe-inline' 'self' file:; img-src data: blob:; script-src "
@@ -82,11 +87,16 @@ def shards(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of everything the page can load; ``core`` is what it opens with."""
     genes, labels = GeneIndex(run), LabelTables(run)
     shown = cell_map(run.table, run.folder)
-    yield "core", _core(run, genes, labels)
+    steering, compared = read_steering(run.folder), comparison(run)
+    yield "core", _core(run, genes, labels) | {"has_steering": steering.exists, "has_comparison": compared is not None}
     yield "cells", cells(run, shown)
     yield from labels.shards()
     yield from genes.shards()
-    yield from feature_shards(run, genes, labels, shown, tracks_of(run))
+    if steering.exists:
+        yield "steering", steering.content()
+    if compared is not None:
+        yield "comparison", {"rows": compared}
+    yield from feature_shards(run, genes, labels, shown, tracks_of(run), steering)
 
 
 def _core(run: Run, genes: GeneIndex, labels: LabelTables) -> dict[str, Any]:

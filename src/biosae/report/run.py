@@ -21,7 +21,11 @@ ALPHA = 0.05
 
 
 TEXT_METRICS = ("class", "kind", "top_genes", "family", "set", "source")
-TEXT_COLUMNS = ("class", "gene", "identifier", "label", "split", "set", "source", "genes")
+TEXT_COLUMNS = (
+    *("class", "gene", "identifier", "label", "split", "set", "source", "genes"),
+    *("key", "method", "chooser", "operation", "unit", "where", "error", "metric"),
+    *("part", "group_by", "group", "best_on_select", "model"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +94,12 @@ def read_run(folder: Path) -> Run:
         settings=read_json(folder / "run.json", made_by="biosae train"),
         table=read_table(folder / "features.h5ad"),
         scores=_read_scores(folder / "scores.csv"),
-        evaluation=_optional_json(folder / "evaluation.json", "biosae train"),
-        analysis=_optional_json(folder / "analysis.json", "biosae analyze"),
-        metrics=_optional_csv(folder / "metrics.csv", "biosae train"),
-        labels=_optional_csv(folder / "tables" / "labels.csv", "biosae analyze"),
-        genes=_optional_csv(folder / "tables" / "genes.csv", "biosae analyze"),
-        enrichment=_optional_csv(folder / "tables" / "enrichment.csv", "biosae analyze"),
+        evaluation=optional_json(folder / "evaluation.json", "biosae train"),
+        analysis=optional_json(folder / "analysis.json", "biosae analyze"),
+        metrics=optional_csv(folder / "metrics.csv", "biosae train"),
+        labels=optional_csv(folder / "tables" / "labels.csv", "biosae analyze"),
+        genes=optional_csv(folder / "tables" / "genes.csv", "biosae analyze"),
+        enrichment=optional_csv(folder / "tables" / "enrichment.csv", "biosae analyze"),
         token_codes=TokenCodes(folder / "token_codes") if (folder / "token_codes").exists() else None,
         W_dec=_read_decoder(folder / "sae.safetensors"),
     )
@@ -137,11 +141,13 @@ def _typed(column: pd.Series) -> pd.Series:
         return values
 
 
-def _optional_json(path: Path, made_by: str) -> dict[str, Any] | None:
+def optional_json(path: Path, made_by: str) -> dict[str, Any] | None:
+    """A JSON artefact, None when it is absent."""
     return read_json(path, made_by) if path.exists() else None
 
 
-def _optional_csv(path: Path, made_by: str) -> pd.DataFrame | None:
+def optional_csv(path: Path, made_by: str) -> pd.DataFrame | None:
+    """A CSV artefact with numbers in all columns but `TEXT_COLUMNS`, None when it is absent."""
     if not path.exists():
         return None
     # a gene called NA or NaN is a gene, an empty number is not one

@@ -160,5 +160,49 @@ const charts = (() => {
     );
   }
 
-  return { histogram, curves, points, bars, dots };
+  // Names of series and rules in lines across the top; gives the nodes and the height they take.
+  function keyed(width, entries) {
+    const [nodes, line] = [[], 18];
+    let [x, y] = [LEFT, 12];
+    for (const { name, class: kind, isRule } of entries) {
+      const needed = textWidth(name) + 44;
+      if (x > LEFT && x + needed > width) [x, y] = [LEFT, y + line];
+      nodes.push(svg("line", { x1: x, x2: x + 20, y1: y - 4, y2: y - 4, class: `line ${kind}` }), !isRule && svg("circle", { cx: x + 10, cy: y - 4, r: 3, class: `spot ${kind}` }), label(x + 26, y, name, "start"));
+      x += needed;
+    }
+    return [nodes, y + 6];
+  }
+
+  // Estimates with intervals at a few levels, a line a series, beside horizontal rules of methods without levels.
+  // levels: texts; series: [{name, class, points: [{level, value, low, high, title}]}]; rules: [{name, class, value, low, high}]
+  function levels(width, { levels: names, series, rules, xTitle, yTitle, height = 320, spread = 9 }) {
+    const known = (value) => value !== null && value !== undefined && !Number.isNaN(value);
+    const marks = [...series.flatMap((s) => s.points), ...rules];
+    const values = marks.flatMap((m) => [m.value, m.low, m.high]).filter(known);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const margin = (high - low) * 0.06 || 0.05;
+    const [legend, used] = keyed(width, [...series, ...rules.map((rule) => ({ ...rule, isRule: true }))]);
+    const bottom = height + used - BOTTOM;
+    const place = (level) => LEFT + ((width - RIGHT - LEFT) * (level + 0.5)) / Math.max(1, names.length);
+    const x = Object.assign(place, { ticks: [...names.keys()], text: (level) => names[level] });
+    const y = linear([low - margin, high + margin], [bottom, used + 6]);
+    const across = rules.map((rule) => [
+      known(rule.low) && svg("rect", { x: LEFT, width: width - RIGHT - LEFT, y: y(rule.high), height: y(rule.low) - y(rule.high), class: `band ${rule.class}` }),
+      svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(rule.value), y2: y(rule.value), class: `line rule ${rule.class}` }, svg("title", null, rule.title ?? rule.name)),
+    ]);
+    const drawn = series.map((s, i) => {
+      const at = (point) => x(point.level) + spread * (i - (series.length - 1) / 2);
+      const path = s.points.map((point) => `${at(point).toFixed(1)},${y(point.value).toFixed(1)}`).join(" ");
+      return [
+        svg("polyline", { points: path, class: `line ${s.class}` }),
+        s.points.map((p) => [
+          known(p.low) && svg("line", { x1: at(p), x2: at(p), y1: y(p.low), y2: y(p.high), class: `line ${s.class}` }),
+          svg("circle", { cx: at(p), cy: y(p.value), r: 4, class: `spot ${s.class}` }, svg("title", null, p.title ?? s.name)),
+        ]),
+      ];
+    });
+    return drawing(width, height + used, `${yTitle} by ${xTitle}`, frame(width, height + used, x, y, xTitle, yTitle), legend, across, drawn);
+  }
+
+  return { histogram, curves, points, bars, dots, levels };
 })();

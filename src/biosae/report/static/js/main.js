@@ -3,7 +3,7 @@
 
 (() => {
   const { el, link } = dom;
-  const pages = { "": overviewPage, features: featuresPage, feature: featurePage, genes: genesPage, gene: genesPage, labels: labelsPage, label: labelsPage };
+  const pages = { "": overviewPage, features: featuresPage, feature: featurePage, genes: genesPage, gene: genesPage, labels: labelsPage, label: labelsPage, steering: steeringPage, stability: stabilityPage, comparison: comparisonPage };
   const content = document.getElementById("content");
   let core = null;
   let shown = 0;
@@ -17,6 +17,9 @@
     const entries = [["", "Overview"], ["features", "Features"]];
     if (core.labels.length) entries.push(["labels", "Labels"]);
     if (core.genes.names.length) entries.push(["genes", core.token === "gene" ? "Genes" : "Residues"]);
+    if (core.has_steering) entries.push(["steering", "Steering"]);
+    if (stabilityPage.has(core)) entries.push(["stability", "Stability"]);
+    if (core.has_comparison) entries.push(["comparison", "Variants"]);
     const current = (name) => (name === page || (page && name === `${page}s`) ? "page" : null);
     document.getElementById("navigation").replaceChildren(...entries.map(([name, text]) => link(`#/${name}`, text, { "aria-current": current(name) })));
   }

@@ -185,6 +185,26 @@ const featurePage = (() => {
     });
   }
 
+  function steering(shard, i, feature) {
+    const { edited = [], moved = [] } = shard.steering?.[i] ?? {};
+    if (!edited.length && !moved.length) return null;
+    const text = (effect) => (effect ? steeringPage.withInterval(effect.estimate, effect.low, effect.high) : "–");
+    const line = (title, ...values) => el("tr", null, el("th", { scope: "row" }, title), values.map((value) => el("td", null, value)));
+    const rows = [
+      ...edited.map((row) => line(row.label, `edited; distance between groups left ${text(row.target_gap)}; samples that keep their label ${text(row.label_kept)}`)),
+      ...moved.map((row) => line(row.label, `moved along: mean code ${number(row.before)} → ${number(row.after)}`)),
+    ];
+    const csv = () => [
+      ["setting", "role", "n_features", "target_gap", "label_kept", "before", "after"],
+      ...edited.map((row) => [row.label, "edited", row.n_features, row.target_gap?.estimate, row.label_kept?.estimate]),
+      ...moved.map((row) => [row.label, "moved", null, null, null, row.before, row.after]),
+    ];
+    return figure.make({
+      title: "Steering effect", name: `feature-${feature}-steering`, body: el("table", { class: "plain" }, el("tbody", null, rows)), rows: csv,
+      note: "Effects are of the whole edit, on test samples; 95 % bootstrap intervals.",
+    });
+  }
+
   function allScores(core, feature) {
     const rows = core.features.columns.map((column) => [column.analysis, column.metric, featuresPage.value(column, feature)]);
     const text = (value) => (typeof value === "number" ? number(value, 4) : value || "–");
@@ -203,7 +223,7 @@ const featurePage = (() => {
       ? [el("p", { class: "wide quiet" }, "This feature never fires on these samples."), column(neighbours(core, shard, i, feature)), column(allScores(core, feature))]
       : [
         column(map(core, cells, shard, i, feature), genes(core, shard, i, feature), histogram(core, shard, i, feature), allScores(core, feature)),
-        column(tracks.make(core, cells, shard, i, feature), labels(core, shard, i, feature), topCells(core, cells, shard, i, feature), enrichment(core, shard, i, feature), expression(core, shard, i, feature), neighbours(core, shard, i, feature)),
+        column(tracks.make(core, cells, shard, i, feature), labels(core, shard, i, feature), topCells(core, cells, shard, i, feature), enrichment(core, shard, i, feature), expression(core, shard, i, feature), neighbours(core, shard, i, feature), steering(shard, i, feature)),
       ];
     return el("div", null, header(core, feature), dead ? null : summary(core, feature), el("div", { class: "grid" }, body));
   }

@@ -1,0 +1,155 @@
+"""Steering, stability and comparison in the report: content, refusals, and the pages in a browser."""
+
+import shutil
+
+import anndata
+import pytest
+
+from biosae.errors import ArtefactError
+from biosae.report.comparison import comparison
+from biosae.report.page import write_report
+from biosae.report.run import read_run
+from biosae.report.steering import read_steering
+
+from . import chromium
+from .synthetic_steering import (
+    EDITED,
+    INJECTED,
+    MOVED,
+    write_comparison,
+    write_integration,
+    write_stability,
+    write_steering,
+)
+from .test_page import PROGRAM, SCREENSHOTS, needs_browser, texts
+
+
+@pytest.fixture(scope="module")
+def steered_run(run_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compared") / "topk"
+    shutil.copytree(run_folder, folder, ignore=shutil.ignore_patterns("report"))
+    for write in (write_steering, write_stability, write_comparison):
+        write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(steered_run):
+    assert PROGRAM is not None, "CI must have a Chromium"
+    with chromium.Page(PROGRAM) as page:
+        page.open(write_report(steered_run, steered_run / "report").as_uri())
+        yield page
+
+
+@pytest.fixture
+def own_steered_run(steered_run, tmp_path):
+    return shutil.copytree(steered_run, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
+
+
+def test_content_has_one_row_an_arm_and_the_effects_of_all_samples(steered_run):
+    content = read_steering(steered_run).content()
+    assert [row["method"] for row in content["integration"]][:3] == ["original", "sae", "sae"]
+    assert content["integration"][0]["n_features"] is None
+    assert content["integration"][0]["total_difference_high"] is None
+    assert len(content["effects"]) == 4
+    assert content["perturbation"] is None
+
+
+def test_features_know_which_edits_they_are_in_and_which_move_them(steered_run):
+    effects = read_steering(steered_run).of_features(0, 40)
+    (edit,) = effects[EDITED]["edited"]
+    assert (edit["label"], edit["n_features"], edit["target_gap"]["low"]) == (INJECTED, 2, 0.3)
+    assert effects[MOVED] == {"edited": [], "moved": [{"label": INJECTED, "before": 0.2, "after": 0.1, "change": -0.1}]}
+    assert effects[12] == {"edited": [], "moved": []}  # moved by a baseline only
+
+
+def test_comparison_has_a_list_an_epoch(steered_run):
+    rows = comparison(read_run(steered_run))
+    assert [(row["model"], row["split"]) for row in rows][:2] == [("topk", "train"), ("topk", "test")]
+    assert rows[0]["epochs"] == [1, 2, 3]
+    assert rows[0]["nmse"] == pytest.approx([0.2, 0.1, 0.2 / 3])
+
+
+def test_a_run_without_steering_has_no_such_pages(report):
+    assert not (report.parent / "data" / "steering.js").exists()
+    assert not (report.parent / "data" / "comparison.js").exists()
+
+
+def test_stale_artefacts_are_refused_with_the_command_that_mends_them(own_steered_run):
+    table = anndata.read_h5ad(own_steered_run / "steered.h5ad")
+    table.obsm["original"] += 1
+    table.write_h5ad(own_steered_run / "steered.h5ad")
+    with pytest.raises(ArtefactError, match="another steered.h5ad.*biosae benchmark"):
+        read_steering(own_steered_run)
+    write_integration(own_steered_run)
+    read_steering(own_steered_run)
+    features = anndata.read_h5ad(own_steered_run / "features.h5ad")
+    features.obs["more"] = 1
+    features.write_h5ad(own_steered_run / "features.h5ad")
+    with pytest.raises(ArtefactError, match="another features.h5ad.*biosae steer"):
+        read_steering(own_steered_run)
+
+
+class TestInBrowser:
+    pytestmark = needs_browser
+
+    def test_pages_are_in_the_navigation_and_open_without_errors(self, page):
+        assert texts(page, "#navigation a")[-3:] == ["Steering", "Stability", "Variants"]
+        for route, title in (("steering", "Steering"), ("stability", "Stability"), ("comparison", "Variants")):
+            page.go(f"#/{route}")
+            assert texts(page, "h1") == [title]
+            page.wait("document.querySelector('.drawing svg')")
+        assert page.errors == []
+
+    def test_names_with_markup_are_text(self, page):
+        page.go("#/steering")
+        page.wait("document.querySelector('.drawing svg')")
+        assert any(INJECTED in text for text in texts(page, "svg text"))
+        assert any(INJECTED in text for text in texts(page, ".note"))
+        page.go("#/comparison")
+        assert any(INJECTED in text for text in texts(page, "td"))
+        assert page.evaluate("document.querySelectorAll('img').length") == 0
+        assert page.errors == []
+
+    def test_the_figure_follows_the_chosen_score_and_downloads_its_rows(self, page):
+        page.go("#/steering")
+        page.evaluate("figure.saved = null; URL.createObjectURL = (b) => { figure.saved = b.text(); return 'blob:x'; }")
+        choose = "(box) => { box.value = 'transfer_macro_f1'; box.dispatchEvent(new Event('change')); }"
+        page.evaluate(f"({choose})(document.querySelector('select[aria-label=Score]'))")
+        page.wait("document.querySelector('.drawing svg .title')?.textContent === 'features edited'")
+        assert "Integration: label transfer, macro-F1" in texts(page, "h2")
+        buttons = (
+            "document.querySelector('select[aria-label=Score]').closest('figure').querySelectorAll('.tools button')"
+        )
+        page.evaluate(f"{buttons}[1].click()")
+        rows = page.evaluate("figure.saved").splitlines()
+        assert rows[0].endswith("transfer_macro_f1,transfer_macro_f1_low,transfer_macro_f1_high")
+        assert len(rows) == 7
+        page.evaluate(f"{buttons}[0].click()")
+        drawing = page.evaluate("figure.saved")
+        assert drawing.startswith("<svg") and "unedited model" in drawing and "class=" not in drawing
+
+    def test_table_sorts_methods_by_total(self, page):
+        page.go("#/steering")
+        first = texts(page, "tbody tr[aria-rowindex] td:first-child")
+        assert first[:2] == ["centring", "SAE features"]
+
+    def test_features_show_their_steering_effect(self, page):
+        page.go(f"#/feature/{EDITED}")
+        assert any("Steering effect" in text for text in texts(page, "h2"))
+        assert any("0.400 (0.300 to 0.500)" in text for text in texts(page, "td"))
+        page.go("#/feature/20")
+        assert not any("Steering effect" in text for text in texts(page, "h2"))
+
+    def test_stability_says_how_many_come_back(self, page):
+        page.go("#/stability")
+        assert texts(page, ".lead")[0].startswith("2 of 40 features come back")
+        assert any("mean cosine 0.31" in text for text in texts(page, ".note"))
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_fits_the_screen(self, page, width):
+        page.resize(width, 900)
+        for name in ("steering", "stability", "comparison"):
+            page.go(f"#/{name}")
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
+            page.screenshot(SCREENSHOTS / f"{name}-{width}-light.png")
