@@ -78,7 +78,7 @@ def perturbation(
 ) -> Axes:
     """The way from control to treated that test samples go, against the number of features, a line a method.
 
-    Each method at the strength that was best on the select samples.
+    At the strength that was best on the select samples; what is drawn at random at that of the features beside it.
 
     Parameters
     ----------

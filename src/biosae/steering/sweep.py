@@ -94,6 +94,10 @@ def sweep(
     """
     _check_counts(n_features_list, len(activity.alive) if ranking is None else len(ranking), chooser, seeds, baselines)
     settings = []
+    wants_matched = ranking is not None and "matched_features" in baselines
+    # Matched to the longest list, so that no seed draws a feature that a longer edit chooses.
+    longest = ranking[: max(n_features_list)] if wants_matched else None
+    matched = {seed: matched_ranking(longest, activity.frequency, seed) for seed in seeds if wants_matched}
     for n in n_features_list:
         for value in recipe.doses:
             if ranking is None:
@@ -102,7 +106,7 @@ def sweep(
             chosen = _setting("sae", ranking[:n], value, recipe, activity)
             chosen = replace(chosen, chooser=chooser, label=f"{chosen.label} by {chooser}")
             settings.append(chosen)
-            settings += _beside(chosen, ranking[: max(n_features_list)], recipe, seeds, baselines, activity)
+            settings += _beside(chosen, matched, recipe, seeds, baselines, activity)
     if "difference_in_means" in baselines:
         words = f"differences between the means of {target} projected out"
         settings.append(Setting("difference_in_means", words, target=target))
@@ -113,7 +117,7 @@ def sweep(
 
 def _beside(
     chosen: Setting,
-    longest: np.ndarray,
+    matched: dict[int, np.ndarray],
     recipe: Recipe,
     seeds: Sequence[int],
     baselines: Sequence[str],
@@ -124,9 +128,8 @@ def _beside(
     if "random_features" in baselines:
         beside += _random_features(chosen.n_features, chosen.value, recipe, seeds, activity)
     for seed in seeds:
-        if "matched_features" in baselines:
-            # Matched to the longest list, so that no seed draws a feature that a longer edit chooses.
-            features = matched_ranking(longest, activity.frequency, seed)[: chosen.n_features]
+        if seed in matched:
+            features = matched[seed][: chosen.n_features]
             found = _setting("matched_features", features, chosen.value, recipe, activity)
             words = f"{found.label} of matched frequency drawn at random (seed {seed})"
             beside.append(replace(found, chooser="matched", seed=seed, label=words))

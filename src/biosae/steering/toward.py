@@ -94,15 +94,16 @@ def toward_settings(
     Matched features get the same amounts; centring would be the same as the difference in means, and is left out.
     """
     counts = sorted({min(n, len(ranking)) for n in n_features_list})
+    wants_matched = "matched_features" in baselines
+    matched = {seed: matched_ranking(ranking, activity.frequency, seed) for seed in seeds if wants_matched}
     settings = []
     for strength in strengths:
         for n in counts:
             chosen = _adding("sae", ranking[:n], ranking[:n], found, strength)
             settings.append(chosen)
             for seed in seeds:
-                if "matched_features" in baselines:
-                    features = matched_ranking(ranking, activity.frequency, seed)[:n]
-                    settings.append(_adding("matched_features", features, ranking[:n], found, strength, seed))
+                if seed in matched:
+                    settings.append(_adding("matched_features", matched[seed][:n], ranking[:n], found, strength, seed))
                 if "random_direction" in baselines:
                     settings.append(_adding("random_direction", ranking[:n], ranking[:n], found, strength, seed))
         if "difference_in_means" in baselines:
