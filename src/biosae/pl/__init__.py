@@ -6,6 +6,7 @@ train wrote. The report draws the same figures.
 
 from .cells import activation, feature_map
 from .controls import controls
+from .geometry import decoder_map
 from .scores import classes, density, markers, top_genes
 from .steering import perturbation, steering
 from .training import training
@@ -14,6 +15,7 @@ __all__ = [
     "activation",
     "classes",
     "controls",
+    "decoder_map",
     "density",
     "feature_map",
     "markers",
