@@ -54,3 +54,16 @@ def test_genes():
 def test_expression():
     found = sums([2, 1], [6.0, 1.0], np.array([2, 3]), squares=2.0**2 + 4.0**2 + 1.0**2)
     assert expression_scores(found).loc[0, "gene_identity_share"] == pytest.approx(0.683, **PRINTED)
+
+
+def test_within_gene_correlation():
+    one, total = np.ones(1), sparse.csr_matrix([[6.0, 1.0]])
+    matrices = (sparse.csr_matrix([[2, 1]]), total, total, total)
+    of_genes = {"value_total": np.array([22.0, 6.0]), "value_squares": np.array([244.0, 14.0])}
+    value_code = 2 * 10 + 4 * 12 + 1 * 2
+    found = TokenSums(*matrices, 21 * one, 24 * one, 248 * one, value_code * one, np.array([2, 3]), **of_genes)
+    scores = expression_scores(found).loc[0]
+    assert scores["within_gene_correlation"] == pytest.approx(0.612, **PRINTED)
+    assert scores["context_share"] == pytest.approx(0.317, **PRINTED)
+    assert scores["value_active_mean"] == 8  # 10, 12 and 2
+    assert scores["value_inactive_mean"] == 2  # 1 and 3
