@@ -167,7 +167,7 @@ const charts = (() => {
     for (const { name, class: kind, isRule } of entries) {
       const needed = textWidth(name) + 44;
       if (x > LEFT && x + needed > width) [x, y] = [LEFT, y + line];
-      nodes.push(svg("line", { x1: x, x2: x + 20, y1: y - 4, y2: y - 4, class: `line ${kind}` }), !isRule && svg("circle", { cx: x + 10, cy: y - 4, r: 3, class: `spot ${kind}` }), label(x + 26, y, name, "start"));
+      nodes.push(svg("line", { x1: x, x2: x + 20, y1: y - 4, y2: y - 4, class: isRule ? `line rule ${kind}` : `line ${kind}` }), !isRule && svg("circle", { cx: x + 10, cy: y - 4, r: 3, class: `spot ${kind}` }), label(x + 26, y, name, "start"));
       x += needed;
     }
     return [nodes, y + 6];

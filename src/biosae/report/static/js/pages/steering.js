@@ -21,6 +21,7 @@ const steeringPage = (() => {
     label_accuracy: "accuracy of the label vote",
   };
 
+  const sentence = (text) => text[0].toUpperCase() + text.slice(1);
   const nameOf = (row) => METHODS[row.method]?.[0] ?? row.method;
   const withInterval = (value, low, high) => (low === null || low === undefined ? fixed(value, 3) : `${fixed(value, 3)} (${fixed(low, 3)} to ${fixed(high, 3)})`);
 
@@ -103,7 +104,7 @@ const steeringPage = (() => {
       }));
       const columns = Object.keys(mine[0]);
       return {
-        title: titles[metric], name: `${name}-${metric}`,
+        title: sentence(titles[metric]), name: `${name}-${metric}`,
         draw: (width) => charts.dots(width, { rows: dots, domain: [Math.min(0, ...spans), Math.max(...spans, 0.1)], xTitle: titles[metric], referenceText: "" }),
         rows: () => [columns, ...mine.map((row) => columns.map((column) => row[column]))],
         note,
