@@ -166,11 +166,11 @@ def test_gumbel_noise_is_drawn_by_seed_and_not_added_to_the_codes():
     given = leaves(torch.float32, bias=0.0)
     pre = PreActivations(given["x"], given["b_dec"], given["W_enc"], given["b_enc"])
     noise = torch.tensor(0.4)
-    codes = gumbel_top_k(pre, K, noise, seed=1)
+    codes = gumbel_top_k(pre, K, noise, seed=1, temperature=0.4)
     assert (codes.l0() <= K).all()
     active = codes.dense() > 0
     torch.testing.assert_close(codes.dense()[active], pre.dense[active], rtol=0, atol=1e-6)
-    assert torch.equal(codes.dense(), gumbel_top_k(pre, K, noise, seed=1).dense())
+    torch.testing.assert_close(codes.dense(), gumbel_top_k(pre, K, noise, seed=1).dense())
     assert not torch.equal(codes.dense(), gumbel_top_k(pre, K, noise, seed=2).dense())
     assert not torch.equal(codes.dense(), top_k(pre, K).dense())
 
@@ -191,7 +191,7 @@ def test_gumbel_gradient_is_straight_through_for_the_candidates():
     given = leaves(torch.float64, bias=0.0)
     pre = PreActivations(given["x"], given["b_dec"], given["W_enc"], given["b_enc"])
     noise = torch.tensor(0.4, dtype=torch.float64)
-    codes = gumbel_top_k(pre, K, noise, seed=1)
+    codes = gumbel_top_k(pre, K, noise, seed=1, temperature=0.7)
     weight = torch.linspace(0.5, 1.5, len(codes.values), dtype=torch.float64)
     (mine,) = torch.autograd.grad((codes.values * weight).sum(), given["b_enc"])
     support: Support = codes.support
@@ -205,7 +205,19 @@ def test_gumbel_gradient_is_straight_through_for_the_candidates():
     noisy = dense - noise * torch.log(-torch.log(drawn.clamp(1e-20, 1 - 1e-7)))
     scores = noisy[support.rows, support.features].view(N_ROWS, 2 * K)
     boundary = scores.detach()[:, K - 1 : K + 1].mean(1, keepdim=True)
-    soft = torch.sigmoid((scores - boundary) / noise)
+    soft = torch.sigmoid((scores - boundary) / 0.7)
     surrogate = torch.relu(values) * (hard + soft - soft.detach())
     (expected,) = torch.autograd.grad((surrogate.view(-1) * weight).sum(), given["b_enc"])
+    torch.testing.assert_close(mine, expected, rtol=0, atol=1e-10)
+
+
+def test_gumbel_without_relaxation_is_differentiated_as_the_entries_it_chose():
+    given = leaves(torch.float64, bias=0.0)
+    pre = PreActivations(given["x"], given["b_dec"], given["W_enc"], given["b_enc"])
+    codes = gumbel_top_k(pre, K, torch.tensor(0.4, dtype=torch.float64), seed=1)
+    weight = torch.linspace(0.5, 1.5, len(codes.values), dtype=torch.float64)
+    (mine,) = torch.autograd.grad((codes.values * weight).sum(), given["W_enc"])
+    dense = (given["x"] - given["b_dec"]) @ given["W_enc"] + given["b_enc"]
+    chosen = torch.relu(dense[codes.support.rows, codes.support.features])
+    (expected,) = torch.autograd.grad((chosen * weight).sum(), given["W_enc"])
     torch.testing.assert_close(mine, expected, rtol=0, atol=1e-10)

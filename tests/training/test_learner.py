@@ -32,7 +32,8 @@ def test_step_matches_plain_adam_written_out(settings, source):
     learner = make(settings, source, warmup_fraction=0.0, max_grad_norm=0.01)
     twin = make(settings, source).sae
     x = source.values[:200]
-    optimizer = torch.optim.Adam(twin.parameters(), lr=3e-3)
+    slow = [twin.b_enc, twin.b_dec]
+    optimizer = torch.optim.Adam([{"params": [twin.W_enc, twin.W_dec]}, {"params": slow, "lr": 3e-3 / 4}], lr=3e-3)
     forward = twin.training_forward(x)
     ((twin.normalise(x) - forward.reconstruction).square().sum() / 200).backward()
     row = twin.W_dec.detach()

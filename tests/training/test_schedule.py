@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from biosae.saes.standard import Standard
+from biosae.saes.topk import TopK
 from biosae.training.schedule import default_lr, lr_factor
 
 
@@ -22,5 +24,6 @@ def test_cosine_falls_slowly_fast_slowly(settings):
 
 
 def test_default_learning_rate_follows_the_root_law():
-    assert default_lr(1024) == pytest.approx(2e-3)
-    assert default_lr(4 * 1024) == pytest.approx(1e-3)
+    assert default_lr(TopK(2, 1024, k=1)) == pytest.approx(5e-3)
+    assert default_lr(TopK(2, 4 * 1024, k=1)) == pytest.approx(2.5e-3)
+    assert default_lr(Standard(2, 1024, 0.1)) == pytest.approx(2e-3)

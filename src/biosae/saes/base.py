@@ -88,7 +88,7 @@ class SAE(nn.Module, ABC):
     variance of about ``1 / (3 d_in)``, and weights, biases and thresholds are all of that size, so
     that one learning rate fits them.
 
-    A variant overrides at most five places: `select`, `select_for_training`, `reconstruction_loss`,
+    A variant overrides at most five methods: `select`, `select_for_training`, `reconstruction_loss`,
     `penalties` and `after_step`. Its constructor takes ``d_in``, ``d_sae`` and named settings, and keeps
     each as an attribute of the same name.
 
@@ -129,6 +129,9 @@ class SAE(nn.Module, ABC):
 
     norm_moves_to_encoder = False
     """True lets the norms of the decoder rows learn: each step moves them into the encoder."""
+
+    lr_1024: float = 5e-3
+    """The learning rate that suits 1,024 features in runs of some hundred to some thousand steps."""
 
     @abstractmethod
     def select(self, pre: PreActivations) -> Codes:

@@ -16,22 +16,23 @@ from .selection import gumbel_top_k, top_k
 class GumbelTopK(SAE):
     """TopK over pre-activations with Gumbel noise that fades out (Kool et al. 2019, arXiv 1903.06059).
 
-    The ``k`` largest noisy pre-activations are a sample without replacement. The hard choice is
-    passed on forward and a soft one, of the same temperature as the noise, backward. Without noise,
-    at inference and late in the run, it is TopK.
+    The ``k`` largest noisy pre-activations are a sample without replacement. Without noise, at inference and
+    late in the run, it is TopK.
 
     Parameters
     ----------
     k
         Features a token keeps.
     tau_start, tau_end
-        Temperature at the first step and at the end of the annealing, in standard deviations of a fresh
-        pre-activation: the scale of the noise and of the soft choice. It falls linearly, and the step after
-        ``tau_end`` is plain TopK.
+        Scale of the noise at the first step and at the end of the annealing, in standard deviations of a fresh
+        pre-activation. It falls linearly, and the step after ``tau_end`` is plain TopK.
     anneal_fraction
         Share of the run that the annealing takes.
     anneal_steps
         The same as a number of steps; takes the place of ``anneal_fraction`` when given.
+    relaxation
+        Temperature, in the same unit, of the soft choice that is passed on backward in place of the hard one
+        (straight-through; Xie and Ermon 2019, arXiv 1901.10517); 0 passes the hard one.
     auxk_coefficient
         Weight of the auxiliary loss that revives dead features.
     """
@@ -45,6 +46,7 @@ class GumbelTopK(SAE):
         tau_end: float = 1e-8,
         anneal_fraction: float = 0.7,
         anneal_steps: int | None = None,
+        relaxation: float = 0.0,
         auxk_coefficient: float = 1 / 32,
         seed: int = 0,
         architecture: Architecture = PLAIN,
@@ -57,7 +59,8 @@ class GumbelTopK(SAE):
         check_fraction("anneal_fraction", anneal_fraction)
         if anneal_steps is not None:
             check_at_least("anneal_steps", anneal_steps, 0)
-        self.k, self.auxk_coefficient = k, auxk_coefficient
+        check_at_least("relaxation", relaxation, 0)
+        self.k, self.auxk_coefficient, self.relaxation = k, auxk_coefficient, relaxation
         self.tau_start, self.tau_end = tau_start, tau_end
         self.anneal_fraction, self.anneal_steps = anneal_fraction, anneal_steps
         self.register_buffer("tau", torch.tensor(tau_start))
@@ -67,7 +70,9 @@ class GumbelTopK(SAE):
         return top_k(pre, self.k)
 
     def select_for_training(self, pre: PreActivations) -> Codes:
-        return gumbel_top_k(pre, self.k, self.tau * self.fresh_spread, seed=self.seed * 1_000_003 + self.n_steps.item())
+        seed = self.seed * 1_000_003 + self.n_steps.item()
+        noise, temperature = self.tau * self.fresh_spread, self.relaxation * self.fresh_spread
+        return gumbel_top_k(pre, self.k, noise, seed, temperature)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         return {"auxk": self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)}

@@ -27,6 +27,8 @@ class PAnneal(SAE):
         Share of the run over which the penalty rises from 0.
     """
 
+    lr_1024 = 2e-3  # a faster start under the penalty leaves features dead
+
     def __init__(
         self,
         d_in: int,

@@ -36,16 +36,16 @@ def batch_top_k(pre: PreActivations, k: int) -> Codes:
     return Codes(pre.at(support), support)
 
 
-def gumbel_top_k(pre: PreActivations, k: int, noise: Tensor, seed: int) -> Codes:
+def gumbel_top_k(pre: PreActivations, k: int, noise: Tensor, seed: int, temperature: float = 0.0) -> Codes:
     """The ``k`` largest of every row after adding Gumbel noise, rectified and without the noise.
 
-    Backward, the choice is a sigmoid around the boundary between chosen and not chosen, taken for
-    the ``2 k`` strongest candidates; further away its slope is negligible.
+    Backward, the choice is a constant, or with a ``temperature`` above 0 a sigmoid around the boundary between
+    chosen and not chosen, taken for the ``2 k`` strongest candidates; further away its slope is negligible.
     """
     if not noise > 0:
         return top_k(pre, k)
     generator = torch.Generator(pre.x.device).manual_seed(seed)
-    n_candidates = min(2 * k, pre.d_sae)
+    n_candidates = min(2 * k, pre.d_sae) if temperature else k
     drawn = []
 
     def choose(chunk: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,7 +57,9 @@ def gumbel_top_k(pre: PreActivations, k: int, noise: Tensor, seed: int) -> Codes
 
     support = pre.search(choose)
     values = pre.at(support).view(-1, n_candidates)
+    if not temperature:
+        return Codes(torch.relu(values).view(-1), support)
     scores = values + torch.cat(drawn)
     boundary = scores[:, k - 1 : k + 1].detach().mean(1, keepdim=True)
     chosen = (torch.arange(n_candidates, device=scores.device) < k).expand_as(scores)
-    return Codes((torch.relu(values) * soft_mask(scores, boundary, chosen, noise)).view(-1), support)
+    return Codes((torch.relu(values) * soft_mask(scores, boundary, chosen, temperature)).view(-1), support)

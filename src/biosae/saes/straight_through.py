@@ -23,7 +23,7 @@ def step(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     return (pre > threshold) + _window_step(pre, threshold, bandwidth)
 
 
-def soft_mask(scores: Tensor, boundary: Tensor, chosen: Tensor, temperature: Tensor) -> Tensor:
+def soft_mask(scores: Tensor, boundary: Tensor, chosen: Tensor, temperature: float) -> Tensor:
     """1 at the chosen scores, else 0, with the gradient of ``sigmoid((scores - boundary) / temperature)``."""
     soft = torch.sigmoid((scores - boundary) / temperature)
     return chosen + (soft - soft.detach())

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 
+from biosae.saes.base import SAE
+
 from .settings import TrainerSettings
 
 
-def default_lr(d_sae: int) -> float:
-    """A learning rate that suits dictionaries of any size: 2e-3 for 1,024 features, less for more.
+def default_lr(sae: SAE) -> float:
+    """A learning rate that suits dictionaries of any size: ``lr_1024`` for 1,024 features, less for more.
 
-    The root law is that of Gao et al. (2024, arXiv 2406.04093, section 3.1). Its constant is 2.5 times
+    The root law is that of Gao et al. (2024, arXiv 2406.04093, section 3.1). Its constants are larger than
     theirs, because runs on cells and proteins are thousands of times shorter than on text: measured
     in docs/variants.md.
     """
-    return 2e-3 * (1024 / d_sae) ** 0.5
+    return sae.lr_1024 * (1024 / sae.d_sae) ** 0.5
 
 
 def lr_factor(settings: TrainerSettings, fraction: float) -> float:
