@@ -47,3 +47,16 @@ def test_too_few_groups_missing_groups_and_bad_shares_are_refused():
         split_samples(100, 1.0, 0)
     with pytest.raises(SettingError, match="too few"):
         split_samples(3, 0.4, 0)
+
+
+def test_eight_samples_are_enough_for_four_parts():
+    split = split_samples(8, 0.2, 0, shares={"validate": 0.25, "select": 0.25, "test": 0.5})
+    assert min(split.sizes().values()) >= 1
+    assert split.sizes()["train"] >= 5
+
+
+def test_proteins_are_split_into_80_10_10_where_validate_and_select_share_a_tenth():
+    split = split_samples(1000, 0.2, 0, shares={"validate": 0.25, "select": 0.25, "test": 0.5})
+    assert split.sizes() == pytest.approx({"train": 800, "validate": 50, "select": 50, "test": 100}, abs=3)
+    groups = np.arange(20_000).astype(str)  # a cluster a protein: must not take time that grows with its square
+    assert split_groups(groups, 0.2, 0, "cluster").group_key == "cluster"

@@ -5,6 +5,7 @@ train wrote. The report draws the same figures.
 """
 
 from .cells import activation, feature_map
+from .comparison import comparison, comparison_curves
 from .controls import controls
 from .geometry import decoder_map
 from .scores import classes, density, markers, top_genes
@@ -14,6 +15,8 @@ from .training import training
 __all__ = [
     "activation",
     "classes",
+    "comparison",
+    "comparison_curves",
     "controls",
     "decoder_map",
     "density",

@@ -138,7 +138,7 @@ class Trainer:
                 if self.keeps_checkpoints and (due or interrupted()):
                     self._save(learners)
                 if interrupted():
-                    raise KeyboardInterrupt(f"stopped at step {learners[0].n_steps}; the checkpoint can be resumed")
+                    raise KeyboardInterrupt(f"stopped at step {learners[0].n_steps}")
                 advance(len(x), status=self._status())
                 if due and all(run.has_stalled() for run in self.runs):
                     return
