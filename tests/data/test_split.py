@@ -49,10 +49,12 @@ def test_too_few_groups_missing_groups_and_bad_shares_are_refused():
         split_samples(3, 0.4, 0)
 
 
-def test_eight_samples_are_enough_for_four_parts():
-    split = split_samples(8, 0.2, 0, shares={"validate": 0.25, "select": 0.25, "test": 0.5})
+@pytest.mark.parametrize("n", range(4, 12))
+@pytest.mark.parametrize("seed", range(5))
+def test_few_samples_are_enough_for_four_parts(n, seed):
+    split = split_samples(n, 0.2, seed, shares={"validate": 0.25, "select": 0.25, "test": 0.5})
     assert min(split.sizes().values()) >= 1
-    assert split.sizes()["train"] >= 5
+    assert sum(split.sizes().values()) == n
 
 
 def test_proteins_are_split_into_80_10_10_where_validate_and_select_share_a_tenth():

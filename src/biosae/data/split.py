@@ -68,7 +68,7 @@ def split_samples(
     position = (np.arange(n_samples) * _GOLDEN + generator.random()) % 1.0
     part = np.empty(n_samples, dtype=object)
     part[order] = np.array(PARTS, dtype=object)[np.searchsorted(np.cumsum(share)[:-1], position, side="right")]
-    return _checked(Split(_every_part_has_one(part.astype(str), shuffled)))
+    return _checked(Split(_every_part_has_one(part, shuffled).astype(str)))
 
 
 def split_groups(
