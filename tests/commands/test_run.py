@@ -128,7 +128,9 @@ def test_an_sae_of_another_model_is_refused(finished_run, biosae):
     assert "use the same scfm=" in said
 
 
-@pytest.mark.parametrize("script", ["train_sae", "generate_features", "analyze_features", "steer_features"])
+@pytest.mark.parametrize(
+    "script", ["train_sae", "generate_features", "analyze_features", "steer_features", "benchmark_integration"]
+)
 def test_scripts_take_the_same_overrides(script):
     from pathlib import Path
 

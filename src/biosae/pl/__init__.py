@@ -7,6 +7,7 @@ train wrote. The report draws the same figures.
 from .cells import activation, feature_map
 from .comparison import comparison, comparison_curves
 from .controls import controls
+from .integration import integration
 from .geometry import decoder_map
 from .scores import classes, density, markers, top_genes
 from .steering import perturbation, steering
@@ -21,6 +22,7 @@ __all__ = [
     "decoder_map",
     "density",
     "feature_map",
+    "integration",
     "markers",
     "perturbation",
     "steering",
