@@ -112,7 +112,13 @@ def test_one_seed_gives_one_result(compared, biosae, vectors, tmp_path):
 
 
 def test_cells_are_compared_too(biosae, tmp_path):
-    words = ("data.n_cells=120", "training.epochs=1", "compare.saes=[topk]", "compare.hyperparams.k=8")
+    words = (
+        "data.n_cells=120",
+        "training.epochs=1",
+        "sae.target_layer=1",
+        "compare.saes=[topk]",
+        "compare.hyperparams.k=8",
+    )
     code, said = biosae("compare", *words, "compare.dictionary_multiplier=1")
     assert code == 0, said
     (table,) = tmp_path.glob("runs/0/*/comparison.csv")
@@ -126,6 +132,7 @@ def test_cells_are_compared_too(biosae, tmp_path):
         ("compare.saes=[]", "must name different variants, got none"),
         ("compare.saes=[topk,topk]", "must name different variants, got topk, topk"),
         ("sae.hyperparams.k=3", "is of one SAE; compare takes compare.saes="),
+        ("training.keep_best=true", "compare measures the last weights"),
         ("+compare.hyperparams.kk=3", "compare.hyperparams.kk belongs to none of standard, topk, gumbeltopk"),
         ("compare.architecture.loss_unit=nope", "loss_unit must be dataset or token, got nope"),
         ("data.split.test=0.9", "must be above 0 and leave some to train on"),

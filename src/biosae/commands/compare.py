@@ -70,8 +70,12 @@ def variant_configs(cfg: DictConfig) -> dict[str, DictConfig]:
     if not names or len(set(names)) < len(names):
         raise SettingError(f"compare.saes must name different variants, got {', '.join(names) or 'none'}")
     said = list(HydraConfig.get().overrides.task)
-    if mixed := [override for override in said if override.startswith("sae.") or override.startswith("sae=")]:
+    if mixed := [
+        text for text in said if text.startswith(("sae=", "sae.")) and not text.startswith("sae.target_layer")
+    ]:
         raise SettingError(f"{mixed[0]} is of one SAE; compare takes compare.saes=, compare.hyperparams. and the like")
+    if cfg.training.keep_best or cfg.training.average_window_fraction:
+        raise SettingError("compare measures the last weights: leave training.keep_best and averaging off")
     configs = {name: _with_shared(hydra.compose("compare", [*said, f"sae={name}"]), cfg.compare) for name in names}
     known = {name for variant in configs.values() for name in variant.sae.hyperparams}
     prefix = "compare.hyperparams."
