@@ -7,8 +7,8 @@ train wrote. The report draws the same figures.
 from .cells import activation, feature_map
 from .comparison import comparison, comparison_curves
 from .controls import controls
-from .integration import integration
 from .geometry import decoder_map
+from .integration import integration
 from .scores import classes, density, markers, top_genes
 from .steering import perturbation, steering
 from .training import training
