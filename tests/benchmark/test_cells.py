@@ -82,3 +82,11 @@ def test_one_batch_or_label_is_refused(obs):
 def test_too_few_samples_are_refused(obs):
     with pytest.raises(DataError, match="need 200 samples with batch and label, got 80"):
         score(obs[::3])
+
+
+def test_a_label_of_one_batch_is_kept_and_named(obs):
+    alone = obs["cell_type"].where((obs["cell_type"] != "NK") | (obs["batch"] == "b1"), "T")
+    cells = score(obs.assign(cell_type=alone))
+    assert len(cells.rows) == 240
+    assert cells.labels_in_one_batch == ["NK"]
+    assert cells.n_transferable == 220

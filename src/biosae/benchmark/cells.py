@@ -43,6 +43,17 @@ class ScoredCells:
         """``(n,) int`` the batch and label of each sample as one number."""
         return pd.MultiIndex.from_arrays([self.batch, self.label]).factorize(sort=True)[0]
 
+    @property
+    def labels_in_one_batch(self) -> list[str]:
+        """Labels that no second batch has: nothing can be mixed there, and no label transferred."""
+        batches = pd.Series(self.batch).groupby(self.label).nunique()
+        return batches.index[batches == 1].tolist()
+
+    @property
+    def n_transferable(self) -> int:
+        """Samples whose label another batch has too."""
+        return int((~np.isin(self.label, self.labels_in_one_batch)).sum())
+
 
 def scored_cells(
     obs: pd.DataFrame,

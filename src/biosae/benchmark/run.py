@@ -96,13 +96,13 @@ def benchmark_integration(
     scores = score_all(embeddings, reference, cells, halves, plan.kbet, plan.n_neighbours)
     described = described_settings(settings, [name for name in embeddings if name in LABELS])
     tables = {
-        "integration": long_table(scores, described, len(cells.rows)),
+        "integration": long_table(scores, described, len(cells.rows), cells.n_transferable),
         "integration_summary": summary_table(scores, described, len(cells.rows)),
     }
     for name, table in tables.items():
         with atomic_write(run / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")
-    write_json(run / "integration.json", provenance(run, plan, cells, reference_name(found)))
+    write_json(run / "integration.json", provenance(run, plan, cells, "pca" if found else ORIGINAL))
     return tables["integration"], tables["integration_summary"]
 
 
@@ -151,13 +151,8 @@ def described_settings(settings: pd.DataFrame, context: list[str]) -> pd.DataFra
     return table.astype({"n_features": "Int64", "seed": "Int64"})
 
 
-def reference_name(found: dict[str, np.ndarray]) -> str:
-    """What ``pcr_comparison`` compares with."""
-    return "pca" if found else ORIGINAL
-
-
 def provenance(run: Path, plan: Plan, cells: ScoredCells, reference: str) -> dict:
-    """What integration.json says of how the numbers came about."""
+    """What integration.json says of how the numbers came about; ``reference`` is what PC regression compares with."""
     batches, counts = np.unique(cells.batch, return_counts=True)
     return {
         "format": FORMAT,
@@ -168,16 +163,10 @@ def provenance(run: Path, plan: Plan, cells: ScoredCells, reference: str) -> dic
         "n_per_batch": dict(zip(batches.tolist(), counts.tolist(), strict=True)),
         "labels": np.unique(cells.label).tolist(),
         "labels_left_out": cells.left_out,
-        "labels_in_one_batch": labels_in_one_batch(cells),
+        "labels_in_one_batch": cells.labels_in_one_batch,
         "reference": reference,
         "scib_metrics": version("scib-metrics"),
     }
-
-
-def labels_in_one_batch(cells: ScoredCells) -> list[str]:
-    """Labels that no second batch has: nothing can be mixed there, and no label transferred."""
-    batches = pd.Series(cells.batch).groupby(cells.label).nunique()
-    return batches.index[batches == 1].tolist()
 
 
 def _log_cells(cells: ScoredCells, plan: Plan) -> None:
@@ -188,5 +177,5 @@ def _log_cells(cells: ScoredCells, plan: Plan) -> None:
     logger.info(words, n, thinned, parts, n_batches, plan.batch_key, n_labels, plan.label_key)
     for name, reason in cells.left_out.items():
         logger.info("label %s is left out: %s", name, reason)
-    for name in labels_in_one_batch(cells):
+    for name in cells.labels_in_one_batch:
         logger.info("label %s is in one batch only: batch scores and label transfer skip it", name)

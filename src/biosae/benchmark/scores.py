@@ -73,7 +73,7 @@ def score_all(
     def score(embedding: np.ndarray, rows: np.ndarray) -> np.ndarray:
         groups = cells.batch[rows], cells.label[rows]
         found = family_scores(embedding[rows], reference[rows], *groups, with_kbet)
-        found |= label_transfer(embedding[rows], *groups, n_neighbours)[0]
+        found |= label_transfer(embedding[rows], *groups, n_neighbours)
         return np.array([found[name] for name in metrics])
 
     everyone = np.arange(len(cells.rows))

@@ -14,19 +14,23 @@ SUMMARISED = ("bio_conservation", "batch_correction", "total", "transfer_accurac
 """Metrics that stand in the summary with their intervals; the others stand there as numbers only."""
 
 
-def long_table(scores: Scores, settings: pd.DataFrame, n_samples: int) -> pd.DataFrame:
+def long_table(scores: Scores, settings: pd.DataFrame, n_samples: int, n_transferable: int) -> pd.DataFrame:
     """One row a setting and metric; ``difference`` is to the unedited model, on the same halves.
 
     Parameters
     ----------
     settings
         One row an embedding: ``key``, ``label``, ``seed`` and the columns `ARM`.
+    n_transferable
+        Samples that label transfer scores.
     """
+    families = [family_of(metric) for metric in scores.metrics]
+    n = [n_transferable if family == "label_transfer" else n_samples for family in families]
     described = settings[["key", "method", "label", "chooser", "n_features", "operation", "value", "seed"]]
     tables = []
     for number, key in enumerate(settings["key"]):
-        table = pd.DataFrame({"metric": scores.metrics}).assign(**intervals_of(scores, [key]), n_samples=n_samples)
-        table.insert(0, "family", [family_of(metric) for metric in scores.metrics])
+        table = pd.DataFrame({"family": families, "metric": scores.metrics})
+        table = table.assign(**intervals_of(scores, [key]), n_samples=n)
         tables.append(described.iloc[[number]].merge(table, how="cross"))
     return pd.concat(tables, ignore_index=True)
 

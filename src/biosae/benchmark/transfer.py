@@ -9,10 +9,8 @@ from sklearn.neighbors import KNeighborsClassifier
 METRICS = ("transfer_accuracy", "transfer_macro_f1")
 
 
-def label_transfer(
-    embedding: np.ndarray, batch: np.ndarray, label: np.ndarray, n_neighbours: int
-) -> tuple[dict[str, float], int]:
-    """Accuracy and macro-F1 of a kNN vote from all other batches, each the mean over the batches, and samples scored.
+def label_transfer(embedding: np.ndarray, batch: np.ndarray, label: np.ndarray, n_neighbours: int) -> dict[str, float]:
+    """Accuracy and macro-F1 of a kNN vote from all other batches, each the mean over the batches.
 
     A sample whose label no other batch has cannot be told right, and is left out. Macro-F1 is the mean over the
     labels that the left-out batch truly has. NaN when no batch shares a label with another.
@@ -24,16 +22,15 @@ def label_transfer(
     batch, label
         ``(n,)``.
     """
-    scores, n_scored = [], 0
+    scores = []
     for name in np.unique(batch):
         inside = batch == name
         known = inside & np.isin(label, label[~inside])
         if known.any():
             vote = KNeighborsClassifier(min(n_neighbours, int((~inside).sum()))).fit(embedding[~inside], label[~inside])
             scores.append(_scores(label[known], vote.predict(embedding[known])))
-            n_scored += int(known.sum())
     means = np.mean(scores, axis=0) if scores else (np.nan, np.nan)
-    return dict(zip(METRICS, map(float, means), strict=True)), n_scored
+    return dict(zip(METRICS, map(float, means), strict=True))
 
 
 def _scores(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 
 const comparisonPage = (() => {
   const { el, number, plural } = dom;
-  const QUANTITIES = { nmse: "NMSE", fvu: "variance left unexplained (FVU)", loss: "training loss", l0: "active features (L0)", dead_fraction: "share of dead features" };
+  const QUANTITIES = { nmse: "NMSE", fvu: "Variance left unexplained (FVU)", loss: "Loss", l0: "Active features (L0)", dead_fraction: "Share of dead features" };
   const SPLITS = ["test", "val", "train"];
   const COLOURS = ["s0", "s1", "s4", "s5", "s6", "s7", "s8"];
 
