@@ -184,20 +184,37 @@ def test_prerank_tests_the_markers(run):
     assert (table["q_value"] >= table["p_value"]).all()
 
 
+def test_prerank_leaves_large_files_out(run, caplog):
+    pytest.importorskip("gseapy", reason="the extra enrich is not installed")
+    many = {f"set {i}": [f"GENE{n}" for n in range(10)] for i in range(201)}
+    few = {"first ten": [f"GENE{n}" for n in range(10)]}
+    for name, sets in (("many", many), ("few", few)):
+        (run / f"{name}.json").write_text(json.dumps(sets))
+    score(run, prerank=True, gene_sets=[run / "many.json", run / "few.json"], n_permutations=20)
+    assert set(pd.read_csv(run / "tables" / "prerank.csv")["source"]) == {"few"}
+    assert "many has 201 sets, GSEA takes files of up to 200: left out" in caplog.text
+
+
 def test_prerank_without_markers_is_refused(run):
     with pytest.raises(SettingError, match="needs analysis.run_label_scoring=true"):
         score(run, prerank=True, run_label_scoring=False)
     assert not (run / "scores.csv").exists()
 
 
-def test_sets_without_a_gene_of_the_data_are_named_and_left_out(run, caplog):
+@pytest.mark.parametrize(
+    ("genes", "says"),
+    [
+        (["TP53", "MYC"], "none of the 30 tokens seen is a gene of any set, so no set is tested"),
+        (["TP53", "GENE1"], "far: none of its sets has 5 to 500 of the genes in these samples"),
+    ],
+)
+def test_sets_without_genes_of_the_data_are_named_and_left_out(run, caplog, genes, says):
     pytest.importorskip("gseapy", reason="the extra enrich is not installed")
-    (run / "far.gmt").write_text("far\tmine\tTP53\tMYC\tEGFR\tKRAS\tBRAF\n")
-    scores = score(run, prerank=True, gene_sets=[run / "far.gmt"], n_permutations=50)
+    caplog.set_level("INFO", "biosae")
+    (run / "far.json").write_text(json.dumps({"far": genes}))
+    scores = score(run, prerank=True, gene_sets=[run / "far.json"], n_permutations=50)
     assert "enrichment" not in scores
-    summary = json.loads((run / "analysis.json").read_text())["summary"]["enrichment"]
-    assert (summary["n_sets"], summary["n_tests"], summary["annotated_share"]) == (0, 0, 0)
-    assert "no gene set has enough of the 30 genes" in caplog.text
+    assert says in caplog.text
     assert "GSEA is left out: no gene set has 5 to 500" in caplog.text
 
 

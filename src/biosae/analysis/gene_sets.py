@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class GeneSets:
     def __add__(self, other: GeneSets) -> GeneSets:
         return GeneSets(self.names + other.names, self.sources + other.sources, self.genes + other.genes)
 
-    def chosen(self, which: np.ndarray) -> GeneSets:
+    def chosen(self, which: Sequence[int] | np.ndarray) -> GeneSets:
         """The sets with the given numbers."""
         return GeneSets(*([column[i] for i in which] for column in (self.names, self.sources, self.genes)))
 

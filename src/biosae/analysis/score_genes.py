@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from biosae.errors import DataError
 
 from .enrichment import MAX_SET, MIN_SET, enrichment
 from .families import family_members, family_scores
-from .gene_sets import GeneSets
+from .gene_sets import GeneSets, hallmark_sets
 from .genes import gene_scores, gene_table
 from .prerank import prerank_of_features
 from .results import Results
@@ -19,6 +20,8 @@ from .summary import enrichment_summary
 from .token_sums import TokenSums
 
 logger = logging.getLogger(__name__)
+
+MAX_PRERANK_SETS = 200
 
 
 def score_genes(
@@ -37,7 +40,8 @@ def score_genes(
     seen = symbols[sums.n_tokens > 0]
     if any(members.any() for members in family_members(seen, families).values()):
         results.add("families", family_scores(sums.total, sums.n_tokens, symbols, families), rows)
-    if sets.membership(seen).nnz == 0:  # residues, not genes
+    if sets.membership(seen).nnz == 0:  # residues, or genes under other names
+        logger.info("none of the %d tokens seen is a gene of any set, so no set is tested", len(seen))
         return
     found = enrichment(sums.total, sums.n_tokens, symbols, sets, seed)
     results.summary["enrichment"] = enrichment_summary(found)
@@ -54,7 +58,8 @@ def score_genes(
 def score_prerank(
     results: Results, sums: TokenSums, vocabulary: pd.DataFrame, sets: GeneSets, n_permutations: int, seed: int
 ) -> None:
-    """GSEA of the features that mark a class best, into tables/prerank.csv."""
+    """GSEA of the features that mark a class best, into tables/prerank.csv; Hallmark and the user's small files."""
+    sets = hallmark_sets() + _of_small_files(sets)
     markers = [marker for label in results.summary["labels"].values() for marker in label["classes"]]
     features = sorted({marker["feature"] for marker in markers})
     background = sums.n_tokens > 0
@@ -68,6 +73,15 @@ def score_prerank(
     results.tables["prerank"] = table
     results.summary["prerank"] = {"n_features": len(features), "n_tests": len(table)}
     logger.info("GSEA: %d features, %d tests", len(features), len(table))
+
+
+def _of_small_files(sets: GeneSets) -> GeneSets:
+    """GSEA takes half a minute a feature for a thousand sets, so files of more than `MAX_PRERANK_SETS` are left out."""
+    n_sets = Counter(sets.sources)
+    for source, n in n_sets.items():
+        if n > MAX_PRERANK_SETS:
+            logger.warning("%s has %d sets, GSEA takes files of up to %d: left out", source, n, MAX_PRERANK_SETS)
+    return sets.chosen([i for i, source in enumerate(sets.sources) if n_sets[source] <= MAX_PRERANK_SETS])
 
 
 def symbols_of_tokens(sums: TokenSums, vocabulary: pd.DataFrame) -> np.ndarray:

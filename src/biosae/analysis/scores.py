@@ -17,7 +17,7 @@ from biosae.features.token_codes import TokenCodes
 
 from .density import density, density_histogram
 from .expression import expression_scores, value_quartiles
-from .gene_sets import hallmark_sets, packaged_gene_sets, read_families, read_gene_sets
+from .gene_sets import packaged_gene_sets, read_families, read_gene_sets
 from .geometry import decoder_map, geometry_scores, read_decoder
 from .results import Results, write_results
 from .score_genes import score_genes, score_prerank
@@ -63,7 +63,8 @@ def analyze(
     gene_families
         GMT or JSON files with families beside the usual ones.
     prerank
-        GSEA of the features that mark a class best, against Hallmark and ``gene_sets`` (extra ``enrich``).
+        GSEA of the features that mark a class best, against Hallmark and the small files of ``gene_sets`` (extra
+        ``enrich``).
     map_decoder
         A UMAP of the decoder directions (extra ``sc``).
 
@@ -104,8 +105,8 @@ def analyze(
         score_labels(results, table[rows], label_keys, group_key, n_permutations, seed)
     if scores_residues:
         score_residues(results, codes, spans, table, n_permutations, seed)
-    if prerank:
-        score_prerank(results, sums, codes.vocabulary, hallmark_sets() + own_sets, n_permutations, seed)
+    if prerank and run_gene_scoring:
+        score_prerank(results, sums, codes.vocabulary, own_sets, n_permutations, seed)
     settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed, "n_permutations": n_permutations}
     settings |= {"gene_sets": [str(path) for path in gene_sets], "gene_families": [str(path) for path in gene_families]}
     write_results(out, results, table, settings, content_hash(features_h5ad))
