@@ -30,7 +30,7 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 BATCH, K = 512, 32
-LEARNING_RATES = (8e-4, 2e-3, 5e-3)
+LEARNING_RATES = (5e-3, 1e-2, 2e-2)
 COLUMNS = ("data", "variant", "library", "lr", "n_seeds", "fvu", "fvu_sd", "l0", "dead_fraction", "mcc")
 
 

@@ -25,7 +25,7 @@ from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.settings import TrainerSettings
 from biosae.training.trainer import Run, Trainer
 
-from .inputs import Inputs, data_hash, load_inputs, stored_activations, with_tokens
+from .inputs import Inputs, choose_device, data_hash, load_inputs, stored_activations, with_tokens
 from .launch import launch
 from .runs import RUN, new_run_folder, save_config
 
@@ -93,7 +93,7 @@ def build_sae(cfg: DictConfig, d_in: int) -> tuple[SAE, TrainerSettings]:
     training = OmegaConf.to_container(cfg.training, resolve=True)
     architecture = Architecture(**cfg.sae.architecture)
     sae = build(cfg.sae._target_, d_in, d_sae, hyperparams, cfg.seed, architecture)
-    return sae, TrainerSettings(lr=lr, **training)
+    return sae.to(choose_device(cfg.device)), TrainerSettings(lr=lr, **training)
 
 
 def sources(
