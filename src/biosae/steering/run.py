@@ -17,12 +17,12 @@ from biosae.errors import DataError, SettingError
 
 from .activity import activity, rows_of
 from .choose import checked_features, ranked_by, read_features
+from .choosing_scores import score_to_choose_by
 from .contrast import Contrast, contrast
 from .edits import TokenEdit
 from .effects import Subjects, effects
 from .host import Host
 from .off_target import mean_codes, off_target
-from .select_scores import score_to_choose_by
 from .setting import Setting, edit_of
 from .steered import ORIGINAL, write_steered
 from .sweep import Recipe, sweep
@@ -128,7 +128,7 @@ def target_of(plan: Sweep, batch_key: str | None) -> str | None:
 
 
 def plan_settings(host: Host, plan: Sweep, target: str | None, run: Path) -> list[Setting]:
-    """The settings of the sweep; features are chosen on the select samples."""
+    """The settings of the sweep; features are chosen on samples that report nothing."""
     firing, d_sae = activity(host.table), host.table.n_vars
     choice, counts = plan.choice, list(plan.n_features_list)
     if choice.by == "score":

@@ -15,6 +15,8 @@ from biosae.analysis.thresholds import best_thresholds, counts_above
 from biosae.artefacts import content_hash, read_json
 from biosae.errors import ArtefactError, DataError, SettingError
 
+from .activity import choosing_rows
+
 SELECT_TWIN = {
     "auroc": "auroc_select",
     "auroc_select": "auroc_select",
@@ -30,7 +32,7 @@ ON_TEST = ("label:", "donors:")
 def score_to_choose_by(name: str, run: Path, table: anndata.AnnData) -> np.ndarray:
     """``(d_sae,)`` the score ``analysis/metric``, NaN where a feature has none.
 
-    ``label:<column>/ami`` is computed here, on the select samples. ``auroc`` and ``spearman`` are read from
+    ``label:<column>/ami`` is computed here, on the train and select samples. ``auroc`` and ``spearman`` are read from
     scores.csv in their ``_select`` form; scores without labels (density, genes, geometry) as they are there.
 
     Raises
@@ -52,7 +54,9 @@ def score_to_choose_by(name: str, run: Path, table: anndata.AnnData) -> np.ndarr
     if analysis.startswith(ON_TEST):
         if metric not in SELECT_TWIN:
             message = f"{name} is a score of the test samples, on which steering is evaluated; choose by"
-            raise SettingError(f"{message} {analysis}/auroc or {analysis}/ami, which are taken from the select samples")
+            raise SettingError(
+                f"{message} {analysis}/auroc or {analysis}/ami, which are not taken from the test samples"
+            )
         metric = SELECT_TWIN[metric]
     column = scores[analysis][metric]
     if not pd.api.types.is_numeric_dtype(column.dtype):
@@ -61,25 +65,25 @@ def score_to_choose_by(name: str, run: Path, table: anndata.AnnData) -> np.ndarr
 
 
 def label_ami(table: anndata.AnnData, key: str) -> np.ndarray:
-    """AMI of "the feature is on" with each class of a label on the select samples, the largest over classes.
+    """AMI of "the feature is on" with each class of a label on the train and select samples, the largest over classes.
 
     The threshold of "on" is the one of largest F1 there. NaN for a feature that is silent there.
 
     Raises
     ------
     DataError
-        If the column is missing or fewer than two classes have enough select samples.
+        If the column is missing or fewer than two classes have enough of these samples.
     """
     if key not in table.obs:
         raise DataError(f"the features have no column {key}; they have {', '.join(map(str, table.obs.columns))}")
     text = class_names(table.obs[key])
-    in_select = (table.obs["biosae_part"].astype(str) == "select").to_numpy()
-    rows = np.flatnonzero(in_select & (text != None))  # noqa: E711, elementwise
+    rows = choosing_rows(table)
+    rows = rows[text[rows] != None]  # noqa: E711, elementwise
     counts = pd.Series(text[rows]).value_counts()
     classes = sorted(counts.index[counts >= MIN_PER_CLASS])
     if len(classes) < 2:
         found = ", ".join(classes) or "none"
-        message = f"choosing by {key} needs two values with {MIN_PER_CLASS} select samples each, got {found}"
+        message = f"choosing by {key} needs two values with {MIN_PER_CLASS} train or select samples each, got {found}"
         raise DataError(f"{message}; use more samples or choose by another score")
     labelled = LabelledCodes.of(table.X.tocsr(), text, classes, rows)
     n_above, n_hits = counts_above(labelled.codes, labelled.member, best_thresholds(labelled.codes, labelled.member))

@@ -5,7 +5,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from biosae.artefacts import content_hash, write_json
 from biosae.errors import ArtefactError, DataError, SettingError
-from biosae.steering.select_scores import label_ami, score_to_choose_by
+from biosae.steering.choosing_scores import label_ami, score_to_choose_by
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def scores_of(run):
     return pd.read_csv(run / "scores.csv", header=[0, 1], index_col=0)
 
 
-def test_ami_is_of_the_select_samples(table):
+def test_ami_is_of_the_train_and_select_samples(table):
     ami = label_ami(table, "batch")
     assert ami[0] == pytest.approx(1.0)
     assert ami[1] < 0.1  # marks batch b on the test samples only
@@ -41,7 +41,7 @@ def test_ami_is_of_the_select_samples(table):
 
 
 def test_ami_is_that_of_scikit_learn(table):
-    rows = (table.obs["biosae_part"] == "select").to_numpy()
+    rows = (table.obs["biosae_part"].isin(["train", "select"]) & (table.obs["biosae_n_tokens"] > 0)).to_numpy()
     member = (table.obs["batch"] == "b").to_numpy()[rows]
     codes = table.X[rows].toarray()
     for feature in (3, 5, 8):
@@ -101,7 +101,7 @@ def test_missing_scores_name_the_command(tmp_path, table):
 
 def test_a_label_with_one_value_cannot_be_chosen_by(table):
     table.obs["one"] = "x"
-    with pytest.raises(DataError, match="needs two values with 3 select samples each, got x"):
+    with pytest.raises(DataError, match="needs two values with 3 train or select samples each, got x"):
         label_ami(table, "one")
     with pytest.raises(DataError, match="no column donor; they have biosae_part, batch"):
         label_ami(table, "donor")
