@@ -28,7 +28,10 @@ def main() -> None:
         sys.stdout.write(f"biosae {importlib.metadata.version('biosae')}\n")
     elif name in COMMANDS:
         sys.argv = [f"biosae {name}", *sys.argv[2:]]
-        importlib.import_module(f"biosae.commands.{name}").main()
+        try:
+            importlib.import_module(f"biosae.commands.{name}").main()
+        except KeyboardInterrupt:  # while the libraries are loaded; later ones end in `launch`
+            sys.exit(130)
     else:
         known = name in ("--help", "-h", "help")
         (sys.stdout if known else sys.stderr).write(_usage() if known else f"error: no command {name}\n\n{_usage()}")

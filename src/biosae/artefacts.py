@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from .errors import ArtefactError
 
 
@@ -36,8 +38,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    except OSError as error:
-        raise ArtefactError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:  # a full disk is the latter where safetensors writes
+        raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,12 +57,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    except OSError as error:
-        raise ArtefactError(f"cannot write {path}: {error.strerror or error}") from error
+            older = temporary.with_name(f"{temporary.name}.older")
+            path.replace(older)
+            temporary.replace(path)
+            shutil.rmtree(older)
+        else:
+            temporary.replace(path)
+    except (OSError, SafetensorError) as error:  # a full disk is the latter where safetensors writes
+        raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes what writers that were killed left in ``folder``: names such as ``.run.json.k2x8_a9q.json``.
+
+    ``.tmpA1b2C3`` are those of safetensors, which writes beside the file it was given.
+    """
+    for path in [*Path(folder).glob(".*.*"), *Path(folder).glob(".tmp*")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

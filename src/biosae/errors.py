@@ -5,6 +5,7 @@
     ├── DataError         a file of samples, labels, gene sets or annotations that cannot be used
     ├── ModelError        a foundation-model checkpoint that is missing, damaged or of another kind
     ├── ArtefactError     a file of an earlier stage that is missing, damaged or stale
+    │   └── InUseError    a folder that another process is writing
     ├── TrainingError     training that cannot go on (a loss that is not a number)
     └── MissingExtraError an optional dependency that is not installed
 
@@ -35,6 +36,10 @@ class ModelError(BiosaeError, ValueError):
 
 class ArtefactError(BiosaeError):
     """A file of an earlier stage is missing, damaged or stale."""
+
+
+class InUseError(ArtefactError):
+    """A folder is being written by another process."""
 
 
 class TrainingError(BiosaeError, RuntimeError):

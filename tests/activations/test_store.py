@@ -1,3 +1,4 @@
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,38 @@ def test_a_truncated_or_missing_shard_is_named(store):
     shard.unlink()
     with pytest.raises(ArtefactError, match="has 0 bytes"):
         ActivationStore(store.folder)
+
+
+def test_a_shard_with_one_other_bit_is_named_before_it_is_used(store):
+    path = store.folder / "shard-00001.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match="shard-00001.safetensors was changed or damaged; delete .* and rerun"):
+        ActivationStore(store.folder).content_of(np.arange(30), buffer_tokens=128)
+
+
+def test_a_full_disk_ends_the_extraction_with_whole_shards_only(adapter, sequences, tmp_path):
+    """Files beyond 4 kB cannot be written, as on a full disk; freed space lets the same call finish."""
+    ordinary = resource.getrlimit(resource.RLIMIT_FSIZE)
+    settings = {"dtype": "float32", "tokens_per_batch": 64, "tokens_per_shard": 300}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, ordinary[1]))
+    try:
+        with pytest.raises(ArtefactError, match="cannot write .*shard-00000.safetensors: .*File too large"):
+            extract_activations(adapter, sequences, 0, tmp_path, **settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, ordinary)
+    (folder,) = tmp_path.iterdir()
+    assert list(folder.iterdir()) == []
+    assert extract_activations(adapter, sequences, 0, tmp_path, **settings).n_tokens == len(sequences.token)
+
+
+def test_what_a_killed_extraction_left_is_cleared(store, adapter, sequences, tmp_path):
+    (store.folder / "manifest.json").unlink()
+    for name in (".shard-00001.safetensors.k2x8.safetensors", ".tmpA1b2C3"):
+        (store.folder / name).touch()
+    extract_activations(adapter, sequences, 0, tmp_path, "float32", tokens_per_batch=64, tokens_per_shard=100)
+    assert not list(store.folder.glob(".*"))
 
 
 def test_unknown_dtype_and_samples_without_tokens_are_refused(store, adapter, sequences, tmp_path):

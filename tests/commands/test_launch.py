@@ -54,7 +54,7 @@ def test_unknown_commands_and_stages_are_refused(biosae):
     assert "no command trian" in said
     code, said = biosae("run", "stages=[trian]")
     assert code == 1
-    assert "stages must be some of train, features, analyze, report" in said
+    assert "stages must be some of train, features, analyze, steer, benchmark, report" in said
 
 
 def test_help_lists_groups_and_settings(biosae):

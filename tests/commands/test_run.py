@@ -10,6 +10,7 @@ import torch
 
 from biosae.activations.store import ActivationStore
 from biosae.artefacts import content_hash
+from biosae.locks import locked
 from biosae.saes import files
 
 
@@ -111,6 +112,15 @@ def test_the_report_can_be_one_file(finished_run, biosae):
     shards = list((run / "report" / "data").glob("*.js"))
     assert len(shards) > 3
     assert all(shard.read_text() in page for shard in shards)
+
+
+def test_a_report_goes_elsewhere_when_told_and_no_lock_is_needed_on_the_run(finished_run, biosae, tmp_path):
+    run, _ = finished_run
+    with locked(run):
+        assert biosae("report", f"experiment.root={run.parents[1]}")[0] == 1
+        code, said = biosae("report", f"experiment.root={run.parents[1]}", "report.folder=elsewhere")
+    assert code == 0, said
+    assert (tmp_path / "elsewhere" / "report" / "index.html").exists()
 
 
 def test_the_demo_records_that_the_model_never_read_its_cells(finished_run):

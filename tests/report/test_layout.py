@@ -2,6 +2,7 @@ import anndata
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from biosae.errors import ArtefactError
 from biosae.report import layout
 from biosae.report.layout import cell_map
 
@@ -30,6 +31,15 @@ def test_tsne_is_made_once(run, own_run_folder, monkeypatch):
     assert cell_map(run.table, own_run_folder).position.tolist() == first.position.tolist()
     (own_run_folder / "features.h5ad").write_bytes(b"other")
     assert not cell_map(run.table, own_run_folder).position.any()
+
+
+def test_a_run_folder_that_cannot_be_written_still_has_a_map(run, own_run_folder, monkeypatch, caplog):
+    def refuse(path):
+        raise ArtefactError(f"cannot write {path}: Read-only file system")
+
+    monkeypatch.setattr(layout, "atomic_write", refuse)
+    assert len(cell_map(run.table, own_run_folder).position) > 3
+    assert "not kept for the next report: cannot write" in caplog.text
 
 
 def test_samples_without_embedding_are_left_out(run, own_run_folder):

@@ -13,6 +13,7 @@ from biosae.saes.batchtopk import BatchTopK
 from biosae.saes.files import load
 from biosae.saes.gumbeltopk import GumbelTopK
 from biosae.saes.topk import TopK
+from biosae.training.checkpoint import latest_step
 from biosae.training.evaluate import evaluate
 from biosae.training.trainer import Run, Trainer
 
@@ -43,8 +44,12 @@ class Interrupting(ArrayActivations):
             yield self.action(x) if self.n_given == self.at else x
 
 
-def train(sae, source, validation, settings, folder, resume=False, **run):
-    return Trainer([Run(sae, settings, folder, **run)], source, validation, seed=4).run(resume)[0]
+def train(sae, source, validation, settings, folder, resume=False, checkpoint_seconds=0.0, **run):
+    return Trainer([Run(sae, settings, folder, **run)], source, validation, 4, checkpoint_seconds).run(resume)[0]
+
+
+def last_checkpoint(folder):
+    return folder / "checkpoint" / str(latest_step([folder]))
 
 
 def test_training_finds_the_planted_features(source, validation, settings, tmp_path):
@@ -58,7 +63,7 @@ def test_training_finds_the_planted_features(source, validation, settings, tmp_p
 def test_saved_decoder_rows_are_unit(source, validation, settings, tmp_path):
     """Trap 1: the norm is set after the optimiser's step, so also in the file and every checkpoint."""
     train(TopK(16, 48, k=3), source, validation, settings(), tmp_path)
-    for folder in (tmp_path, tmp_path / "checkpoint"):
+    for folder in (tmp_path, last_checkpoint(tmp_path)):
         torch.testing.assert_close(load(folder).W_dec.norm(dim=1), torch.ones(48))
 
 
@@ -111,9 +116,9 @@ def test_interrupt_leaves_the_previous_handler(source, validation, settings, tmp
 
 def test_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(source, validation, settings, tmp_path):
     broken = Interrupting(source.values, at=4 + 13, action=lambda x: x * float("nan"))
-    with pytest.raises(TrainingError, match=r"not finite at step 12 .*lower lr.*last good checkpoint is .*checkpoint"):
+    with pytest.raises(TrainingError, match=r"not finite at step 12 .*lower lr.*last good checkpoint is of step 12"):
         train(TopK(16, 48, k=3), broken, validation, settings(), tmp_path)
-    kept = load(tmp_path / "checkpoint")
+    kept = load(last_checkpoint(tmp_path))
     assert all(torch.isfinite(tensor).all() for tensor in kept.state_dict().values())
     resumed = TopK(16, 48, k=3)
     train(resumed, source, validation, settings(), tmp_path, resume=True)

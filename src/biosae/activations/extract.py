@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -12,13 +11,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from biosae.artefacts import atomic_write, content_hash, settings_hash, write_json
+from biosae.artefacts import atomic_write, content_hash, remove_temporary, settings_hash, write_json
 from biosae.errors import ArtefactError, SettingError
+from biosae.locks import locked
 from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences
 from biosae.progress import Advance, progress_bar
 
-from .store import FORMAT, ActivationStore
+from .store import FORMAT, MANIFEST, ActivationStore
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ def extract_activations(
     """The store of these activations under ``cache``, computed unless it is there already.
 
     The folder is named by a hash of everything that decides its content, so runs that differ only
-    in their autoencoder share it. Finished shards of an interrupted extraction are kept.
+    in their autoencoder share it. Finished shards of an interrupted extraction are kept; another process
+    that wants the same ones waits.
 
     Parameters
     ----------
@@ -60,26 +61,37 @@ def extract_activations(
     layer = adapter.layer_index(layer)
     decides = {
         "format": FORMAT, "model": adapter.fingerprint, "layer": layer, "dtype": dtype,
-        "tokens": _sequences_hash(sequences), "tokens_per_shard": tokens_per_shard,
+        "tokens": sequences.hash, "tokens_per_shard": tokens_per_shard,
     }  # fmt: skip
     if adapter.reads_beside_tokens:
         decides["beside_tokens"] = adapter.reads_beside_tokens
     folder = Path(cache) / settings_hash(decides)
-    if (folder / "manifest.json").exists():
+    if (folder / MANIFEST).exists():
         logger.info("activations of this layer are already in %s", folder)
         return ActivationStore(folder)
     _check_disk(folder, len(sequences.token) * adapter.d_model * DTYPES[dtype].itemsize)
+    with locked(folder, waits=True):
+        if not (folder / MANIFEST).exists():  # unless another process made it while this one waited
+            remove_temporary(folder)
+            _extract(adapter, sequences, layer, folder, decides, tokens_per_batch)
+    return ActivationStore(folder)
+
+
+def _extract(
+    adapter: ModelAdapter, sequences: TokenSequences, layer: int, folder: Path, decides: dict, tokens_per_batch: int
+) -> None:
+    """Writes the shards that are not there yet, then the manifest that makes them a store."""
     names = []
     with progress_bar(f"{adapter.name} layer {layer}", len(sequences.token), "tokens") as advance:
-        for number, samples in enumerate(_sample_ranges(sequences, tokens_per_shard)):
+        for number, samples in enumerate(_sample_ranges(sequences, decides["tokens_per_shard"])):
             path = folder / f"shard-{number:05d}.safetensors"
             if path.exists():
                 advance(int(sequences.lengths[samples].sum()))
             else:
-                _write_shard(adapter, sequences, samples, layer, DTYPES[dtype], tokens_per_batch, path, advance)
+                dtype = DTYPES[decides["dtype"]]
+                _write_shard(adapter, sequences, samples, layer, dtype, tokens_per_batch, path, advance)
             names.append(path.name)
-    write_json(folder / "manifest.json", _manifest(adapter, sequences, folder, names, decides))
-    return ActivationStore(folder)
+    write_json(folder / MANIFEST, _manifest(adapter, sequences, folder, names, decides))
 
 
 def _sample_ranges(sequences: TokenSequences, tokens_per_shard: int) -> list[np.ndarray]:
@@ -140,15 +152,6 @@ def _manifest(adapter: ModelAdapter, sequences: TokenSequences, folder: Path, na
         shards.append({"name": name, "n_tokens": n_tokens, "bytes": path.stat().st_size, "hash": content_hash(path)})
     described = {"d_in": adapter.d_model, "n_samples": sequences.n_samples, "model_name": adapter.name}
     return decides | described | {"shards": shards}
-
-
-def _sequences_hash(sequences: TokenSequences) -> str:
-    arrays = {name: array for name, array in vars(sequences).items() if array is not None}
-    return settings_hash({name: _bytes_hash(array) for name, array in arrays.items()})
-
-
-def _bytes_hash(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
 def _check_disk(folder: Path, n_bytes: int) -> None:

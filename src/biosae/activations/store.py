@@ -12,13 +12,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from biosae.artefacts import read_json, settings_hash
+from biosae.artefacts import content_hash, read_json, settings_hash
 from biosae.errors import ArtefactError, DataError
 
 from .shuffle import RowGroup, shuffled_batches
 from .source import epoch_seed
 
 FORMAT = 1
+MANIFEST = "manifest.json"
 BLOCK_ROWS = 64  # consecutive rows that are read together; about a quarter of a cell
 
 
@@ -57,15 +58,17 @@ class ActivationStore:
     hash
         Changes when any activation changes.
 
+    Every shard is compared with its hash when it is first read.
+
     Raises
     ------
     ArtefactError
-        If the manifest is missing or a shard is missing or truncated.
+        If the manifest is missing, a shard is missing or truncated, or, when it is read, another than was written.
     """
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        manifest = read_json(self.folder / "manifest.json", made_by="biosae train")
+        manifest = read_json(self.folder / MANIFEST, made_by="biosae train")
         if manifest.get("format") != FORMAT:
             raise ArtefactError(f"{folder} has format {manifest.get('format')}, expected {FORMAT}; delete it and rerun")
         self.d_in: int = manifest["d_in"]
@@ -73,6 +76,7 @@ class ActivationStore:
         self.n_tokens: int = sum(shard["n_tokens"] for shard in manifest["shards"])
         self.hash: str = settings_hash({"shards": [shard["hash"] for shard in manifest["shards"]]})
         self._shards = manifest["shards"]
+        self._checked: set[int] = set()
         for shard in self._shards:
             self._check_size(shard)
 
@@ -89,6 +93,9 @@ class ActivationStore:
 
     def shard(self, index: int) -> ActivationShard:
         path = self.folder / self._shards[index]["name"]
+        if index not in self._checked and content_hash(path) != self._shards[index]["hash"]:
+            raise ArtefactError(f"{path} was changed or damaged; delete {self.folder} and rerun")
+        self._checked.add(index)
         try:
             with safe_open(path, framework="pt") as file:
                 return ActivationShard(**{name: file.get_tensor(name) for name in ActivationShard.__annotations__})

@@ -10,7 +10,7 @@ from biosae.analysis.scores import analyze as score
 
 from .controls import write_controls
 from .launch import launch
-from .runs import find_run, read_run
+from .runs import open_run, read_run
 
 
 def main() -> None:
@@ -19,8 +19,8 @@ def main() -> None:
 
 def analyze(cfg: DictConfig) -> Path:
     """Writes scores.csv, tables/ and analysis.json of a run, and controls.csv when asked to."""
-    folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
-    write_scores(cfg, folder)
+    with open_run(cfg) as folder:
+        write_scores(cfg, folder)
     return folder
 
 

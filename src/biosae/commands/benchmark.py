@@ -17,7 +17,7 @@ from biosae.pl.integration import integration
 from .features import with_settings_of
 from .inputs import Inputs, load_inputs
 from .launch import launch
-from .runs import find_run, read_run
+from .runs import open_run, read_run
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ def main() -> None:
 
 def benchmark(cfg: DictConfig) -> Path:
     """Writes integration.csv with its summary, provenance and figure, from steered.h5ad of a run."""
-    folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
-    cfg = with_settings_of(folder, cfg)
-    write_integration(cfg, folder, lambda: load_inputs(cfg))
+    with open_run(cfg) as folder:
+        cfg = with_settings_of(folder, cfg)
+        write_integration(cfg, folder, lambda: load_inputs(cfg))
     return folder
 
 

@@ -17,7 +17,7 @@ from biosae.saes import files
 
 from .inputs import Inputs, load_inputs, stored_activations
 from .launch import launch
-from .runs import find_run, read_config, read_run
+from .runs import open_run, read_config, read_run
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +30,9 @@ def main() -> None:
 
 def features(cfg: DictConfig) -> Path:
     """Writes features.h5ad and token_codes/ of a run, on the samples it was trained with or on others."""
-    folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
-    cfg = with_settings_of(folder, cfg)
-    write_features(cfg, folder, load_inputs(cfg))
+    with open_run(cfg) as folder:
+        cfg = with_settings_of(folder, cfg)
+        write_features(cfg, folder, load_inputs(cfg))
     return folder
 
 

@@ -52,8 +52,8 @@ def errors_on_one_line() -> Iterator[None]:
             raise
         console.print(f"[bold red]error:[/] {escape(message_of(error))}", soft_wrap=True, highlight=False)
         sys.exit(1)
-    except KeyboardInterrupt:
-        console.print("stopped", highlight=False)
+    except KeyboardInterrupt as stop:
+        console.print(str(stop) or "stopped", highlight=False)
         sys.exit(130)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -12,13 +14,13 @@ from biosae.errors import SettingError
 from .analyze import write_scores
 from .benchmark import write_integration
 from .features import write_features
-from .inputs import load_inputs
+from .inputs import Inputs, load_inputs
 from .launch import launch
 from .report import write_page
-from .runs import find_run
+from .runs import finish, is_trained, open_run, open_run_folder
 from .steer import write_steering
 from .summary import print_summary
-from .train import train_on
+from .train import identity, prepare, train_in
 
 STAGES = ("train", "features", "analyze", "steer", "benchmark", "report")
 
@@ -33,7 +35,14 @@ def run(cfg: DictConfig) -> None:
     if unknown or not cfg.stages:
         raise SettingError(f"stages must be some of {', '.join(STAGES)}, got {', '.join(cfg.stages) or 'none'}")
     inputs = cache(lambda: load_inputs(cfg))
-    folder = train_on(cfg, inputs()) if "train" in cfg.stages else _earlier_run(cfg)
+    with _trained(cfg, inputs) if "train" in cfg.stages else open_run(cfg) as folder:
+        write_stages(cfg, folder, inputs)
+        finish(folder)
+    print_summary(folder)
+
+
+def write_stages(cfg: DictConfig, folder: Path, inputs: Callable[[], Inputs]) -> None:
+    """The stages after training, in their order."""
     if "features" in cfg.stages:
         write_features(cfg, folder, inputs())
     if "analyze" in cfg.stages:
@@ -44,8 +53,13 @@ def run(cfg: DictConfig) -> None:
         write_integration(cfg, folder, inputs)
     if "report" in cfg.stages:
         write_page(cfg, folder)
-    print_summary(folder)
 
 
-def _earlier_run(cfg: DictConfig) -> Path:
-    return find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
+@contextmanager
+def _trained(cfg: DictConfig, inputs: Callable[[], Inputs]) -> Iterator[Path]:
+    """A locked folder with a trained SAE: that of the same command, cut off after training, or one trained now."""
+    prepared = prepare(cfg, inputs())
+    with open_run_folder(cfg.experiment, identity(cfg, inputs()), takes_trained=True) as folder:
+        if not is_trained(folder):
+            train_in(folder, prepared)
+        yield folder

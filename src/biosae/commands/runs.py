@@ -1,17 +1,84 @@
-"""Run folders: made anew by training, found again by the stages that follow."""
+"""Run folders: made anew by training or taken up again, found by the stages that follow."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from biosae.artefacts import atomic_write, read_json
-from biosae.errors import ArtefactError
+from biosae.artefacts import atomic_write, read_json, remove_temporary, write_json
+from biosae.errors import ArtefactError, InUseError
+from biosae.locks import locked
+
+logger = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
 RUN = "run.json"
+UNFINISHED = "unfinished.json"
+
+
+@contextmanager
+def open_run_folder(experiment: DictConfig, identity: str, takes_trained: bool = False) -> Iterator[Path]:
+    """A locked folder to train in: that of a run of the same identity that was cut off, or else a new one.
+
+    What is cut off holds ``unfinished.json``, until `finish`; a folder that another process has locked is not taken.
+
+    Parameters
+    ----------
+    identity
+        A hash of all that decides the result.
+    takes_trained
+        Also a run of which only stages after training are missing.
+    """
+    with ExitStack() as stack:
+        folder = _cut_off(experiment, identity, takes_trained, stack) if experiment.resume else None
+        if folder is None:
+            folder = new_run_folder(experiment.root, experiment.number)
+            stack.enter_context(locked(folder))
+            write_json(folder / UNFINISHED, {"identity": identity, "started": datetime.now().isoformat()})
+            logger.info("run folder %s", folder)
+        yield folder
+
+
+def _cut_off(experiment: DictConfig, identity: str, takes_trained: bool, stack: ExitStack) -> Path | None:
+    """The newest unfinished run of this identity, locked by ``stack``."""
+    markers = Path(experiment.root, experiment.number).glob(f"*/{UNFINISHED}")
+    for marker in sorted(markers, key=lambda path: path.stat().st_mtime, reverse=True):
+        if read_json(marker, made_by="biosae train")["identity"] != identity:
+            continue
+        with ExitStack() as attempt:
+            try:
+                attempt.enter_context(locked(marker.parent))
+            except InUseError:
+                continue
+            if marker.exists() and (takes_trained or not is_trained(marker.parent)):  # as it is now that we have it
+                stack.push(attempt.pop_all())
+                remove_temporary(marker.parent)
+                logger.info("continuing %s, which was cut off (experiment.resume=false starts anew)", marker.parent)
+                return marker.parent
+    return None
+
+
+def finish(folder: Path) -> None:
+    """Marks a run as one that nothing is missing from; it will not be taken up again."""
+    (folder / UNFINISHED).unlink(missing_ok=True)
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether training in this folder came to its end."""
+    return (folder / RUN).exists()
+
+
+@contextmanager
+def open_run(cfg: DictConfig) -> Iterator[Path]:
+    """The folder of the finished training that ``sae_checkpoint`` names, locked for a stage that writes there."""
+    folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
+    with locked(folder):
+        yield folder
 
 
 def new_run_folder(root: str, experiment: str) -> Path:

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from biosae.analysis.stability import analyze_stability
 from biosae.errors import SettingError
+from biosae.locks import locked
 
 from .launch import launch
 from .runs import find_run
@@ -24,4 +25,5 @@ def stability(cfg: DictConfig) -> None:
     others = [find_run(root, chosen.experiment, timestamp) for timestamp in chosen.others]
     if folder in others:
         raise SettingError(f"a run cannot be compared with itself: {folder.name} is among sae_checkpoint.others")
-    analyze_stability(folder, others, cfg.seed)
+    with locked(folder):
+        analyze_stability(folder, others, cfg.seed)

@@ -20,7 +20,7 @@ from biosae.steering.sweep import Recipe
 from .features import check_same_model, with_settings_of
 from .inputs import Inputs, load_inputs
 from .launch import launch
-from .runs import find_run, read_run
+from .runs import open_run, read_run
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,9 @@ def main() -> None:
 
 def steer(cfg: DictConfig) -> Path:
     """Writes steered.h5ad, or perturbation.h5ad, and the tables of ``steering/`` of a run."""
-    folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
-    cfg = with_settings_of(folder, cfg)
-    write_steering(cfg, folder, load_inputs(cfg))
+    with open_run(cfg) as folder:
+        cfg = with_settings_of(folder, cfg)
+        write_steering(cfg, folder, load_inputs(cfg))
     return folder
 
 

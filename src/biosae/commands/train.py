@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,21 +17,23 @@ from omegaconf import DictConfig, OmegaConf
 from biosae.activations.source import ActivationSource
 from biosae.activations.store import ActivationStore
 from biosae.activations.stream import StreamedActivations
-from biosae.artefacts import atomic_write, content_hash, write_json
+from biosae.artefacts import atomic_write, content_hash, settings_hash, write_json
 from biosae.errors import SettingError
 from biosae.saes.architecture import Architecture
 from biosae.saes.base import SAE
 from biosae.saes.build import build
+from biosae.training.checkpoint import drop_checkpoints, latest_step
 from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.settings import TrainerSettings
 from biosae.training.trainer import Run, Trainer
 
 from .inputs import Inputs, choose_device, data_hash, load_inputs, stored_activations, with_tokens
 from .launch import launch
-from .runs import RUN, new_run_folder, save_config
+from .runs import RUN, finish, open_run_folder, save_config
 
 logger = logging.getLogger(__name__)
 
+SETTINGS_OF_TRAINING = ("data", "scfm", "plm", "sae", "training", "buffer", "seed", "device", "compare")
 PACKAGES = ("torch", "numpy", "anndata", "scikit-learn")
 
 
@@ -39,27 +42,59 @@ def main() -> None:
 
 
 def train(cfg: DictConfig) -> Path:
-    """Trains one SAE and gives the folder of the run."""
-    return train_on(cfg, load_inputs(cfg))
+    """Trains one SAE, or goes on where the same command was cut off, and gives the folder of the run."""
+    prepared = prepare(cfg, load_inputs(cfg))
+    with open_run_folder(cfg.experiment, identity(cfg, prepared.inputs)) as folder:
+        train_in(folder, prepared)
+        finish(folder)
+    return folder
 
 
-def train_on(cfg: DictConfig, inputs: Inputs) -> Path:
-    """Trains one SAE on inputs that are read already."""
+@dataclass(frozen=True)
+class Prepared:
+    """An untrained SAE, with all that is read and checked before a run has a folder."""
+
+    cfg: DictConfig
+    inputs: Inputs
+    layer: int
+    sae: SAE
+    settings: TrainerSettings
+    training: ActivationSource
+    validation: ActivationSource
+    store: ActivationStore | None
+
+
+def prepare(cfg: DictConfig, inputs: Inputs) -> Prepared:
+    """Checks every setting and extracts the activations."""
     sae, settings = build_sae(cfg, inputs.adapter.d_model)
     layer = inputs.layer_index(cfg.sae.target_layer)
-    training, validation, store = sources(cfg, inputs, layer)
-    run = Run(sae, settings, new_run_folder(cfg.experiment.root, cfg.experiment.number), instantiate(cfg.tracker))
-    logger.info("run folder %s", run.folder)
-    open_run(cfg, inputs, run)
+    return Prepared(cfg, inputs, layer, sae, settings, *sources(cfg, inputs, layer))
+
+
+def identity(cfg: DictConfig, inputs: Inputs) -> str:
+    """A hash of what decides the weights: the settings, the samples' tokens and parts, and the model."""
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    settings = {name: settings[name] for name in SETTINGS_OF_TRAINING}
+    read = {"model": inputs.adapter.fingerprint, "beside_tokens": inputs.adapter.reads_beside_tokens}
+    part = settings_hash({"part": inputs.split.part.tolist()})
+    return settings_hash({"settings": settings, "tokens": inputs.sequences.hash, "split": part, **read})
+
+
+def train_in(folder: Path, prepared: Prepared) -> None:
+    """Trains in a run folder, from its checkpoint if there is one."""
+    cfg, inputs = prepared.cfg, prepared.inputs
+    run = Run(prepared.sae, prepared.settings, folder, instantiate(cfg.tracker))
+    start(cfg, inputs, run)
+    trainer = Trainer([run], prepared.training, prepared.validation, cfg.seed, cfg.experiment.checkpoint_seconds)
     try:
-        (evaluation,) = Trainer([run], training, validation, cfg.seed).run()
+        (evaluation,) = trainer.run(resume=latest_step([folder]) is not None)
     finally:
         run.tracker.close()
-    record(cfg, inputs, layer, run, evaluation, training, store)
-    return run.folder
+    record(cfg, inputs, prepared.layer, run, evaluation, prepared.training, prepared.store)
+    drop_checkpoints(folder)
 
 
-def open_run(cfg: DictConfig, inputs: Inputs, run: Run) -> None:
+def start(cfg: DictConfig, inputs: Inputs, run: Run) -> None:
     """What a run folder holds before training."""
     save_config(run.folder, cfg)
     write_split(run.folder, inputs)

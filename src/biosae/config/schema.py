@@ -123,11 +123,16 @@ Training = make_dataclass(
 
 @dataclass
 class Experiment:
-    """Runs land in ``root/number/timestamp``; a held-out evaluation every ``eval_steps`` steps."""
+    """Runs land in ``root/number/timestamp``; a held-out evaluation every ``eval_steps`` steps.
+
+    ``resume`` continues a run of the same settings that was cut off, from a checkpoint every ``checkpoint_seconds``.
+    """
 
     root: str = MISSING
     number: str = MISSING
     eval_steps: int = MISSING
+    checkpoint_seconds: float = MISSING
+    resume: bool = MISSING
 
 
 @dataclass
@@ -232,9 +237,10 @@ class Compare:
 
 @dataclass
 class Report:
-    """``one_file`` writes report.html, everything in one file, instead of the folder report/."""
+    """``one_file`` writes report.html, everything in one file, instead of the folder report/; both in ``folder``."""
 
     one_file: bool = MISSING
+    folder: str | None = None
 
 
 @dataclass

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from biosae.artefacts import settings_hash
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,13 @@ class TokenSequences:
     def lengths(self) -> np.ndarray:
         """``(n_samples,) int64`` tokens of each sample."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def hash(self) -> str:
+        """Changes when any token, value or border between samples changes."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        present = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
+        return settings_hash({name: hashlib.sha256(array).hexdigest() for name, array in present.items()})
 
     def sample_of_token(self) -> np.ndarray:
         """``(n_tokens,) int64`` the sample that owns each token."""

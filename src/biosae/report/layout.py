@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from biosae.artefacts import atomic_write, content_hash
+from biosae.errors import ArtefactError
+
+logger = logging.getLogger(__name__)
 
 MOST_UMAP_CELLS = 20_000
 MOST_TSNE_CELLS = 5_000  # t-SNE is about a minute there on two cores, and grows faster than linearly
@@ -44,7 +48,7 @@ class CellMap:
 def cell_map(table: anndata.AnnData, folder: Path) -> CellMap | None:
     """The map of a feature table; None when it has neither a UMAP nor three embedded samples.
 
-    A t-SNE is kept in ``folder`` and read again as long as features.h5ad stays the same.
+    A t-SNE is kept in ``folder``, where that can be written, and read again as long as features.h5ad stays the same.
     """
     if "X_umap" in table.obsm:
         position = np.asarray(table.obsm["X_umap"], dtype=np.float32)[:, :2]
@@ -74,8 +78,11 @@ def _cached_tsne(embedding: np.ndarray, folder: Path) -> np.ndarray:
     except (OSError, SafetensorError, KeyError):
         pass  # no cache, or not one of ours: made below
     position = tsne(embedding)
-    with atomic_write(folder / CACHE) as temporary:
-        save_file({"position": position, "source": np.frombuffer(source.encode(), np.uint8)}, temporary)
+    try:
+        with atomic_write(folder / CACHE) as temporary:
+            save_file({"position": position, "source": np.frombuffer(source.encode(), np.uint8)}, temporary)
+    except ArtefactError as error:
+        logger.warning("the map is not kept for the next report: %s", error)
     return position
 
 

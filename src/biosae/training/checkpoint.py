@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from biosae.artefacts import atomic_folder, read_json, write_json
+from biosae.artefacts import atomic_folder, atomic_write, content_hash, read_json, write_json
 from biosae.errors import ArtefactError, SettingError
 from biosae.saes import files
 
@@ -19,17 +21,33 @@ STATE = "state.json"
 TENSORS = "optimizer.safetensors"
 
 
+def latest_step(folders: Sequence[Path]) -> int | None:
+    """The last step of which every run has a checkpoint; None when there is none."""
+    common = set.intersection(*(_steps(folder) for folder in folders))
+    return max(common, default=None)
+
+
 def save_checkpoint(folder: Path, learner: Learner, rows: list[dict], seed: int) -> None:
-    """Replaces ``folder/checkpoint`` as a whole; ``rows`` are those of metrics.csv."""
+    """Writes ``folder/checkpoint/<step>``; ``rows`` are those of metrics.csv."""
     tensors, numbers = learner.state()
-    identity = _identity(learner, seed)
-    with atomic_folder(Path(folder) / FOLDER) as temporary:
+    with atomic_folder(_place(folder, learner.n_steps)) as temporary:
         files.save(learner.sae, temporary)
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, temporary / TENSORS)
-        write_json(temporary / STATE, {**identity, "learner": numbers, "rows": rows})
+        with atomic_write(temporary / TENSORS) as path:
+            save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path)
+        hashes = {name: content_hash(temporary / name) for name in (files.WEIGHTS, TENSORS)}
+        write_json(temporary / STATE, {**_identity(learner, seed), "learner": numbers, "rows": rows, "hashes": hashes})
 
 
-def restore_checkpoint(folder: Path, learner: Learner, seed: int) -> list[dict]:
+def drop_checkpoints(folder: Path, but: int | None = None) -> None:
+    """Removes the checkpoints of a run, but for that of one step."""
+    for path in (Path(folder) / FOLDER).glob("*"):
+        if path.name != str(but):
+            shutil.rmtree(path)
+    if but is None:
+        shutil.rmtree(Path(folder) / FOLDER, ignore_errors=True)
+
+
+def restore_checkpoint(folder: Path, step: int, learner: Learner, seed: int) -> list[dict]:
     """Puts a learner where the checkpoint left it and gives the rows of metrics.csv until then.
 
     Raises
@@ -39,16 +57,24 @@ def restore_checkpoint(folder: Path, learner: Learner, seed: int) -> list[dict]:
     SettingError
         When it comes from a run with other settings.
     """
-    path = Path(folder) / FOLDER
+    path = _place(folder, step)
     state = read_json(path / STATE, made_by="biosae train")
     for group, wanted in _identity(learner, seed).items():
         _check_same(group, state[group], wanted)
+    for name, expected in state["hashes"].items():
+        if not (path / name).exists() or content_hash(path / name) != expected:
+            raise ArtefactError(f"{path / name} is damaged; remove {path} and start the run again")
     learner.sae.load_state_dict(files.load(path, learner.sae.W_dec.device).state_dict())
-    try:
-        learner.restore(load_file(path / TENSORS), state["learner"])
-    except (OSError, KeyError) as error:
-        raise ArtefactError(f"{path} is damaged ({error}); remove it and start the run again") from error
+    learner.restore(load_file(path / TENSORS), state["learner"])
     return state["rows"]
+
+
+def _place(folder: Path, step: int) -> Path:
+    return Path(folder) / FOLDER / str(step)
+
+
+def _steps(folder: Path) -> set[int]:
+    return {int(path.name) for path in (Path(folder) / FOLDER).glob("*") if path.name.isdigit()}
 
 
 def _identity(learner: Learner, seed: int) -> dict[str, dict]:

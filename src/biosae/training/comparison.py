@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from biosae.activations.source import ActivationSource
+from biosae.artefacts import read_json, write_json
 from biosae.saes.base import SAE, Progress
 
 from .evaluate import evaluate
@@ -48,7 +49,8 @@ class EveryEpoch:
     inner
         Is told what the trainer says.
     rows
-        One for each evaluation and split: the columns of comparison.csv.
+        One for each evaluation and split: the columns of comparison.csv. They are kept in ``epochs.json`` of the
+        run folder until `forget`: a resumed run measures the same ones again, or reads them there.
     """
 
     model: str
@@ -58,17 +60,26 @@ class EveryEpoch:
     steps_per_epoch: int
     inner: Tracker
     rows: list[dict[str, Any]] = field(default_factory=list, init=False)
+    _path: Path | None = field(default=None, init=False)
 
     def start(self, folder: Path, config: dict[str, Any]) -> None:
         self.inner.start(folder, config)
+        self._path = folder / "epochs.json"
+        if self._path.exists():
+            self.rows = read_json(self._path, made_by="biosae compare")["rows"]
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         self.inner.log(metrics, step)
         if not any(row["step"] == step for row in self.rows):  # the trainer logs each split apart
             self.rows += self._measure(step)
+            write_json(self._path, {"rows": self.rows})
 
     def close(self) -> None:
         self.inner.close()
+
+    def forget(self) -> None:
+        """Removes the kept rows: they are in the table."""
+        self._path.unlink(missing_ok=True)
 
     def _measure(self, step: int) -> list[dict[str, Any]]:
         rows = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor
 
 from biosae.activations.source import ActivationSource
-from biosae.errors import SettingError, TrainingError
+from biosae.errors import ArtefactError, SettingError, TrainingError
 from biosae.progress import progress_bar
 from biosae.saes import files
 from biosae.saes.base import SAE
 
-from .checkpoint import FOLDER, restore_checkpoint, save_checkpoint
+from .checkpoint import drop_checkpoints, latest_step, restore_checkpoint, save_checkpoint
 from .evaluate import evaluate
 from .learner import Learner
 from .median import geometric_median
@@ -38,9 +39,9 @@ class Run:
     rows: list[dict] = field(default_factory=list, init=False)
 
     def evaluations_since_best(self) -> int:
-        """Evaluations after that with the lowest held-out FVU."""
+        """Evaluations after that with the lowest held-out FVU; 0 before the first."""
         history = [row["fvu"] for row in self.rows if row["split"] == "validate"]
-        return len(history) - 1 - history.index(min(history))
+        return len(history) - 1 - history.index(min(history)) if history else 0
 
     def has_stalled(self) -> bool:
         """Whether patience is over."""
@@ -50,8 +51,8 @@ class Run:
 class Trainer:
     """Trains SAEs on one source of activations.
 
-    Every ``eval_every`` steps each is evaluated on ``validation``, its metrics.csv is written and a
-    checkpoint kept, from which `run` with ``resume`` continues bit by bit on the same kind of machine.
+    Every ``eval_every`` steps each is evaluated on ``validation`` and its metrics.csv is written. From the last
+    checkpoint `run` with ``resume`` continues bit by bit on the same kind of machine.
 
     Parameters
     ----------
@@ -62,8 +63,8 @@ class Trainer:
         Activations to learn from, and held-out ones.
     seed
         Decides the order of the activations.
-    keeps_checkpoints
-        False for runs that are evaluated often and never resumed.
+    checkpoint_seconds
+        A checkpoint is written at the first step that is so long after the last one; 0 is every step, None never.
     """
 
     def __init__(
@@ -72,10 +73,10 @@ class Trainer:
         source: ActivationSource,
         validation: ActivationSource,
         seed: int = 0,
-        keeps_checkpoints: bool = True,
+        checkpoint_seconds: float | None = None,
     ):
         self.runs, self.source, self.validation, self.seed = list(runs), source, validation, seed
-        self.keeps_checkpoints = keeps_checkpoints
+        self.checkpoint_seconds = checkpoint_seconds
         self.settings = _common_settings(self.runs)
         self.total_steps = self.settings.total_steps(source.n_tokens)
         self.total_tokens = self.settings.total_tokens(source.n_tokens)
@@ -88,17 +89,18 @@ class Trainer:
 
         Raises
         ------
+        ArtefactError
+            When it cannot resume: there is no checkpoint of all SAEs, or it is damaged.
         TrainingError
             When a loss is not finite. The last good checkpoint stays.
         KeyboardInterrupt
-            After Ctrl-C, once a checkpoint is written.
+            After Ctrl-C or SIGTERM, once a checkpoint is written.
         """
         if not resume:
             self._fit_normalisers()
         learners = [Learner(run.sae, run.settings, self.total_steps, self.total_tokens) for run in self.runs]
         if resume:
-            for run, learner in zip(self.runs, learners, strict=True):
-                run.rows = restore_checkpoint(run.folder, learner, self.seed)
+            self._restore(learners)
         self._loop(learners)
         for run, learner in zip(self.runs, learners, strict=True):
             self._keep(run, learner)
@@ -112,6 +114,14 @@ class Trainer:
             kept = learner.result()
             files.save(kept, run.folder)
         run.sae.load_state_dict(kept.state_dict())
+
+    def _restore(self, learners: list[Learner]) -> None:
+        folders = [Path(run.folder) for run in self.runs]
+        step = latest_step(folders)
+        if step is None:
+            raise ArtefactError(f"a checkpoint to resume from does not exist in {', '.join(map(str, folders))}")
+        for run, learner in zip(self.runs, learners, strict=True):
+            run.rows = restore_checkpoint(run.folder, step, learner, self.seed)
 
     def _fit_normalisers(self) -> None:
         sample, wanted = [], self.settings.normaliser_tokens
@@ -130,15 +140,18 @@ class Trainer:
     def _loop(self, learners: list[Learner]) -> None:
         with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts() as interrupted:
             advance(learners[0].n_tokens)
+            saved_at = time.monotonic()
             for x in self._batches(learners[0].n_steps):
                 self._step(learners, x)
                 due = learners[0].n_steps % self.settings.eval_every == 0 or learners[0].n_steps == self.total_steps
                 if due:
                     self._report(learners)
-                if self.keeps_checkpoints and (due or interrupted()):
+                stopping = interrupted()
+                if stopping or self._is_checkpoint_due(saved_at):
                     self._save(learners)
-                if interrupted():
-                    raise KeyboardInterrupt(f"stopped at step {learners[0].n_steps}")
+                    saved_at = time.monotonic()
+                if stopping:
+                    raise KeyboardInterrupt(f"stopped at step {learners[0].n_steps}; the same command continues there")
                 advance(len(x), status=self._status())
                 if due and all(run.has_stalled() for run in self.runs):
                     return
@@ -147,7 +160,7 @@ class Trainer:
         """The batches of the steps from ``first`` on, across epochs."""
         a_pass = self.settings.steps_per_epoch(self.source.n_tokens)
         step = first
-        while step < self.total_steps:
+        while step < self.total_steps and not all(run.has_stalled() for run in self.runs):
             epoch, start = divmod(step, a_pass)
             for x in self.source.batches(self.settings.batch_size, self.seed, epoch, start):
                 if step == self.total_steps:
@@ -160,8 +173,8 @@ class Trainer:
             try:
                 learner.step(x.to(run.sae.W_dec.device))
             except TrainingError as error:
-                kept = Path(run.folder) / FOLDER
-                where = f"the last good checkpoint is {kept}" if kept.exists() else "no checkpoint was due yet"
+                kept = latest_step([run.folder])
+                where = "no checkpoint was due yet" if kept is None else f"the last good checkpoint is of step {kept}"
                 raise TrainingError(f"{error}; {where}") from None
 
     def _report(self, learners: list[Learner]) -> None:
@@ -179,9 +192,15 @@ class Trainer:
             if run.settings.keep_best and run.evaluations_since_best() == 0:
                 files.save(learner.result(), run.folder)
 
+    def _is_checkpoint_due(self, saved_at: float) -> bool:
+        return self.checkpoint_seconds is not None and time.monotonic() - saved_at >= self.checkpoint_seconds
+
     def _save(self, learners: list[Learner]) -> None:
+        """One checkpoint of all SAEs; only then the one before is removed, so that a whole one is always there."""
         for run, learner in zip(self.runs, learners, strict=True):
             save_checkpoint(run.folder, learner, run.rows, self.seed)
+        for run in self.runs:
+            drop_checkpoints(run.folder, but=learners[0].n_steps)
 
     def _status(self) -> str:
         rows = self.runs[0].rows
@@ -200,19 +219,21 @@ def _common_settings(runs: list[Run]) -> TrainerSettings:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed since the block began; a second one stops at once."""
-    pressed = threading.Event()
+    """Whether Ctrl-C was pressed or SIGTERM came since the block began; a second one acts at once."""
+    asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
+        yield asked.is_set
         return
-    previous = signal.getsignal(signal.SIGINT)
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, frame: object) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, previous)
+        asked.set()
+        signal.signal(number, previous[number])
 
-    signal.signal(signal.SIGINT, note)
+    for number in previous:
+        signal.signal(number, note)
     try:
-        yield pressed.is_set
+        yield asked.is_set
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,103 @@
+"""One writer a folder: a lock that the operating system takes back when its process ends, however it ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from .errors import ArtefactError, InUseError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+logger = logging.getLogger(__name__)
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path, waits: bool = False) -> Iterator[None]:
+    """Keeps every other process from locking ``folder`` until the block ends.
+
+    The file ``.lock`` names the process and its machine. What a killed process leaves behind is taken over. Machines
+    that share a file system need one that passes locks on (NFS, Lustre with ``flock``, GPFS); where there are no
+    locks at all a warning says so.
+
+    Parameters
+    ----------
+    waits
+        Wait for the other process instead of raising.
+
+    Raises
+    ------
+    InUseError
+        If another process has the lock; the message names it.
+    ArtefactError
+        If the folder cannot be written.
+    """
+    path = Path(folder) / LOCK
+    handle = _acquire(path, waits)
+    try:
+        os.ftruncate(handle, 0)
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now().isoformat(" ", "seconds")}
+        os.write(handle, json.dumps(owner).encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _acquire(path: Path, waits: bool) -> int:
+    """A descriptor of the locked file, which is still the one at ``path``."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise ArtefactError(f"cannot write in {path.parent}: {error.strerror}") from error
+        try:
+            _lock(handle, path, waits)
+            if _is_at(handle, path):  # else its owner deleted it just before we got it
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _lock(handle: int, path: Path, waits: bool) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not waits:
+            message = f"{path.parent} is in use by {_owner(path)}; wait for it, stop it or choose another folder"
+            raise InUseError(message) from None
+        logger.info("waiting for %s, which writes %s", _owner(path), path.parent)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        logger.warning("%s cannot be locked (%s): see that no other process writes there", path.parent, error.strerror)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.fstat(handle).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _owner(path: Path) -> str:
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {owner['pid']} on {owner['host']} (since {owner['since']})"
+    except (OSError, ValueError, KeyError):
+        return "another process"

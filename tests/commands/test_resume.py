@@ -1,0 +1,168 @@
+"""Runs that are cut off and typed again: nothing is lost, nothing is mixed, and the weights are those of one go."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from biosae.commands import run as run_command
+from biosae.errors import DataError
+from biosae.training.learner import Learner
+from biosae.training.trainer import Trainer
+
+TRAIN = (
+    "data.n_cells=80", "training.batch_size=64", "training.epochs=3", "sae.hyperparams.k=8",
+    "sae.dictionary_multiplier=1", "experiment.checkpoint_seconds=0.02", "experiment.eval_steps=50",
+    "device=cpu",
+)  # fmt: skip
+QUICK = (*TRAIN[:2], "training.epochs=1", *TRAIN[3:])
+
+
+def start(folder, *words):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "biosae", *words]
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    said = " ".join(process.communicate()[1].split())
+    assert process.returncode == 0, said
+    return said
+
+
+def wait_for_new(process, folder, pattern, before):
+    while process.poll() is None and not set(folder.glob(pattern)) - before:
+        time.sleep(0.005)
+    assert process.poll() is None, process.communicate()[1]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    finish(start(whole, "train", *TRAIN))
+    moments = [
+        ("runs/activations/*/.shard-*", 0.0, signal.SIGKILL),
+        ("runs/0/*/unfinished.json", random.uniform(0, 0.3), signal.SIGKILL),
+        ("runs/0/*/checkpoint/*", random.uniform(0, 0.5), signal.SIGKILL),
+        ("runs/0/*/checkpoint/*", random.uniform(0, 0.2), signal.SIGINT),
+    ]
+    for pattern, delay, number in moments:
+        before = set(parts.glob(pattern))
+        process = start(parts, "train", *TRAIN)
+        wait_for_new(process, parts, pattern, before)
+        time.sleep(delay)
+        process.send_signal(number)
+        said = process.communicate()[1]
+        assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), said
+    assert "stopped at step" in said
+    said = finish(start(parts, "train", *TRAIN))
+    assert "continuing runs/0/" in said
+    (one,), (other,) = ((folder / "runs" / "0").iterdir() for folder in (whole, parts))
+    for name in ("sae.safetensors", "sae.yaml", "metrics.csv", "evaluation.json", "split.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in other.iterdir())
+    assert not list(parts.rglob(".*"))  # neither locks nor halves of files
+
+
+def interrupted_at(monkeypatch, step):
+    """Training is cut off at this step, as by a signal, once."""
+    ordinary, count = Learner.step, iter(range(10**9))
+
+    def interrupting(learner, x):
+        if next(count) == step:
+            raise KeyboardInterrupt
+        ordinary(learner, x)
+
+    monkeypatch.setattr(Learner, "step", interrupting)
+
+
+def run_folders(tmp_path):
+    return sorted((tmp_path / "runs" / "0").iterdir())
+
+
+def test_other_settings_and_a_finished_run_start_a_new_folder(biosae, tmp_path, monkeypatch):
+    interrupted_at(monkeypatch, 20)
+    assert biosae("train", *QUICK)[0] == 130
+    (cut_off,) = run_folders(tmp_path)
+    assert biosae("train", *QUICK, "seed=1")[0] == 0
+    assert biosae("train", *QUICK, "experiment.resume=false")[0] == 0
+    assert (cut_off / "unfinished.json").exists()
+    code, said = biosae("train", *QUICK)
+    assert (code, "continuing" in said, len(run_folders(tmp_path))) == (0, True, 3)
+    before = {path: path.stat().st_mtime_ns for path in cut_off.iterdir()}
+    assert biosae("train", *QUICK)[0] == 0
+    assert len(run_folders(tmp_path)) == 4
+    assert before == {path: path.stat().st_mtime_ns for path in cut_off.iterdir()}
+    assert not (cut_off / "checkpoint").exists()
+
+
+def test_run_goes_on_after_training_and_train_does_not_take_it_up(biosae, tmp_path, monkeypatch):
+    def fail(*_):
+        raise DataError("no room")
+
+    words = ("run", *QUICK, "data.label_keys=[cell_type_coarse]", "stages=[train,features]")
+    with monkeypatch.context() as broken:
+        broken.setattr(run_command, "write_features", fail)
+        code, said = biosae(*words)
+        assert code == 1
+        assert "no room" in said
+    assert biosae("train", *words[1:-1])[0] == 0
+    assert len(run_folders(tmp_path)) == 2
+    with monkeypatch.context() as untrained:
+        untrained.setattr(Trainer, "run", fail)
+        code, said = biosae(*words)
+    assert code == 0, said
+    assert "continuing" in said
+    assert len(run_folders(tmp_path)) == 2
+    assert len(list(tmp_path.glob("runs/0/*/features.h5ad"))) == 1
+
+
+def test_a_comparison_that_was_cut_off_ends_with_the_same_table(biosae, tmp_path, monkeypatch):
+    words = ("compare", "data.n_cells=60", "training.batch_size=128", "training.epochs=2", "device=cpu")
+    words += ("compare.saes=[topk,standard]", "compare.hyperparams.k=8", "compare.dictionary_multiplier=1")
+    words += ("experiment.checkpoint_seconds=0.5",)
+    assert biosae(*words)[0] == 0
+    (whole,) = run_folders(tmp_path)
+    interrupted_at(monkeypatch, 151)  # the second SAE has not learned from a batch that the first one has
+    assert biosae(*words)[0] == 130
+    code, said = biosae(*words)
+    assert code == 0, said
+    assert "continuing" in said
+    (parts,) = set(run_folders(tmp_path)) - {whole}
+    names = ("comparison.csv", "topk/sae.safetensors", "standard/sae.safetensors", "topk/metrics.csv")
+    assert [name for name in names if (whole / name).read_bytes() != (parts / name).read_bytes()] == []
+    assert not list(parts.rglob("epochs.json"))
+
+
+def test_a_folder_in_use_is_not_taken_up_and_not_written(biosae, tmp_path, monkeypatch):
+    from biosae.locks import locked
+
+    interrupted_at(monkeypatch, 20)
+    assert biosae("train", *QUICK)[0] == 130
+    (cut_off,) = run_folders(tmp_path)
+    with locked(cut_off):
+        assert biosae("train", *QUICK)[0] == 0
+        assert len(run_folders(tmp_path)) == 2
+    (finished,) = set(run_folders(tmp_path)) - {cut_off}
+    with locked(finished):
+        code, said = biosae("features")
+        assert code == 1
+        assert f"{finished.name} is in use by process {os.getpid()}" in said
+
+
+def test_a_damaged_checkpoint_is_named(biosae, tmp_path, monkeypatch):
+    interrupted_at(monkeypatch, 20)
+    assert biosae("train", *QUICK)[0] == 130
+    (moments,) = tmp_path.glob("runs/0/*/checkpoint/*/optimizer.safetensors")
+    content = bytearray(moments.read_bytes())
+    content[-100] ^= 1
+    moments.write_bytes(content)
+    code, said = biosae("train", *QUICK)
+    assert code == 1
+    assert "optimizer.safetensors is damaged; remove" in said
