@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from scipy import sparse
 from sklearn.decomposition import NMF, PCA, FastICA
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from biosae.activations.store import ActivationShard, ActivationStore
@@ -79,8 +82,9 @@ class NmfAxes:
         both = rectified(x - self.mean)
         target, gram = both @ self.parts.T, self.parts @ self.parts.T
         weights = target.clone()
-        for _ in range(NMF_UPDATES):
-            weights *= target / (weights @ gram).clamp(min=1e-12)
+        with one_thread():
+            for _ in range(NMF_UPDATES):
+                weights *= target / (weights @ gram).clamp(min=1e-12)
         return keep_largest(weights, self.k)
 
 
@@ -116,6 +120,18 @@ class AtL0:
         return Codes(torch.where(codes.values > self.threshold, codes.values, 0), codes.support)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Long chains of small products: threads that wait for each other make them ten times slower on a busy machine."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
 def keep_largest(codes: Tensor, k: int) -> Codes:
     """The ``k`` largest of the non-negative codes in every row."""
     values, features = codes.topk(min(k, codes.shape[1]), dim=1)
@@ -140,7 +156,7 @@ def fit_controls(x: Tensor, d_sae: int, k: int, seed: int) -> dict[str, Encoder]
     neurons = np.eye(d_in) / np.maximum(centred.std(axis=0), 1e-12)[:, None]
     pca = PCA(min(d_in, len(x)), random_state=seed).fit(centred)
     n_own = max(1, int((pca.explained_variance_ > 1e-10 * pca.explained_variance_[0]).sum()))
-    with warnings.catch_warnings():  # a control need not converge to the last digit
+    with one_thread(), warnings.catch_warnings():  # a control need not converge to the last digit
         warnings.simplefilter("ignore", ConvergenceWarning)
         ica = FastICA(n_own, random_state=seed, whiten="unit-variance").fit(centred)
         nmf = NMF(min(NMF_COMPONENTS, d_in), init="nndsvda", random_state=seed).fit(rectified(x - mean).numpy())
