@@ -24,7 +24,7 @@ from biosae.training.trainer import Run, Trainer
 
 HERE = Path(__file__).parent
 CONFIG = Path(biosae.config.__file__).parent / "sae"
-COUNTS, PENALTIES = (8, 16, 32, 64), (0.1, 0.2, 0.4, 0.8)
+COUNTS, PENALTIES = (8, 16, 32, 64), (0.1, 0.18, 0.3, 0.5)
 GRID = {
     "topk": ("k", COUNTS),
     "batchtopk": ("k", COUNTS),
@@ -33,8 +33,8 @@ GRID = {
     "jumprelu": ("target_l0", COUNTS),
     "standard": ("l1_coefficient", PENALTIES),
     "gated": ("l1_coefficient", PENALTIES),
-    "panneal": ("sparsity_coefficient", (0.075, 0.15, 0.3, 0.6)),
-    "gatedanneal": ("sparsity_coefficient", PENALTIES),
+    "panneal": ("sparsity_coefficient", (0.05, 0.09, 0.16, 0.3)),
+    "gatedanneal": ("sparsity_coefficient", (0.07, 0.12, 0.2, 0.35)),
 }
 # Okabe and Ito's colour-blind-safe palette.
 COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#000000", "#E69F00", "#999999", "#7F6000")
@@ -53,7 +53,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, help="folder of stored activations (default: the newest in runs)")
-    parser.add_argument("--tokens", type=int, default=200_000, help="training activations")
+    parser.add_argument("--tokens", type=int, default=400_000, help="training activations")
     return parser.parse_args()
 
 
@@ -101,12 +101,12 @@ def plot(rows: list[dict], path: Path) -> None:
     for name, colour, marker in zip(GRID, COLOURS, MARKERS, strict=True):
         own = sorted((row["l0"], row["fvu"]) for row in rows if row["variant"] == name)
         axes.plot(*zip(*own, strict=True), color=colour, marker=marker, markersize=5, linewidth=1.2, label=name)
-    axes.set(xscale="log", yscale="log", xlim=(5, 110), ylim=(0.08, 0.7))
+    axes.set(xscale="log", yscale="log", xlim=(5, 110), ylim=(0.04, 0.7))
     axes.set(
         xlabel="L0 on held-out cells (features per token)", ylabel="FVU on held-out cells (1 is the mean predictor)"
     )
     axes.set_xticks([8, 16, 32, 64], ["8", "16", "32", "64"])
-    axes.set_yticks([0.1, 0.2, 0.3, 0.4, 0.6], ["0.1", "0.2", "0.3", "0.4", "0.6"])
+    axes.set_yticks([0.05, 0.1, 0.2, 0.4], ["0.05", "0.1", "0.2", "0.4"])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
