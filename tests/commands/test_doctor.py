@@ -1,11 +1,11 @@
 import importlib.metadata
 
 from biosae.commands import doctor
-from biosae.commands.inputs import data_path
+from biosae.commands.inputs import data_paths
 
 
 def test_says_what_it_would_do_with_a_file(biosae):
-    code, said = biosae("doctor", str(data_path(None)))
+    code, said = biosae("doctor", str(data_paths(None)[0]))
     assert code == 0
     assert "X counts" in said
     assert "2,638 cells x 13,656 genes" in said

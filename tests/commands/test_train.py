@@ -1,14 +1,16 @@
+import json
+
 import anndata
 import numpy as np
 import pandas as pd
 
-from biosae.commands.inputs import data_path
+from biosae.commands.inputs import data_paths
 
 QUICK = ("training.epochs=1", "sae.dictionary_multiplier=1", "sae.hyperparams.k=8")
 
 
 def test_cells_without_a_known_gene_are_reported_and_keep_their_row(biosae, tmp_path):
-    cells = anndata.read_h5ad(data_path(None))[:120].copy()
+    cells = anndata.read_h5ad(data_paths(None)[0])[:120].copy()
     counts = cells.X.toarray()
     counts[[3, 50]] = 0
     strange = np.zeros((120, 1), dtype=counts.dtype)
@@ -34,6 +36,22 @@ def test_a_sweep_makes_one_run_for_each_value(biosae, tmp_path):
     assert code == 0, said
     settings = [path.read_text() for path in sorted(tmp_path.glob("runs/0/*/sae.yaml"))]
     assert sorted(line for text in settings for line in text.split("\n") if line.startswith("k:")) == ["k: 4", "k: 8"]
+
+
+def test_a_folder_of_files_trains_the_sae_that_its_cells_in_one_file_train(biosae, tmp_path):
+    cells = anndata.read_h5ad(data_paths(None)[0])[:120].copy()
+    cells.write_h5ad(tmp_path / "whole.h5ad")
+    (tmp_path / "parts").mkdir()
+    for name, rows in {"a": slice(0, 50), "b": slice(50, 120)}.items():
+        cells[rows].copy().write_h5ad(tmp_path / "parts" / f"{name}.h5ad")
+    for n, path in enumerate(("whole.h5ad", "parts", "parts/*.h5ad", "[parts/a.h5ad,parts/b.h5ad]")):
+        words = (f"data.path={path}", f"experiment.number={n}", "data.label_keys=[cell_type]", *QUICK)
+        code, said = biosae("train", "data=h5ad", *words)
+        assert code == 0, said
+    weights = {path.read_bytes() for path in tmp_path.glob("runs/*/*/sae.safetensors")}
+    hashes = {json.loads(path.read_text())["data"]["hash"] for path in tmp_path.glob("runs/[123]/*/run.json")}
+    assert (len(weights), len(hashes)) == (1, 1)
+    assert biosae("train", "data=h5ad", "data.path=none/*.h5ad")[1].endswith("has no .h5ad or .zarr in it")
 
 
 def test_a_users_own_configuration_folder_is_found(biosae, tmp_path):

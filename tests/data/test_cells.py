@@ -1,6 +1,10 @@
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 
+from biosae.data import cell_file
 from biosae.data.cells import read_cells
 from biosae.errors import DataError, SettingError
 
@@ -60,7 +64,7 @@ def broken(adata, how):
         ("log", "log-transformed values .* data.counts_layer="),
         ("nan", "NaN or infinite"),
         ("negative", "negative values"),
-        ("cells twice", "39 cell ids occur more than once .*obs_names_make_unique"),
+        ("cells twice", "39 cell ids of .* occur more than once .*obs_names_make_unique"),
         ("genes twice", "1 gene names in var_names occur more than once .*data.gene_column"),
         ("mouse", "not human"),
         ("empty", "0 cells x 12 genes"),
@@ -69,18 +73,9 @@ def broken(adata, how):
 def test_bad_files_are_refused_with_the_reason(adata, tmp_path, how, says):
     path = tmp_path / "bad.h5ad"
     bad = broken(adata, how)
-    with pytest.warns(UserWarning) if how.endswith("twice") else _nothing():
-        bad.write_h5ad(path)
-        with pytest.raises(DataError, match=says):
-            read_cells(path)
-
-
-class _nothing:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return False
+    bad.write_h5ad(path)
+    with pytest.raises(DataError, match=says):
+        read_cells(path)
 
 
 def test_missing_and_damaged_files_are_refused(tmp_path):
@@ -109,9 +104,96 @@ def test_cells_beyond_the_file_are_refused(adata, write):
 
 
 def test_the_embedded_cells_can_be_read():
-    from biosae.commands.inputs import data_path
+    from biosae.commands.inputs import data_paths
 
-    cells = read_cells(data_path(None))
+    cells = read_cells(data_paths(None)[0])
     assert cells.adata.shape == (2638, 13656)
     assert cells.label_keys == ["cell_type", "cell_type_coarse"]
     assert (cells.adata.var["ensembl_id"] != "").all()
+
+
+@pytest.fixture
+def parts(adata, tmp_path):
+    """The cells in three files: with other genes, another order of genes, or the cell names of the first."""
+    pieces = [adata[:15].copy(), adata[15:30, ::-1].copy(), adata[30:, 2:].copy()]
+    pieces[2].obs_names = adata.obs_names[:10]
+    for name, piece in zip("abc", pieces, strict=True):
+        piece.write_h5ad(tmp_path / f"{name}.h5ad")
+    return [tmp_path / f"{name}.h5ad" for name in "abc"]
+
+
+def test_many_files_are_one_data_set(parts, adata):
+    cells = read_cells(parts)
+    counts = adata.X.toarray()
+    counts[30:, :2] = 0  # genes that the third file lacks
+    np.testing.assert_array_equal(cells.adata[:, adata.var_names].X.toarray(), counts)
+    assert list(cells.obs["cell_type"]) == list(adata.obs["cell_type"])
+    assert list(cells.obs["file"]) == ["a"] * 15 + ["b"] * 15 + ["c"] * 10
+    assert list(cells.obs["n_counts"]) == list(counts.sum(1))
+    assert (cells.label_keys, cells.batch_key) == (["cell_type"], "donor")
+    assert "3 files: 40 cells x 12 genes" in cells.findings[0]
+
+
+def test_cell_names_that_two_files_share_get_the_name_of_the_file(parts):
+    names = list(read_cells(parts).obs.index)
+    assert len(set(names)) == 40
+    assert names[:2] + names[10:12] + names[30:32] == ["cell0-a", "cell1-a", "cell10", "cell11", "cell0-c", "cell1-c"]
+
+
+def test_files_of_one_name_are_told_apart_by_their_folder(adata, tmp_path):
+    paths = [tmp_path / name / "cells.h5ad" for name in ("one", "two")]
+    for path in paths:
+        path.parent.mkdir()
+        adata.write_h5ad(path)
+    assert set(read_cells(paths).obs["file"]) == {"one/cells", "two/cells"}
+    with pytest.raises(DataError, match="more than once"):
+        read_cells([paths[0], paths[0]])
+
+
+@pytest.mark.parametrize("blocks_of", [1, 7, 40, 4096])
+@pytest.mark.parametrize("n_cells", [None, 3, 25])
+@pytest.mark.parametrize("kind", ["csr", "csc", "dense", "zarr", "raw"])
+def test_blocks_are_the_cells_whatever_their_size_and_format(adata, tmp_path, monkeypatch, kind, n_cells, blocks_of):
+    monkeypatch.setattr(cell_file, "BLOCK_CELLS", blocks_of)
+    path, counts = tmp_path / f"cells.{'zarr' if kind == 'zarr' else 'h5ad'}", adata.X.toarray()
+    if kind == "raw":
+        adata.raw = adata.copy()
+        adata.X = adata.X.log1p()
+    elif kind in ("csc", "dense"):
+        adata.X = sparse.csc_matrix(adata.X) if kind == "csc" else counts
+    adata.write_zarr(path) if kind == "zarr" else adata.write_h5ad(path)
+    cells = read_cells(path, n_cells=n_cells)
+    blocks = list(cells.blocks())
+    rows = adata.obs_names.get_indexer(cells.obs.index)
+    assert max(len(block) for block in blocks) <= blocks_of
+    np.testing.assert_array_equal(np.concatenate([block.X.toarray() for block in blocks]), counts[rows])
+    assert [name for block in blocks for name in block.obs_names] == list(adata.obs_names[rows])
+    assert all(list(block.obs["donor"].cat.categories) == sorted(set(cells.obs["donor"])) for block in blocks)
+
+
+def test_a_stratified_draw_keeps_shares(adata, write):
+    adata.obs["kind"] = ["rare"] * 4 + ["usual"] * 36
+    path = write(adata)
+    drawn = [read_cells(path, n_cells=20, stratify="kind", seed=seed).obs for seed in range(5)]
+    assert [(obs["kind"] == "rare").sum() for obs in drawn] == [2] * 5
+    assert len({tuple(obs.index) for obs in drawn}) == 5
+    with pytest.raises(DataError, match="data.stratify: obs has no column nope"):
+        read_cells(path, n_cells=20, stratify="nope")
+
+
+def test_a_late_block_that_holds_no_counts_is_named(adata, write, monkeypatch):
+    monkeypatch.setattr(cell_file, "BLOCK_CELLS", 10)
+    adata.X.data[adata.X.indptr[25]] = 0.5
+    with pytest.raises(DataError, match="X of cells 20 to 29 holds log-transformed values"):
+        read_cells(write(adata))
+
+
+def test_categories_of_two_files_become_one_column(adata, tmp_path):
+    for name, kinds in {"a": ["B", "T"], "b": ["T", "NK"]}.items():
+        adata.obs["cell_type"] = pd.Categorical(kinds * 20)
+        adata.write_h5ad(tmp_path / f"{name}.h5ad")
+    cells = read_cells([tmp_path / "a.h5ad", tmp_path / "b.h5ad"])
+    assert "cell_type" in cells.label_keys
+    assert set(cells.obs["cell_type"]) == {"B", "T", "NK"}
+    whole = anndata.concat(list(cells.blocks()))
+    assert list(whole.obs["cell_type"].astype(str)) == list(cells.obs["cell_type"])

@@ -1,11 +1,22 @@
 """Token sequences: ragged storage, padding and batches of similar length."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biosae.models.tokens import SpecialToken, TokenSequences, joined, length_buckets, pad_batch, with_special
+from biosae.models.tokens import (
+    SpecialToken,
+    TokenSequences,
+    joined,
+    joined_on_disk,
+    length_buckets,
+    pad_batch,
+    with_special,
+)
 
 
 def test_special_tokens_stand_around_the_content_of_samples_that_have_any():
@@ -22,6 +33,23 @@ def test_special_tokens_stand_around_the_content_of_samples_that_have_any():
     assert sequences.special.tolist() == [True, False, False, True, True, True, False, True, True]
     assert sequences.offsets.tolist() == [0, 5, 5, 9]
     assert sequences.sample_of_token().tolist() == [0] * 5 + [2] * 4
+
+
+@pytest.mark.parametrize("memory_tokens", [0, 5, 10**6])
+def test_parts_joined_on_disk_are_those_joined_in_memory(tmp_path, memory_tokens):
+    generator = np.random.default_rng(0)
+    parts = []
+    for n in (3, 0, 4, 2):
+        n_content = generator.integers(0, 5, n)
+        token, value = generator.integers(1, 90, n_content.sum()), generator.random(n_content.sum())
+        part = with_special(n_content, token, value, first=[SpecialToken(1)])
+        parts.append(replace(part, batch_label=np.arange(n)))
+    found, expected = joined_on_disk(iter(parts), tmp_path, memory_tokens), joined(parts)
+    for name in ("token", "value", "special", "offsets", "batch_label"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert found.hash == expected.hash
+    assert list(tmp_path.iterdir()) == []  # the files have no name
+    assert isinstance(found.token, np.memmap) == (memory_tokens < 10**6)
 
 
 def test_joined_parts_keep_their_order():

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from rich.markup import escape
 from rich.table import Table
 
-from biosae.data.cells import open_h5ad, read_cells
+from biosae.data.cell_file import head_of
+from biosae.data.cells import read_cells
 from biosae.data.matrix import matrix_kind
 from biosae.errors import DataError
 from biosae.progress import console
@@ -81,7 +82,7 @@ def _is_installed(package: str) -> bool:
 
 def inspect_file(path: Path, model: str) -> dict[str, str]:
     """What every matrix of the file holds, and what reading it for a model would find."""
-    adata = open_h5ad(path)
+    adata = head_of(path)
     matrices = {"X": adata.X} | {f"layers[{name}]": layer for name, layer in adata.layers.items()}
     findings = {name: matrix_kind(matrix) for name, matrix in matrices.items() if matrix is not None}
     findings["obs columns"] = ", ".join(map(str, adata.obs.columns)) or "none"
@@ -90,7 +91,7 @@ def inspect_file(path: Path, model: str) -> dict[str, str]:
     except DataError as error:
         return findings | {"would stop": str(error)}
     findings["would use"] = "; ".join(cells.findings)
-    findings[model] = load_model(_model_config(model), "cpu").match_genes(cells.adata.var).sentence
+    findings[model] = load_model(_model_config(model), "cpu").match_genes(cells.var).sentence
     return findings
 
 

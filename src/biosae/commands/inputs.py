@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from glob import glob
 from importlib import resources
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from biosae.data.split import PARTS, Split, split_groups, split_samples
 from biosae.data.vectors import Vectors, find_vectors
 from biosae.errors import DataError, SettingError
 from biosae.models.base import ModelAdapter
-from biosae.models.tokens import TokenSequences
+from biosae.models.tokens import TokenSequences, joined_on_disk
 from biosae.models.vectors import StoredVectors
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class Inputs:
 
     Attributes
     ----------
+    paths
+        Files, or a folder that is read as one.
     samples
         Their names and annotations, of cells and proteins alike.
     adapter
@@ -53,7 +56,7 @@ class Inputs:
         Genes of the cells that the model knows.
     """
 
-    path: Path
+    paths: list[Path]
     samples: Samples
     split: Split
     adapter: ModelAdapter
@@ -78,34 +81,34 @@ def load_inputs(cfg: DictConfig) -> Inputs:
 
 def cell_inputs(cfg: DictConfig) -> Inputs:
     """An .h5ad and the single-cell model ``scfm``."""
-    path = data_path(cfg.data.path)
+    paths = data_paths(cfg.data.path)
     cells = read_cells(
-        path,
+        paths,
         counts_layer=cfg.data.counts_layer,
         gene_column=cfg.data.gene_column,
         label_keys=_names(cfg.data.label_keys),
         batch_key=cfg.data.batch_key,
         n_cells=cfg.data.n_cells,
+        stratify=cfg.data.stratify,
         subset_hvg=cfg.data.preprocess.subset_hvg,
         seed=cfg.seed,
     )
-    adata = cells.adata
-    samples = Samples(adata.obs, cells.label_keys, cells.batch_key, dict(adata.obsm), adata.n_vars)
+    samples = Samples(cells.obs, cells.label_keys, cells.batch_key, cells.obsm, len(cells.var))
     split = split_cells(samples, cfg.data.preprocess.split, cfg.data.split.group_key, cfg.seed)
     adapter = load_model(cfg.scfm, cfg.device, "scfm")
-    match = adapter.match_genes(adata.var)
+    match = adapter.match_genes(cells.var)
     for finding in (*cells.findings, match.sentence):
         logger.info(finding)
-    sequences = adapter.tokenize(adata)
+    sequences = joined_on_disk(map(adapter.tokenize, cells.blocks()), Path(cfg.experiment.root))
     n_empty = int((sequences.lengths == 0).sum())
     if n_empty:
         logger.warning("%d cells express no gene that %s knows; they are kept, without features", n_empty, adapter.name)
-    return Inputs(path, samples, split, adapter, sequences, cells=cells, n_genes_matched=match.n_matched)
+    return Inputs(paths, samples, split, adapter, sequences, cells=cells, n_genes_matched=match.n_matched)
 
 
 def protein_inputs(cfg: DictConfig) -> Inputs:
     """A FASTA file and the protein language model ``plm``."""
-    path = Path(cfg.data.path).expanduser()
+    path = _one_path(cfg.data.path)
     proteins = read_fasta(path)
     proteins = proteins.chosen(_drawn(len(proteins.ids), cfg.data.n_proteins, cfg.seed))
     logger.info("%s proteins, %s residues", f"{len(proteins.ids):,}", f"{sum(map(len, proteins.sequences)):,}")
@@ -113,12 +116,12 @@ def protein_inputs(cfg: DictConfig) -> Inputs:
     samples, split = annotated_proteins(cfg, proteins.ids, lengths)
     spans = None if cfg.data.residues is None else read_spans(cfg.data.residues, proteins.ids, lengths)
     adapter = load_model(cfg.plm, cfg.device, "plm")
-    return Inputs(path, samples, split, adapter, adapter.tokenize(proteins), spans=spans)
+    return Inputs([path], samples, split, adapter, adapter.tokenize(proteins), spans=spans)
 
 
 def vector_inputs(cfg: DictConfig) -> Inputs:
     """HDF5 files of embeddings, which stand for model and layer."""
-    path = Path(cfg.data.path).expanduser()
+    path = _one_path(cfg.data.path)
     vectors = find_vectors(path)
     vectors = vectors.chosen(_drawn(len(vectors.ids), cfg.data.n_proteins, cfg.seed))
     rows = f", {int(vectors.n_rows.sum()):,} residues" if vectors.is_per_residue else ""
@@ -127,9 +130,9 @@ def vector_inputs(cfg: DictConfig) -> Inputs:
     letters = None if cfg.data.sequences is None else sequences_of(vectors, cfg.data.sequences)
     spans = None if cfg.data.residues is None else read_spans(cfg.data.residues, vectors.ids, vectors.n_rows)
     name = cfg.data.model or vectors.model or "stored vectors"
-    adapter = StoredVectors(vectors, name, settings_hash({"data": data_hash(path), "ids": vectors.ids}), letters)
+    adapter = StoredVectors(vectors, name, settings_hash({"data": data_hash([path]), "ids": vectors.ids}), letters)
     adapter.network.to(choose_device(cfg.device))
-    return Inputs(path, samples, split, adapter, adapter.tokenize(vectors), spans=spans)
+    return Inputs([path], samples, split, adapter, adapter.tokenize(vectors), spans=spans)
 
 
 def annotated_proteins(cfg: DictConfig, ids: list[str], lengths: np.ndarray | None) -> tuple[Samples, Split]:
@@ -171,16 +174,38 @@ def sequences_of(vectors: Vectors, path: str) -> list[str]:
     return [known[name] for name in vectors.ids]
 
 
-def data_path(path: str | None) -> Path:
-    """The file a user named, or the embedded PBMCs."""
-    return Path(str(resources.files("biosae.data") / EMBEDDED)) if path is None else Path(path)
+def data_paths(named: str | list[str] | None) -> list[Path]:
+    """The files of cells that ``data.path`` names, one by one, by a pattern or by their folder; or the embedded PBMCs.
+
+    Raises
+    ------
+    DataError
+        If a pattern or folder has no file of cells.
+    """
+    if named is None:
+        return [Path(str(resources.files("biosae.data") / EMBEDDED))]
+    return [path for name in ([named] if isinstance(named, str) else named) for path in _expanded(name)]
 
 
-def data_hash(path: Path) -> str:
-    """Content hash of a file, or of all files of a folder."""
-    if path.is_file():
-        return content_hash(path)
-    return settings_hash({file.name: content_hash(file) for file in sorted(path.iterdir()) if file.is_file()})
+def _expanded(name: str) -> list[Path]:
+    path = Path(name).expanduser()
+    if path.is_dir() and path.suffix != ".zarr":
+        found = [*path.glob("*.h5ad"), *path.glob("*.zarr")]
+    elif any(sign in name for sign in "*?["):
+        found = [Path(text) for text in glob(str(path), recursive=True)]
+    else:
+        return [path]
+    if not found:
+        raise DataError(f"data.path={name} has no .h5ad or .zarr in it")
+    return sorted(found)
+
+
+def data_hash(paths: list[Path]) -> str:
+    """Content hash of a file, or of all files that are there."""
+    if len(paths) == 1 and paths[0].is_file():
+        return content_hash(paths[0])
+    files = {str(file.relative_to(path.parent)): file for path in paths for file in [path, *sorted(path.rglob("*"))]}
+    return settings_hash({name: content_hash(file) for name, file in files.items() if file.is_file()})
 
 
 def split_cells(samples: Samples, held_out: float, group_key: str | None, seed: int) -> Split:
@@ -195,6 +220,12 @@ def split_cells(samples: Samples, held_out: float, group_key: str | None, seed: 
 
 def _names(keys: list[str] | None) -> list[str] | None:
     return None if keys is None else list(keys)
+
+
+def _one_path(path: str | list[str]) -> Path:
+    if not isinstance(path, str):
+        raise SettingError(f"data.path of proteins is one file or folder, got {path}")
+    return Path(path).expanduser()
 
 
 def _drawn(n: int, n_wanted: int | None, seed: int) -> list[int]:

@@ -188,12 +188,12 @@ def description(
         "seed": cfg.seed,
         "data": {
             "name": cfg.data.name,
-            "path": str(inputs.path),
-            "description": cfg.data.description or inputs.path.name,
+            "path": ", ".join(map(str, inputs.paths)),
+            "description": cfg.data.description or _title(inputs.paths),
             "kind": "cells" if cfg.data.kind == "cells" else "proteins",
             "n_samples": len(samples.obs),
             "n_columns": samples.n_columns,
-            "hash": data_hash(inputs.path),
+            "hash": data_hash(inputs.paths),
             "label_keys": samples.label_keys,
             "batch_key": samples.batch_key,
         },
@@ -221,3 +221,7 @@ def description(
         },
         "device": str(next(sae.parameters()).device) + f", torch {torch.__version__}",
     }
+
+
+def _title(paths: list[Path]) -> str:
+    return paths[0].name if len(paths) == 1 else f"{len(paths)} files such as {paths[0].name}"

@@ -36,20 +36,24 @@ class Data:
 
     kind: str = MISSING
     name: str = MISSING
-    path: str | None = MISSING
+    path: Any = MISSING
     description: str = ""
     label_keys: list[str] | None = None
 
 
 @dataclass
 class CellData(Data):
-    """An .h5ad of cells; keys left empty are detected in the file and reported."""
+    """Files of cells; keys left empty are detected in them and reported.
+
+    ``n_cells`` draws cells at random; ``stratify`` names the obs column whose values keep their shares in that draw.
+    """
 
     kind: str = "cells"
     batch_key: str | None = None
     counts_layer: str | None = None
     gene_column: str | None = None
     n_cells: int | None = None
+    stratify: str | None = None
     split: SplitBy = field(default_factory=SplitBy)
     preprocess: Preprocess = field(default_factory=Preprocess)
 

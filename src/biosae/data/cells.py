@@ -1,20 +1,26 @@
-"""Cells from an .h5ad file, in the one form that every model adapter reads."""
+"""Cells from one file or many, in the one form that every model adapter reads, a block at a time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from biosae.errors import DataError, SettingError, require
 
+from .cell_file import CellFile
 from .genes import GeneNames, find_gene_names
-from .matrix import find_counts
-from .obs import find_batch_key, find_label_keys
+from .obs import check_column, find_batch_key, find_label_keys
+
+FILE = "file"
+"""Column of obs that names the file of a cell, where there are several."""
+
+MOST_LEVELS = 10_000
 
 
 @dataclass(frozen=True)
@@ -23,35 +29,84 @@ class Cells:
 
     Attributes
     ----------
-    adata
-        ``X`` CSR float32 raw counts; ``var["ensembl_id"]`` and ``var["symbol"]`` ("" when unknown);
-        ``obs`` as in the file plus ``n_counts``, the counts of the whole library.
+    files, rows
+        Where they come from, and for each file the row numbers that are used, ascending.
+    obs
+        As in the files plus ``n_counts``, the counts of the whole library.
+    vars
+        For each file, its genes: ``ensembl_id`` and ``symbol`` ("" when unknown).
     label_keys
         Columns of ``obs`` to score features against.
     batch_key
         Column of ``obs`` with the donor or batch, or None.
     findings
-        What was detected in the file, one readable sentence each.
+        What was detected in the files, one readable sentence each.
+    kept_genes
+        Names of the highly variable genes that are kept, or None for all.
     """
 
-    adata: anndata.AnnData
+    files: list[CellFile]
+    rows: list[np.ndarray]
+    obs: pd.DataFrame
+    vars: list[pd.DataFrame]
     label_keys: list[str]
     batch_key: str | None
-    findings: list[str]
+    findings: list[str] = field(default_factory=list)
+    kept_genes: pd.Index | None = None
+
+    def blocks(self) -> Iterator[anndata.AnnData]:
+        """The cells in order, some thousand at a time, each with the genes of its file.
+
+        ``X`` is CSR float32 raw counts. Columns of ``obs`` that are no measured numbers are categorical and know the
+        values of all cells.
+        """
+        levels, start = _with_levels(self.obs), 0
+        for file, rows, var in zip(self.files, self.rows, self.vars, strict=True):
+            kept = slice(None) if self.kept_genes is None else np.flatnonzero(var.index.isin(self.kept_genes))
+            for block, counts in file.blocks(rows):
+                obs = levels.iloc[start : start + len(block)]
+                yield anndata.AnnData(counts[:, kept], obs=obs, var=var.iloc[kept])
+                start += len(block)
+
+    @property
+    def var(self) -> pd.DataFrame:
+        """The genes of all files."""
+        var = pd.concat(self.vars)
+        var = var[~var.index.duplicated()]
+        return var if self.kept_genes is None else var[var.index.isin(self.kept_genes)]
+
+    @property
+    def obsm(self) -> dict[str, np.ndarray]:
+        """The UMAP of a single file; those of several have no common axes."""
+        if len(self.files) > 1 or self.files[0].umap is None:
+            return {}
+        return {"X_umap": self.files[0].umap[self.rows[0]]}
+
+    @cached_property
+    def adata(self) -> anndata.AnnData:
+        """All cells in memory at once, genes that a file lacks as zeros."""
+        whole = anndata.concat(list(self.blocks()), join="outer", merge="first", fill_value=0)
+        whole = whole[:, self.var.index].copy()
+        whole.obs, whole.var = self.obs.copy(), self.var.copy()
+        whole.obsm.update(self.obsm)
+        return whole
 
 
 def read_cells(
-    path: Path | str,
+    paths: Path | str | Sequence[Path | str],
     *,
     counts_layer: str | None = None,
     gene_column: str | None = None,
     label_keys: list[str] | None = None,
     batch_key: str | None = None,
     n_cells: int | None = None,
+    stratify: str | None = None,
     subset_hvg: int | None = None,
     seed: int = 0,
 ) -> Cells:
-    """Cells of an .h5ad file; what is not said is detected and reported in ``findings``.
+    """Cells of .h5ad or .zarr files; what is not said is detected and reported in ``findings``.
+
+    The counts pass through memory once, for the library sizes, and are not kept.
 
     Parameters
     ----------
@@ -64,71 +119,114 @@ def read_cells(
         Columns of ``obs``; None detects them.
     n_cells
         Draw this many cells at random with ``seed``.
+    stratify
+        Column of ``obs`` of which every value keeps its share in that draw.
     subset_hvg
-        Keep this many highly variable genes (needs the ``sc`` extra).
+        Keep this many highly variable genes (needs the ``sc`` extra, and all counts in memory).
 
     Raises
     ------
     DataError
-        If the file is missing, empty, has duplicate ids, no raw counts, or lacks a named column.
+        If a file is missing, empty, has duplicate ids, no raw counts, or lacks a named column.
     """
-    source = open_h5ad(path)
-    _check_shape_and_ids(source, path)
-    counts, place = find_counts(source, counts_layer)
-    names = find_gene_names(source.var, source.var_names, gene_column)
-    label_keys = find_label_keys(source.obs, label_keys)
-    batch_key = find_batch_key(source.obs, batch_key)
-    adata = _canonical(source, counts, names)
-    findings = [f"{adata.n_obs:,} cells x {adata.n_vars:,} genes, raw counts from {place}", names.finding]
-    findings.append(f"labels: {', '.join(label_keys) or 'none'}; donor or batch: {batch_key or 'none'}")
+    paths = [paths] if isinstance(paths, Path | str) else list(paths)
+    files = [CellFile(path, counts_layer) for path in paths]
+    names = [find_gene_names(file.var, file.var.index, gene_column) for file in files]
+    obs = _joined_obs(files)
+    annotated = obs.drop(columns=FILE) if len(files) > 1 else obs
+    label_keys = find_label_keys(annotated if label_keys is None else obs, label_keys)
+    batch_key = find_batch_key(obs, batch_key)
+    vars = [_genes(file, name) for file, name in zip(files, names, strict=True)]
+    findings = _findings(files, obs, vars, names, label_keys, batch_key)
+    rows = [np.arange(len(file.obs)) for file in files]
     if n_cells is not None:
-        adata = _draw(adata, n_cells, seed)
+        drawn = _draw(obs, n_cells, stratify, seed)
+        starts = np.cumsum([0, *map(len, rows)])
+        rows = [
+            drawn[(first <= drawn) & (drawn < last)] - first for first, last in zip(starts, starts[1:], strict=False)
+        ]
+        obs = _used_levels(obs.iloc[drawn])
         findings.append(f"{n_cells:,} cells drawn at random (seed {seed})")
-    if subset_hvg is not None:
-        adata = _highly_variable(adata, subset_hvg)
-        findings.append(f"{subset_hvg:,} highly variable genes kept")
-    return Cells(adata, label_keys, batch_key, findings)
+    obs = obs.assign(
+        n_counts=np.concatenate([c.sum(1).A1 for f, r in zip(files, rows, strict=True) for _, c in f.blocks(r)])
+    )
+    cells = Cells(files, rows, obs, vars, label_keys, batch_key, findings)
+    return cells if subset_hvg is None else _highly_variable(cells, subset_hvg)
 
 
-def open_h5ad(path: Path | str) -> anndata.AnnData:
-    """The AnnData in a file, or one clear line why there is none."""
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise DataError(f"{path} does not exist or is not a file; give the path of an .h5ad as data.path=")
-    try:
-        return anndata.read_h5ad(path)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} cannot be read as .h5ad: {reason}") from error
+def _joined_obs(files: list[CellFile]) -> pd.DataFrame:
+    """Annotations of all cells; a name that is in several files gets that of its file appended."""
+    if len(files) == 1:
+        return files[0].obs.copy()
+    stems = _stems([file.path for file in files])
+    obs = pd.concat([_as_text(file.obs).assign(**{FILE: stem}) for file, stem in zip(files, stems, strict=True)])
+    repeated = obs.index.duplicated(keep=False)
+    names = obs.index.astype(str).to_numpy(object)
+    names[repeated] = names[repeated] + "-" + obs[FILE].to_numpy(object)[repeated]
+    obs.index = pd.Index(names)
+    return obs
 
 
-def _check_shape_and_ids(adata: anndata.AnnData, path: Path | str) -> None:
-    if 0 in adata.shape:
-        raise DataError(f"{path} holds {adata.n_obs} cells x {adata.n_vars} genes; nothing to do with an empty matrix")
-    repeated = adata.obs_names[adata.obs_names.duplicated()]
-    if len(repeated):
-        message = f"{len(repeated)} cell ids occur more than once (for example {repeated[0]}); "
-        raise DataError(message + "make them unique with adata.obs_names_make_unique()")
+def _stems(paths: list[Path]) -> list[str]:
+    """The shortest ends of the paths that tell the files apart."""
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        stems = ["/".join(path.with_suffix("").parts[-depth:]) for path in paths]
+        if len(set(stems)) == len(stems):
+            return stems
+    repeated = next(str(path) for path in paths if paths.count(path) > 1)
+    raise DataError(f"data.path names {repeated} more than once")
 
 
-def _canonical(source: anndata.AnnData, counts: sparse.csr_matrix, names: GeneNames) -> anndata.AnnData:
-    obs = source.obs.copy()
-    obs["n_counts"] = np.asarray(counts.sum(1)).ravel()
-    var = pd.DataFrame({"ensembl_id": names.ensembl_id, "symbol": names.symbol}, index=source.var_names)
-    adata = anndata.AnnData(counts, obs=obs, var=var)
-    if "X_umap" in source.obsm:
-        adata.obsm["X_umap"] = np.asarray(source.obsm["X_umap"])
-    return adata
+def _as_text(obs: pd.DataFrame) -> pd.DataFrame:
+    """Categories as what they stand for: those of two files seldom agree."""
+    categorical = obs.select_dtypes("category").columns
+    return obs.astype({name: obs[name].cat.categories.dtype for name in categorical})
 
 
-def _draw(adata: anndata.AnnData, n_cells: int, seed: int) -> anndata.AnnData:
-    if not 1 <= n_cells <= adata.n_obs:
-        raise SettingError(f"data.n_cells must be between 1 and the {adata.n_obs} cells of the file, got {n_cells}")
-    rows = np.random.default_rng(seed).choice(adata.n_obs, n_cells, replace=False)
-    return adata[np.sort(rows)].copy()
+def _genes(file: CellFile, names: GeneNames) -> pd.DataFrame:
+    return pd.DataFrame({"ensembl_id": names.ensembl_id, "symbol": names.symbol}, index=file.var.index)
 
 
-def _highly_variable(adata: anndata.AnnData, n_genes: int) -> anndata.AnnData:
+def _findings(files, obs, vars, names, label_keys, batch_key) -> list[str]:
+    places = ", ".join(dict.fromkeys(file.place for file in files))
+    n_genes = len(set().union(*(var.index for var in vars)))
+    counted = f"{len(obs):,} cells x {n_genes:,} genes, raw counts from {places}"
+    return [
+        counted if len(files) == 1 else f"{len(files)} files: {counted}",
+        "; ".join(dict.fromkeys(name.finding for name in names)),
+        f"labels: {', '.join(label_keys) or 'none'}; donor or batch: {batch_key or 'none'}",
+    ]
+
+
+def _draw(obs: pd.DataFrame, n_cells: int, stratify: str | None, seed: int) -> np.ndarray:
+    """Rows of the drawn cells, ascending."""
+    if not 1 <= n_cells <= len(obs):
+        raise SettingError(f"data.n_cells must be between 1 and the {len(obs)} cells of the file, got {n_cells}")
+    generator = np.random.default_rng(seed)
+    if stratify is None:
+        return np.sort(generator.choice(len(obs), n_cells, replace=False))
+    check_column(obs, stratify, "data.stratify")
+    stratum = pd.factorize(obs[stratify], use_na_sentinel=False)[0]
+    order = generator.permutation(len(obs))
+    rank = pd.Series(order).groupby(stratum[order]).cumcount().to_numpy()
+    # Each stratum is walked through at an even pace, so that any first part of the walk has the shares of the whole.
+    pace = (rank + generator.random(stratum.max() + 1)[stratum[order]]) / np.bincount(stratum)[stratum[order]]
+    return np.sort(order[np.argsort(pace, kind="stable")[:n_cells]])
+
+
+def _used_levels(obs: pd.DataFrame) -> pd.DataFrame:
+    used = {name: obs[name].cat.remove_unused_categories() for name in obs.select_dtypes("category")}
+    return obs.assign(**used)
+
+
+def _with_levels(obs: pd.DataFrame) -> pd.DataFrame:
+    """Text and whole numbers as categories, so that a part of the rows knows the values of all."""
+    columns = [name for name in obs if obs[name].dtype.kind in "Oib" and obs[name].nunique() <= MOST_LEVELS]
+    return obs.astype(dict.fromkeys(columns, "category"))
+
+
+def _highly_variable(cells: Cells, n_genes: int) -> Cells:
+    adata = cells.adata
     if not 1 <= n_genes <= adata.n_vars:
         message = (
             f"data.preprocess.subset_hvg must be between 1 and the {adata.n_vars} genes of the file, got {n_genes}"
@@ -141,4 +239,14 @@ def _highly_variable(adata: anndata.AnnData, n_genes: int) -> anndata.AnnData:
     scanpy.pp.highly_variable_genes(normalised)
     dispersion = normalised.var["dispersions_norm"].fillna(-np.inf).to_numpy()
     kept = np.sort(np.argsort(-dispersion, kind="stable")[:n_genes])
-    return adata[:, kept].copy()
+    findings = [*cells.findings, f"{n_genes:,} highly variable genes kept"]
+    return Cells(
+        cells.files,
+        cells.rows,
+        cells.obs,
+        cells.vars,
+        cells.label_keys,
+        cells.batch_key,
+        findings,
+        adata.var_names[kept],
+    )

@@ -101,8 +101,9 @@ def batch_labels(obs: pd.DataFrame, batch_key: str | None, n_batches: int) -> np
     if batch_key not in obs:
         expected = f"this scGPT was fine-tuned on {n_batches} batches: name their column of obs as scfm.batch_key="
         raise ModelError(f"{expected}, got {batch_key}; obs has {', '.join(map(str, obs.columns))}")
-    names, labels = np.unique(obs[batch_key].astype(str), return_inverse=True)
+    column = obs[batch_key].astype("category")  # which one of some cells may be already, of the values of all cells
+    names, labels = np.unique(column.cat.categories.astype(str), return_inverse=True)
     if len(names) != n_batches:
         message = f"scfm.batch_key={batch_key} has {len(names)} batches, but this scGPT was fine-tuned on {n_batches}; "
         raise ModelError(message + "it cannot read cells of batches that it does not know")
-    return labels.astype(np.int64)
+    return labels[column.cat.codes].astype(np.int64)

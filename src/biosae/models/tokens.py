@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from biosae.artefacts import settings_hash
+
+TOKENS_IN_MEMORY = 1 << 24  # 150 MB
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,41 @@ def joined(parts: Sequence[TokenSequences]) -> TokenSequences:
         value=np.concatenate([part.value for part in parts]),
         special=np.concatenate([part.special for part in parts]),
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        batch_label=_joined_labels([part.batch_label for part in parts]),
     )
+
+
+def joined_on_disk(
+    parts: Iterable[TokenSequences], folder: Path, memory_tokens: int = TOKENS_IN_MEMORY
+) -> TokenSequences:
+    """`joined`, where what exceeds ``memory_tokens`` waits in unnamed files on the disk of ``folder``.
+
+    The arrays are then memory-mapped, and gone with the process.
+    """
+    kept: list[TokenSequences] = []
+    parts = iter(parts)
+    while sum(len(part.token) for part in kept) <= memory_tokens:
+        part = next(parts, None)
+        if part is None:
+            return joined(kept)
+        kept.append(part)
+    folder.mkdir(parents=True, exist_ok=True)
+    lengths, labels = [], []
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(TemporaryFile(dir=folder)) for name in ("token", "value", "special")}
+        for part in chain(kept, parts):
+            lengths.append(part.lengths)
+            labels.append(part.batch_label)
+            for name, file in files.items():
+                file.write(np.ascontiguousarray(getattr(part, name)))
+        kinds = {"token": np.int32, "value": np.float32, "special": np.bool_}
+        arrays = {name: np.memmap(file, kinds[name], mode="r") for name, file in files.items()}
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    return TokenSequences(**arrays, offsets=offsets, batch_label=_joined_labels(labels))
+
+
+def _joined_labels(labels: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    return None if labels[0] is None else np.concatenate(labels)
 
 
 def pad_batch(sequences: TokenSequences, samples: np.ndarray, pad_token: int) -> TokenBatch:

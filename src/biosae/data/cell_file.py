@@ -1,0 +1,154 @@
+"""One file of cells, of which counts are read a block of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import read_elem, sparse_dataset
+from scipy import sparse
+
+from biosae.errors import BiosaeError, DataError, require
+
+from .matrix import find_counts, matrix_kind
+
+BLOCK_CELLS = 4096
+
+
+class CellFile:
+    """An .h5ad or .zarr whose annotations are in memory and whose matrices are not.
+
+    Attributes
+    ----------
+    obs, var
+        Annotations of its cells and genes.
+    umap
+        ``(n_cells, 2)``, or None.
+    place
+        Where its raw counts stand: ``X``, ``raw`` or ``layers["<name>"]``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, empty, has a cell id twice or no raw counts.
+    """
+
+    def __init__(self, path: Path | str, counts_layer: str | None = None):
+        self.path = Path(path).expanduser()
+        with open_store(self.path) as store:
+            self.obs: pd.DataFrame = read_elem(store["obs"])
+            self.var: pd.DataFrame = read_elem(store["var"])
+            self.umap = np.asarray(read_elem(store["obsm/X_umap"])) if "X_umap" in store.get("obsm", {}) else None
+            _check_shape_and_ids(self.path, self.obs, self.var)
+            self.place = find_counts(_head(store, self.obs, self.var), counts_layer)[1]
+
+    def blocks(self, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+        """Row numbers, ascending, and their counts ``(n, n_genes) float32``, at most ``BLOCK_CELLS`` at a time.
+
+        Raises
+        ------
+        DataError
+            If a block holds something else than counts.
+        """
+        rows = np.arange(len(self.obs)) if rows is None else rows
+        with open_store(self.path) as store:
+            matrix = _by_rows(store[_key(self.place)])
+            for first in range(0, len(rows), BLOCK_CELLS):
+                block = rows[first : first + BLOCK_CELLS]
+                counts = sparse.csr_matrix(_take(matrix, block), dtype=np.float32)
+                self._check_counts(counts, block)
+                yield block, counts
+
+    def _check_counts(self, counts: sparse.csr_matrix, rows: np.ndarray) -> None:
+        kind = matrix_kind(counts)
+        if kind not in ("counts", "no value but zero"):
+            where = f"{self.place} of cells {rows[0]} to {rows[-1]}"
+            raise DataError(f"{self.path}: raw counts are needed, but {where} holds {kind}; see data.counts_layer=")
+
+
+@contextmanager
+def open_store(path: Path) -> Iterator[Any]:
+    """The open file or Zarr group; what fails inside because of the file becomes one clear line."""
+    if not path.exists():
+        message = f"{path} does not exist or is not a file; give the path of an .h5ad or .zarr as data.path="
+        raise DataError(message)
+    try:
+        if path.is_dir():
+            yield require("zarr", "sc").open_group(path, mode="r")
+        else:
+            with h5py.File(path, "r") as store:
+                yield store
+    except BiosaeError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path} cannot be read as {'.zarr' if path.is_dir() else '.h5ad'}: {reason}") from error
+
+
+def head_of(path: Path | str) -> anndata.AnnData:
+    """The first cells of a file with their annotations and all their matrices."""
+    with open_store(Path(path).expanduser()) as store:
+        obs, var = read_elem(store["obs"]), read_elem(store["var"])
+        head = _head(store, obs, var)
+    head.obs = obs.iloc[: head.n_obs]
+    return head
+
+
+def _head(store: Any, obs: pd.DataFrame, var: pd.DataFrame) -> anndata.AnnData:
+    """The first cells with all their matrices, to see what these hold."""
+    rows = np.arange(min(len(obs), BLOCK_CELLS))
+    layers = {name: _take(_by_rows(store[f"layers/{name}"]), rows) for name in store.get("layers", {})}
+    x = _take(_by_rows(store["X"]), rows) if _holds(store, "X") else None
+    names = {"obs": pd.DataFrame(index=obs.index[rows]), "var": pd.DataFrame(index=var.index)}
+    head = anndata.AnnData(x, layers=layers, **names)
+    if _holds(store, "raw/X") and _n_columns(store["raw/X"]) == len(var):
+        head.raw = anndata.AnnData(_take(_by_rows(store["raw/X"]), rows), **names)
+    return head
+
+
+def _holds(store: Any, key: str) -> bool:
+    """Whether there is such an element; one that is None may be there as a placeholder."""
+    return key in store and store[key].attrs.get("encoding-type") != "null"
+
+
+def _n_columns(element: Any) -> int:
+    return int(element.attrs["shape"][1] if "shape" in element.attrs else element.shape[1])
+
+
+def _check_shape_and_ids(path: Path, obs: pd.DataFrame, var: pd.DataFrame) -> None:
+    if 0 in (len(obs), len(var)):
+        raise DataError(f"{path} holds {len(obs)} cells x {len(var)} genes; nothing to do with an empty matrix")
+    repeated = obs.index[obs.index.duplicated()]
+    if len(repeated):
+        message = f"{len(repeated)} cell ids of {path} occur more than once (for example {repeated[0]}); "
+        raise DataError(message + "make them unique with adata.obs_names_make_unique()")
+
+
+def _key(place: str) -> str:
+    """Where a place that `find_counts` names stands in the file."""
+    return {"X": "X", "raw": "raw/X"}.get(place) or place.replace('layers["', "layers/").removesuffix('"]')
+
+
+def _by_rows(element: Any) -> Any:
+    """A matrix on disk that gives rows fast: CSC is read whole, as nothing else is possible."""
+    if not str(element.attrs.get("encoding-type", "array")).startswith(("csr", "csc")):
+        return element
+    matrix = sparse_dataset(element)
+    return matrix if matrix.format == "csr" else sparse.csr_matrix(matrix.to_memory())
+
+
+def _take(matrix: Any, rows: np.ndarray) -> Any:
+    """Some rows, ascending, of a matrix in memory or on disk."""
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    if isinstance(matrix, sparse.csr_matrix) or len(rows) == last - first:
+        return matrix[first:last] if len(rows) == last - first else matrix[rows]
+    if len(rows) > (last - first) // 20:
+        return matrix[first:last][rows - first]
+    parts = [matrix[row : row + 1] for row in rows.tolist()]
+    return sparse.vstack(parts) if sparse.issparse(parts[0]) else np.concatenate(parts)
