@@ -101,11 +101,11 @@ def plot(rows: list[dict], path: Path) -> None:
     for name, colour, marker in zip(GRID, COLOURS, MARKERS, strict=True):
         own = sorted((row["l0"], row["fvu"]) for row in rows if row["variant"] == name)
         axes.plot(*zip(*own, strict=True), color=colour, marker=marker, markersize=5, linewidth=1.2, label=name)
-    axes.set(xscale="log", yscale="log", xlim=(5, 110), ylim=(0.04, 0.7))
+    axes.set(xscale="log", yscale="log", xlim=(2.3, 160), ylim=(0.04, 0.7))
     axes.set(
         xlabel="L0 on held-out cells (features per token)", ylabel="FVU on held-out cells (1 is the mean predictor)"
     )
-    axes.set_xticks([8, 16, 32, 64], ["8", "16", "32", "64"])
+    axes.set_xticks([4, 8, 16, 32, 64, 128], ["4", "8", "16", "32", "64", "128"])
     axes.set_yticks([0.05, 0.1, 0.2, 0.4], ["0.05", "0.1", "0.2", "0.4"])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
