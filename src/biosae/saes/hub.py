@@ -1,0 +1,142 @@
+"""SAEs on the Hugging Face Hub: loaded by name, shared with a card that is written from their run."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import yaml
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from biosae.artefacts import atomic_folder, read_json
+from biosae.errors import ArtefactError, SettingError
+
+from . import files
+from .base import SAE
+
+KEPT = (files.WEIGHTS, files.SETTINGS, "evaluation.json")  # not run.json, which names folders and the command line
+MEASURES = {
+    "fvu": "variance of held-out activations left unexplained (FVU)",
+    "cosine": "cosine of activation and reconstruction",
+    "l0": "features active a token (L0)",
+    "dead_fraction": "share of features that never fire",
+    "recovery_vs_zero": "embedding recovery, against zero ablation",
+    "recovery_vs_mean": "embedding recovery, against mean ablation",
+}
+
+
+def from_pretrained(name: str | Path, revision: str | None = None, device: str = "cpu") -> SAE:
+    """The SAE of a local folder, or of a repository such as ``me/geneformer-layer-2``.
+
+    Only ``sae.safetensors`` and ``sae.yaml`` are fetched, and kept in the Hub's cache.
+
+    Parameters
+    ----------
+    revision
+        Branch, tag or commit of the repository.
+
+    Raises
+    ------
+    ArtefactError
+        If there is no such folder or repository, or it holds no SAE of ours.
+    """
+    if Path(name).is_dir():
+        return files.load(Path(name), device)
+    try:
+        folder = snapshot_download(str(name), revision=revision, allow_patterns=[files.WEIGHTS, files.SETTINGS])
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ArtefactError(f"{name} is neither a folder nor a repository that can be fetched: {reason}") from error
+    return files.load(Path(folder), device)
+
+
+def save_pretrained(run: Path | str, out: Path | str, licence: str) -> Path:
+    """What `push_to_hub` uploads: weights, settings, the run's numbers and README.md, the model card.
+
+    Parameters
+    ----------
+    run
+        A finished run folder.
+    out
+        A new folder, or one that is replaced.
+    licence
+        Of the SAE, as the Hub spells it, for example ``cc-by-4.0``; data and host model have licences of their own.
+
+    Raises
+    ------
+    ArtefactError
+        If the run is not finished or its SAE is damaged.
+    """
+    run = Path(run)
+    if not licence:
+        raise SettingError("a licence is needed, as the Hub spells it, for example cc-by-4.0")
+    files.load(run)
+    card = model_card(run, licence)
+    with atomic_folder(Path(out)) as folder:
+        for name in KEPT:
+            shutil.copyfile(run / name, folder / name)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+    return Path(out)
+
+
+def push_to_hub(
+    run: Path | str,
+    repo_id: str,
+    licence: str,
+    private: bool = True,
+    token: str | None = None,
+    api: HfApi | None = None,
+) -> str:
+    """Uploads the SAE of a run with its card, and gives the address of the commit.
+
+    Parameters
+    ----------
+    licence
+        See `save_pretrained`.
+    token
+        By default that of ``huggingface-cli login``.
+
+    Raises
+    ------
+    ArtefactError
+        If the run is not finished, or the Hub refuses.
+    """
+    api = HfApi(token=token) if api is None else api
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = save_pretrained(run, Path(scratch) / "sae", licence)
+        try:
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="SAE trained with biosae")
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            raise ArtefactError(f"{repo_id} could not be written: {str(error).strip().splitlines()[0]}") from error
+    return str(commit.commit_url)
+
+
+def model_card(run: Path | str, licence: str) -> str:
+    """README.md of a run's SAE: what it reads, what it reaches on held-out samples, data, split, how to load it."""
+    described = read_json(Path(run) / "run.json", made_by="biosae train")
+    evaluation = read_json(Path(run) / "evaluation.json", made_by="biosae train")
+    model, sae, data, split = (described[part] for part in ("model", "sae", "data", "split"))
+    header = {"license": licence, "library_name": "biosae", "tags": ["sparse-autoencoder", "biology", "biosae"]}
+    measured = [f"| {words} | {evaluation[name]:.4g} |" for name, words in MEASURES.items() if name in evaluation]
+    parts = ", ".join(f"{n:,} {part}" for part, n in split["n"].items())
+    held = f"whole groups of `{split['group_key']}`" if split["group_key"] else "drawn one by one"
+    lines = [
+        "---", yaml.safe_dump(header, sort_keys=False).strip(), "---", "",
+        f"# {sae['variant']} SAE of {model['name']}, layer {model['layer']}", "",
+        f"{sae['d_sae']:,} features of the residual stream ({sae['d_in']} wide) after layer {model['layer']} of "
+        f"{model['n_layers']}, counted from 0; model fingerprint `{model['fingerprint']}`.", "",
+        "## Held-out numbers", "", f"On {evaluation['n_tokens']:,} tokens of the part validate.", "",
+        "| measure | value |", "|---|---|", *measured, "",
+        "## Data and split", "",
+        f"- {data['description']}: {data['n_samples']:,} {data['kind']}, content hash `{data['hash']}`",
+        f"- split (seed {split['seed']}, {held}): {parts}; the SAE learned from train alone",
+        f"- {described['activations']['n_train_tokens']:,} activations to learn from",
+        f"- made {described['created'][:10]} with biosae {described['biosae']}", "",
+        "## Load", "", "```python", "from biosae.saes.hub import from_pretrained", "",
+        'sae = from_pretrained("<this repository>")', f"codes = sae.encode(activations)  # (n_tokens, {sae['d_in']})",
+        "```", "",
+    ]  # fmt: skip
+    return "\n".join(lines)

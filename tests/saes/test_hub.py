@@ -1,0 +1,108 @@
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+
+from biosae.errors import ArtefactError, SettingError
+from biosae.saes import files, hub
+from biosae.saes.hub import from_pretrained, model_card, push_to_hub, save_pretrained
+from biosae.saes.topk import TopK
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder as training leaves it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    files.save(TopK(4, 8, k=2), folder)
+    described = {
+        "biosae": "0.1.0",
+        "created": "2026-01-02T03:04:05",
+        "command": "biosae train data.path=/home/me/secret.h5ad",
+        "data": {
+            "description": "PBMC", "path": "/home/me/secret.h5ad", "n_samples": 2638, "kind": "cells", "hash": "ab12"
+        },
+        "split": {"n": {"train": 1319, "test": 528}, "group_key": None, "seed": 0},
+        "model": {"name": "geneformer-mini", "fingerprint": "cd34", "layer": 2, "n_layers": 4, "d_model": 4},
+        "sae": {"variant": "TopK", "d_in": 4, "d_sae": 8, "hash": "ef56"},
+        "activations": {"folder": "/home/me/runs", "n_train_tokens": 123456},
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(described))
+    (folder / "evaluation.json").write_text(json.dumps({"fvu": 0.12345, "l0": 2.0, "n_tokens": 999}))
+    return folder
+
+
+class Hub:
+    """The Hub's interface, writing into a folder."""
+
+    def __init__(self, folder, error=None):
+        self.folder, self.error, self.calls = folder, error, []
+
+    def create_repo(self, repo_id, **settings):
+        self.calls.append((repo_id, settings))
+        if self.error:
+            raise self.error
+
+    def upload_folder(self, repo_id, folder_path, commit_message):
+        shutil.copytree(folder_path, self.folder / repo_id)
+        return SimpleNamespace(commit_url=f"https://hub/{repo_id}/commit/1")
+
+
+def same(one, other):
+    return all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in one.state_dict().items())
+
+
+def test_what_is_pushed_is_what_is_loaded(run, tmp_path, monkeypatch):
+    api = Hub(tmp_path / "hub")
+    assert push_to_hub(run, "me/sae", "cc-by-4.0", api=api) == "https://hub/me/sae/commit/1"
+    assert api.calls == [("me/sae", {"private": True, "exist_ok": True})]
+
+    def download(repo_id, revision, allow_patterns):
+        assert (revision, allow_patterns) == ("v1", ["sae.safetensors", "sae.yaml"])
+        return str(tmp_path / "hub" / repo_id)
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    assert same(files.load(run), from_pretrained("me/sae", revision="v1"))
+    assert same(files.load(run), from_pretrained(tmp_path / "hub" / "me/sae"))
+
+
+def test_nothing_private_leaves_the_machine(run, tmp_path):
+    folder = save_pretrained(run, tmp_path / "out", "mit")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "evaluation.json", "sae.safetensors", "sae.yaml"
+    ]  # fmt: skip
+    assert not any(b"/home/me" in path.read_bytes() for path in folder.iterdir())
+
+
+def test_the_card_says_numbers_data_licence_and_split(run):
+    card = model_card(run, "cc-by-4.0")
+    header = yaml.safe_load(card.split("---")[1])
+    assert (header["license"], header["library_name"]) == ("cc-by-4.0", "biosae")
+    for words in ("TopK SAE of geneformer-mini, layer 2", "(FVU) | 0.1235 |", "On 999 tokens", "PBMC: 2,638 cells"):
+        assert words in card
+    for words in ("1,319 train, 528 test", "seed 0, drawn one by one", "`ab12`", "123,456 activations"):
+        assert words in card
+
+
+def test_an_unfinished_run_and_a_missing_licence_are_refused(run, tmp_path):
+    with pytest.raises(SettingError, match="a licence is needed"):
+        push_to_hub(run, "me/sae", "", api=Hub(tmp_path))
+    (run / "run.json").unlink()
+    with pytest.raises(ArtefactError, match="run.json does not exist; make it with `biosae train`"):
+        push_to_hub(run, "me/sae", "mit", api=Hub(tmp_path))
+    assert not list(tmp_path.glob("me/*"))
+
+
+def test_what_the_hub_refuses_is_one_line(run, tmp_path, monkeypatch):
+    with pytest.raises(ArtefactError, match="me/sae could not be written: no network"):
+        push_to_hub(run, "me/sae", "mit", api=Hub(tmp_path, ConnectionError("no network\nmore")))
+
+    def fail(*_, **__):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(hub, "snapshot_download", fail)
+    with pytest.raises(ArtefactError, match="me/sae is neither a folder nor a repository that can be fetched"):
+        from_pretrained("me/sae")
