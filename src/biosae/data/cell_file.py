@@ -22,12 +22,12 @@ BLOCK_CELLS = 4096
 
 
 class CellFile:
-    """An .h5ad or .zarr whose annotations are in memory and whose matrices are not.
+    """An .h5ad or .zarr, of which only the genes are kept in memory.
 
     Attributes
     ----------
-    obs, var
-        Annotations of its cells and genes.
+    n_cells, var
+        Number of cells, annotations of the genes.
     umap
         ``(n_cells, 2)``, or None.
     place
@@ -42,11 +42,17 @@ class CellFile:
     def __init__(self, path: Path | str, counts_layer: str | None = None):
         self.path = Path(path).expanduser()
         with open_store(self.path) as store:
-            self.obs: pd.DataFrame = read_elem(store["obs"])
+            obs = read_elem(store["obs"])
+            self.n_cells = len(obs)
             self.var: pd.DataFrame = read_elem(store["var"])
             self.umap = np.asarray(read_elem(store["obsm/X_umap"])) if "X_umap" in store.get("obsm", {}) else None
-            _check_shape_and_ids(self.path, self.obs, self.var)
-            self.place = find_counts(_head(store, self.obs, self.var), counts_layer)[1]
+            _check_shape_and_ids(self.path, obs, self.var)
+            self.place = find_counts(_head(store, obs, self.var), counts_layer)[1]
+
+    def obs(self) -> pd.DataFrame:
+        """Annotations of the cells."""
+        with open_store(self.path) as store:
+            return read_elem(store["obs"])
 
     def blocks(self, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
         """Row numbers, ascending, and their counts ``(n, n_genes) float32``, at most ``BLOCK_CELLS`` at a time.
@@ -56,7 +62,7 @@ class CellFile:
         DataError
             If a block holds something else than counts.
         """
-        rows = np.arange(len(self.obs)) if rows is None else rows
+        rows = np.arange(self.n_cells) if rows is None else rows
         with open_store(self.path) as store:
             matrix = _by_rows(store[_key(self.place)])
             for first in range(0, len(rows), BLOCK_CELLS):

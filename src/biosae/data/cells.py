@@ -138,7 +138,7 @@ def read_cells(
     batch_key = find_batch_key(obs, batch_key)
     vars = [_genes(file, name) for file, name in zip(files, names, strict=True)]
     findings = _findings(files, obs, vars, names, label_keys, batch_key)
-    rows = [np.arange(len(file.obs)) for file in files]
+    rows = [np.arange(file.n_cells) for file in files]
     if n_cells is not None:
         drawn = _draw(obs, n_cells, stratify, seed)
         starts = np.cumsum([0, *map(len, rows)])
@@ -157,9 +157,11 @@ def read_cells(
 def _joined_obs(files: list[CellFile]) -> pd.DataFrame:
     """Annotations of all cells; a name that is in several files gets that of its file appended."""
     if len(files) == 1:
-        return files[0].obs.copy()
+        return files[0].obs()
     stems = _stems([file.path for file in files])
-    obs = pd.concat([_as_text(file.obs).assign(**{FILE: stem}) for file, stem in zip(files, stems, strict=True)])
+    obs = pd.concat([_as_text(file.obs()) for file in files])
+    obs[FILE] = pd.Categorical.from_codes(np.repeat(np.arange(len(files)), [file.n_cells for file in files]), stems)
+    obs = _as_categories(obs)
     repeated = obs.index.duplicated(keep=False)
     names = obs.index.astype(str).to_numpy(object)
     names[repeated] = names[repeated] + "-" + obs[FILE].to_numpy(object)[repeated]
@@ -181,6 +183,12 @@ def _as_text(obs: pd.DataFrame) -> pd.DataFrame:
     """Categories as what they stand for: those of two files seldom agree."""
     categorical = obs.select_dtypes("category").columns
     return obs.astype({name: obs[name].cat.categories.dtype for name in categorical})
+
+
+def _as_categories(obs: pd.DataFrame) -> pd.DataFrame:
+    """Text that repeats as categories, which need a byte or two a cell."""
+    text = [name for name in obs if obs[name].dtype == object and obs[name].nunique() <= len(obs) // 2]
+    return obs.astype(dict.fromkeys(text, "category"))
 
 
 def _genes(file: CellFile, names: GeneNames) -> pd.DataFrame:
