@@ -2,7 +2,15 @@ import hashlib
 
 import pytest
 
-from biosae.artefacts import atomic_folder, atomic_write, content_hash, read_json, settings_hash, write_json
+from biosae.artefacts import (
+    atomic_folder,
+    atomic_write,
+    content_hash,
+    read_json,
+    remove_temporary,
+    settings_hash,
+    write_json,
+)
 from biosae.errors import ArtefactError
 
 
@@ -57,3 +65,15 @@ def test_hashes_are_of_the_content(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert content_hash(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()[:16]
     assert settings_hash({"a": 1, "b": 2}) == settings_hash({"b": 2, "a": 1}) != settings_hash({"a": 1, "b": 3})
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "tables").mkdir()
+    left = [tmp_path / ".run.json.k2x8_a9q.json", tmp_path / "tables" / ".tmpA1b2C3", tmp_path / ".report.q7_2ab"]
+    kept = [tmp_path / "run.json", tmp_path / ".lock", tmp_path / "tables" / "genes.csv"]
+    left.pop().mkdir()
+    for path in (*left, *kept):
+        path.touch()
+    remove_temporary(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert not (tmp_path / ".report.q7_2ab").exists()

@@ -16,6 +16,7 @@ COMMANDS = {
     "report": "write the static page of a run",
     "compare": "train several variants on the same activations and compare them",
     "stability": "which features other runs find again",
+    "sweep": "table and figure of the runs of one experiment, by the settings that differ",
     "convert": "rewrite an official checkpoint as safetensors and JSON",
     "doctor": "what is installed, and what biosae would do with a file",
 }

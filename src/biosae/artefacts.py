@@ -70,11 +70,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Removes what writers that were killed left in ``folder``: names such as ``.run.json.k2x8_a9q.json``.
+    """Removes what writers that were killed left in and under ``folder``: names such as ``.run.json.k2x8_a9q.json``.
 
     ``.tmpA1b2C3`` are those of safetensors, which writes beside the file it was given.
     """
-    for path in [*Path(folder).glob(".*.*"), *Path(folder).glob(".tmp*")]:
+    for path in [*Path(folder).rglob(".*.*"), *Path(folder).rglob(".tmp*")]:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -1,8 +1,12 @@
 import json
+import os
+import subprocess
+import sys
 
 import anndata
 import numpy as np
 import pandas as pd
+import pytest
 
 from biosae.commands.inputs import data_paths
 
@@ -61,3 +65,16 @@ def test_a_users_own_configuration_folder_is_found(biosae, tmp_path):
     code, said = biosae("train", "--config-dir", str(tmp_path / "conf"), "data=mine", "--cfg", "job")
     assert code == 0
     assert "name: mine path: my.h5ad" in said
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_as_jobs_of_submitit(tmp_path):
+    """Two jobs at once: one extraction serves both, and each has a folder of its own."""
+    words = ("-m", "hydra/launcher=submitit_local", "sae.hyperparams.k=4,8", "data.n_cells=60", *QUICK[:2])
+    command = [sys.executable, "-m", "biosae", "train", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    settings = [path.read_text() for path in tmp_path.glob("runs/0/*/sae.yaml")]
+    assert sorted(line for text in settings for line in text.split("\n") if line.startswith("k:")) == ["k: 4", "k: 8"]
+    assert len(list(tmp_path.glob("runs/activations/*"))) == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from biosae.artefacts import atomic_write, read_json, remove_temporary, write_json
-from biosae.errors import ArtefactError, InUseError
+from biosae.errors import ArtefactError
 from biosae.locks import locked
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def _cut_off(experiment: DictConfig, identity: str, takes_trained: bool, stack: 
         with ExitStack() as attempt:
             try:
                 attempt.enter_context(locked(marker.parent))
-            except InUseError:
+            except ArtefactError:  # in use, or of somebody else
                 continue
             if marker.exists() and (takes_trained or not is_trained(marker.parent)):  # as it is now that we have it
                 stack.push(attempt.pop_all())

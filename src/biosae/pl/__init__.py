@@ -11,6 +11,7 @@ from .geometry import decoder_map
 from .integration import integration
 from .scores import classes, density, markers, top_genes
 from .steering import perturbation, steering
+from .sweep import sweep
 from .training import training
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "markers",
     "perturbation",
     "steering",
+    "sweep",
     "top_genes",
     "training",
 ]
