@@ -191,6 +191,7 @@ def test_a_late_block_that_holds_no_counts_is_named(adata, write, monkeypatch):
 def test_categories_of_two_files_become_one_column(adata, tmp_path):
     for name, kinds in {"a": ["B", "T"], "b": ["T", "NK"]}.items():
         adata.obs["cell_type"] = pd.Categorical(kinds * 20)
+        adata.obs["plate"] = pd.Categorical([1, None] * 20)
         adata.write_h5ad(tmp_path / f"{name}.h5ad")
     cells = read_cells([tmp_path / "a.h5ad", tmp_path / "b.h5ad"])
     assert "cell_type" in cells.label_keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -46,10 +46,7 @@ def open_run_folder(experiment: DictConfig, identity: str, takes_trained: bool =
 
 def _cut_off(experiment: DictConfig, identity: str, takes_trained: bool, stack: ExitStack) -> Path | None:
     """The newest unfinished run of this identity, locked by ``stack``."""
-    markers = Path(experiment.root, experiment.number).glob(f"*/{UNFINISHED}")
-    for marker in sorted(markers, key=lambda path: path.stat().st_mtime, reverse=True):
-        if read_json(marker, made_by="biosae train")["identity"] != identity:
-            continue
+    for marker in _markers(Path(experiment.root, experiment.number), identity):
         with ExitStack() as attempt:
             try:
                 attempt.enter_context(locked(marker.parent))
@@ -61,6 +58,17 @@ def _cut_off(experiment: DictConfig, identity: str, takes_trained: bool, stack: 
                 logger.info("continuing %s, which was cut off (experiment.resume=false starts anew)", marker.parent)
                 return marker.parent
     return None
+
+
+def _markers(parent: Path, identity: str) -> list[Path]:
+    """Those of unfinished runs of this identity, the newest first."""
+    found = []
+    for marker in parent.glob(f"*/{UNFINISHED}"):
+        with suppress(ArtefactError):  # finished while we looked
+            content = read_json(marker, made_by="biosae train")
+            if content["identity"] == identity:
+                found.append((content["started"], marker))
+    return [marker for _, marker in sorted(found, reverse=True)]
 
 
 def finish(folder: Path) -> None:

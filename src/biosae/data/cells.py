@@ -138,35 +138,46 @@ def read_cells(
     batch_key = find_batch_key(obs, batch_key)
     vars = [_genes(file, name) for file, name in zip(files, names, strict=True)]
     findings = _findings(files, obs, vars, names, label_keys, batch_key)
-    rows = [np.arange(file.n_cells) for file in files]
+    drawn = np.arange(len(obs))
     if n_cells is not None:
         drawn = _draw(obs, n_cells, stratify, seed)
-        starts = np.cumsum([0, *map(len, rows)])
-        rows = [
-            drawn[(first <= drawn) & (drawn < last)] - first for first, last in zip(starts, starts[1:], strict=False)
-        ]
         obs = _used_levels(obs.iloc[drawn])
         findings.append(f"{n_cells:,} cells drawn at random (seed {seed})")
-    obs = obs.assign(
-        n_counts=np.concatenate([c.sum(1).A1 for f, r in zip(files, rows, strict=True) for _, c in f.blocks(r)])
-    )
+    rows = _rows_in_files(drawn, files)
+    n_counts = [counts.sum(1).A1 for file, own in zip(files, rows, strict=True) for _, counts in file.blocks(own)]
+    obs = obs.assign(n_counts=np.concatenate(n_counts))
     cells = Cells(files, rows, obs, vars, label_keys, batch_key, findings)
     return cells if subset_hvg is None else _highly_variable(cells, subset_hvg)
 
 
 def _joined_obs(files: list[CellFile]) -> pd.DataFrame:
-    """Annotations of all cells; a name that is in several files gets that of its file appended."""
+    """Annotations of all cells; a name that is in several files gets that of its file appended.
+
+    Raises
+    ------
+    DataError
+        If that makes a name that another cell has.
+    """
     if len(files) == 1:
         return files[0].obs()
     stems = _stems([file.path for file in files])
     obs = pd.concat([_as_text(file.obs()) for file in files])
-    obs[FILE] = pd.Categorical.from_codes(np.repeat(np.arange(len(files)), [file.n_cells for file in files]), stems)
-    obs = _as_categories(obs)
+    obs = _as_categories(obs.infer_objects())
+    file = pd.Categorical.from_codes(np.repeat(np.arange(len(files)), [file.n_cells for file in files]), stems)
     repeated = obs.index.duplicated(keep=False)
     names = obs.index.astype(str).to_numpy(object)
-    names[repeated] = names[repeated] + "-" + obs[FILE].to_numpy(object)[repeated]
+    names[repeated] = names[repeated] + "-" + file[repeated].astype(object)
     obs.index = pd.Index(names)
-    return obs
+    if not obs.index.is_unique:
+        raise DataError(f"cell ids of several files cannot be told apart, such as {names[obs.index.duplicated()][0]}")
+    return obs if FILE in obs else obs.assign(**{FILE: file})
+
+
+def _rows_in_files(rows: np.ndarray, files: list[CellFile]) -> list[np.ndarray]:
+    """Rows of the whole, ascending, as rows of each file."""
+    starts = np.cumsum([0, *(file.n_cells for file in files)])
+    borders = np.searchsorted(rows, starts[1:-1])
+    return [own - first for own, first in zip(np.split(rows, borders), starts[:-1], strict=True)]
 
 
 def _stems(paths: list[Path]) -> list[str]:
@@ -181,8 +192,7 @@ def _stems(paths: list[Path]) -> list[str]:
 
 def _as_text(obs: pd.DataFrame) -> pd.DataFrame:
     """Categories as what they stand for: those of two files seldom agree."""
-    categorical = obs.select_dtypes("category").columns
-    return obs.astype({name: obs[name].cat.categories.dtype for name in categorical})
+    return obs.astype(dict.fromkeys(obs.select_dtypes("category").columns, object))
 
 
 def _as_categories(obs: pd.DataFrame) -> pd.DataFrame:
@@ -195,7 +205,14 @@ def _genes(file: CellFile, names: GeneNames) -> pd.DataFrame:
     return pd.DataFrame({"ensembl_id": names.ensembl_id, "symbol": names.symbol}, index=file.var.index)
 
 
-def _findings(files, obs, vars, names, label_keys, batch_key) -> list[str]:
+def _findings(
+    files: list[CellFile],
+    obs: pd.DataFrame,
+    vars: list[pd.DataFrame],
+    names: list[GeneNames],
+    label_keys: list[str],
+    batch_key: str | None,
+) -> list[str]:
     places = ", ".join(dict.fromkeys(file.place for file in files))
     n_genes = len(set().union(*(var.index for var in vars)))
     counted = f"{len(obs):,} cells x {n_genes:,} genes, raw counts from {places}"
