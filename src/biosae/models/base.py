@@ -60,7 +60,10 @@ class ModelAdapter(ABC):
 
     @abstractmethod
     def tokenize(self, samples) -> TokenSequences:
-        """The samples as tokens, one sequence a sample in the order of the samples."""
+        """The samples as tokens, one sequence a sample in the order of the samples.
+
+        Cells come some thousand at a time: the tokens of one must not depend on the others.
+        """
 
     @abstractmethod
     def site(self, layer: int) -> nn.Module:
