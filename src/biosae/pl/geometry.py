@@ -36,6 +36,6 @@ def decoder_map(
     ax = new_axes(ax)
     places = known["geometry", "map_x"], known["geometry", "map_y"]
     points = ax.scatter(*places, c=known[tuple(color)], s=6, cmap="viridis", linewidths=0, rasterized=True)
-    ax.figure.colorbar(points, ax=ax, label=" ".join(color).replace("_", " "), shrink=0.7)
+    ax.figure.colorbar(points, ax=ax, label=color[1].replace("_", " "), shrink=0.7)
     ax.set(xlabel="umap 1", ylabel="umap 2", xticks=[], yticks=[], title="decoder directions")
     return finish(ax, show, save)
