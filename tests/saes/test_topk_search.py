@@ -84,3 +84,11 @@ def test_lower_bound_leaves_enough_of_the_sample(k):
 
 def test_lower_bound_is_never_negative():
     assert batch_lower_bound(-torch.ones(4, 20), 3) == 0.0
+
+
+def test_what_is_found_does_not_depend_on_the_number_of_threads():
+    pytest.importorskip("numba")
+    matrix = torch.randn(64, 512, generator=torch.Generator().manual_seed(2)).round(decimals=1)  # with ties
+    two = largest_in_rows(matrix, 9)
+    torch.set_num_threads(1)
+    assert all(torch.equal(*pair) for pair in zip(two, largest_in_rows(matrix, 9), strict=True))

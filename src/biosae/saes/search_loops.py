@@ -7,8 +7,8 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def keep_largest(values, columns, n, k):
-    """Moves the ``k`` largest of the first ``n`` to the front (Hoare's selection)."""
+def kth_largest(values, n, k):
+    """The ``k``-th largest of the first ``n``, which change places (Hoare's selection)."""
     low, high = 0, n - 1
     while low < high:
         pivot = values[(low + high) // 2]
@@ -20,7 +20,6 @@ def keep_largest(values, columns, n, k):
                 j -= 1
             if i <= j:
                 values[i], values[j] = values[j], values[i]
-                columns[i], columns[j] = columns[j], columns[i]
                 i += 1
                 j -= 1
         if k - 1 <= j:
@@ -28,17 +27,19 @@ def keep_largest(values, columns, n, k):
         elif k - 1 >= i:
             low = i
         else:
-            return
+            break
+    return values[k - 1]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def search_rows(matrix, k, out_values, out_columns):
-    """The ``k`` largest of every row; False when there was a NaN, whose place among them is then not defined.
+    """The ``k`` largest of every row by column, the first of equal ones; False when there was a NaN.
 
-    Rows are alike, so a number somewhat below the last row's smallest leaves few candidates, rarely too few.
+    Rows are alike, so a number somewhat below the last row's smallest leaves few candidates, rarely too few. What is
+    found does not depend on it, nor on how rows are shared out to threads.
     """
     n_rows, width = matrix.shape
-    values, columns = np.empty(width, np.float32), np.empty(width, np.int64)
+    values, columns, places = np.empty(width, np.float32), np.empty(width, np.int64), np.empty(width, np.float32)
     guess, is_clean = np.float32(-np.inf), True
     for row in range(n_rows):
         n = 0
@@ -51,11 +52,18 @@ def search_rows(matrix, k, out_values, out_columns):
             n = width
             for column in range(width):
                 values[column], columns[column] = matrix[row, column], column
-        keep_largest(values, columns, n, k)
-        smallest = values[0]
-        for i in range(k):
-            out_values[row, i], out_columns[row, i] = values[i], columns[i]
-            smallest = min(smallest, values[i])
+        places[:n] = values[:n]
+        smallest = kth_largest(places, n, k)
+        n_equal = k
+        for i in range(n):
+            n_equal -= values[i] > smallest
+        kept = 0
+        for i in range(n):
+            if values[i] > smallest or (values[i] == smallest and n_equal > 0):
+                n_equal -= values[i] == smallest
+                if kept < k:
+                    out_values[row, kept], out_columns[row, kept] = values[i], columns[i]
+                kept += 1
         guess = smallest - np.float32(0.2) * abs(smallest)
     return is_clean
 
