@@ -118,6 +118,7 @@ class TestInBrowser:
         assert texts(page, "h1") == [INJECTED]
         assert page.evaluate("document.querySelectorAll('img').length") == 0
         page.go("#/")
+        page.wait("document.querySelectorAll('svg text').length > 0")  # figures are drawn once they have a width
         assert any(INJECTED in text for text in texts(page, "svg text"))
         assert page.errors == []
 

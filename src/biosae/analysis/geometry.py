@@ -87,8 +87,10 @@ def _neighbours(W_dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         block = W_dec[first : first + _BLOCK] @ W_dec.T  # (block, d_sae)
         itself = np.arange(len(block))
         block[itself, first + itself] = -np.inf
-        nearest[first : first + _BLOCK] = block.argmax(axis=1)
-        cosine[first : first + _BLOCK] = block.max(axis=1)
+        chosen = block.argmax(axis=1)
+        nearest[first : first + _BLOCK] = chosen
+        # Not the product's entry, whose last digits depend on how many threads made it.
+        cosine[first : first + _BLOCK] = (W_dec[first + itself].astype(np.float64) * W_dec[chosen]).sum(axis=1)
         links.append(sparse.csr_matrix(block >= SAME_DIRECTION))
     _, cluster = sparse.csgraph.connected_components(sparse.vstack(links), directed=False)
     return nearest, cosine, cluster
