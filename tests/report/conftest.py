@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from biosae.report.layout import CACHE
 from biosae.report.page import write_report
 from biosae.report.run import Run, read_run
 
@@ -32,5 +33,5 @@ def report(run_folder) -> Path:
 
 @pytest.fixture
 def own_run_folder(run_folder, tmp_path) -> Path:
-    """A run folder that the test may change."""
-    return shutil.copytree(run_folder, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
+    """A run folder that the test may change, with nothing that an earlier report left in it."""
+    return shutil.copytree(run_folder, tmp_path / "run", ignore=shutil.ignore_patterns("report", CACHE))
