@@ -33,8 +33,7 @@ class Architecture:
         ``kaiming_uniform``: it is drawn apart (He et al. 2015, as in ``torch.nn.Linear``).
     decoder_norm
         ``unit``: decoder rows have norm 1 after every step; ``unit_at_start``: at the start only;
-        ``free``: they start at the norm of a linear layer and learn it (not with Gumbel-TopK, whose codes then
-        outgrow the noise).
+        ``free``: they start at the norm of a linear layer and learn it.
     loss_unit
         ``dataset``: errors count against the mean squared norm of the centred data, so that the loss is an FVU;
         ``token``: against the token's own squared norm, so that it is an NMSE, and codes in penalties count
