@@ -78,6 +78,29 @@ def test_residues_of_a_file_stand_as_their_sequence_says(biosae, fasta, tmp_path
     assert set(pd.read_csv(genes, keep_default_na=False)["gene"]) <= set("ACDEFGHIKLMNPQRSTVWYX")
 
 
+def test_a_feature_table_labels_whole_proteins(biosae, tmp_path):
+    generator = np.random.default_rng(0)
+    kinds = ["Domain\t1\t9", "Transmembrane\t4\t8"]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for n in range(80):
+            file.create_dataset(f"P{n:03d}", data=generator.normal(size=8) + 3 * (n % 2))
+    rows = [f"P{n:03d}\tUniProtKB\t{kinds[n % 2]}\t.\t.\t.\tNote=SH2\n" for n in range(80)]
+    (tmp_path / "a.gff").write_text("".join(rows))
+    words = ("data=protein_h5", f"data.path={tmp_path}/a.h5")
+    code, said = biosae("train", *words, f"data.residues={tmp_path}/a.gff")
+    assert code == 1
+    assert "a vector a protein, so that residues cannot be told apart; give" in said
+    more = (f"data.annotations={tmp_path}/a.gff", "data.split.select=0.2", "data.split.test=0.2", *QUICK[1:3])
+    code, said = biosae("train", *words, *more, "training.epochs=5")
+    assert code == 0, said
+    for command in ("features", "analyze"):
+        code, said = biosae(command, *QUICK[-1:] if command == "analyze" else ())
+        assert code == 0, said
+    (path,) = tmp_path.glob("runs/0/*/analysis.json")
+    classes = json.loads(path.read_text())["summary"]["labels"]["features"]["classes"]
+    assert {each["class"] for each in classes} == {"Domain", "Domain: SH2", "Transmembrane", "Transmembrane: SH2"}
+
+
 def test_clusters_are_never_divided(biosae, fasta, tmp_path):
     (tmp_path / "clusters.tsv").write_text("".join(f"P{n - n % 4:03d}\tP{n:03d}\n" for n in range(60)))
     words = (

@@ -82,7 +82,7 @@ def test_metrics_table_and_tracker_tell_the_same(source, validation, settings, t
             split, _, column = name.partition("/")
             assert row["split"] == split
             assert float(row[column]) == pytest.approx(value)
-    assert rows[1]["loss"] == ""
+    assert rows[1]["reconstruction"] == ""
 
 
 @pytest.mark.parametrize("variant", [TopK, BatchTopK, GumbelTopK])

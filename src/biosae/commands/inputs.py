@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from biosae.activations.extract import extract_activations
 from biosae.activations.store import ActivationStore
 from biosae.artefacts import content_hash, settings_hash
-from biosae.data.annotations import read_annotations
+from biosae.data.annotations import FEATURES, read_annotations
 from biosae.data.cells import Cells, read_cells
 from biosae.data.clusters import read_clusters
 from biosae.data.fasta import read_fasta
@@ -127,6 +127,9 @@ def vector_inputs(cfg: DictConfig) -> Inputs:
     rows = f", {int(vectors.n_rows.sum()):,} residues" if vectors.is_per_residue else ""
     logger.info("%s proteins%s, embeddings of width %d", f"{len(vectors.ids):,}", rows, vectors.d)
     samples, split = annotated_proteins(cfg, vectors.ids, vectors.n_rows if vectors.is_per_residue else None)
+    if cfg.data.residues is not None and not vectors.is_per_residue:
+        message = f"data.residues: {path} has a vector a protein, so that residues cannot be told apart"
+        raise DataError(f"{message}; give UniProt's feature table as data.annotations=")
     letters = None if cfg.data.sequences is None else sequences_of(vectors, cfg.data.sequences)
     spans = None if cfg.data.residues is None else read_spans(cfg.data.residues, vectors.ids, vectors.n_rows)
     name = cfg.data.model or vectors.model or "stored vectors"
@@ -143,6 +146,8 @@ def annotated_proteins(cfg: DictConfig, ids: list[str], lengths: np.ndarray | No
     if lengths is not None:
         obs = obs.assign(n_residues=lengths)
     label_keys = find_label_keys(obs, _names(cfg.data.label_keys))
+    if cfg.data.label_keys is None and FEATURES in obs:
+        label_keys = list(dict.fromkeys([*label_keys, FEATURES]))
     logger.info("labels: %s", ", ".join(label_keys) or "none")
     shares = {part: cfg.data.split[part] for part in PARTS[1:]}
     if not all(share > 0 for share in shares.values()) or sum(shares.values()) >= 1:

@@ -114,7 +114,8 @@ def record(
     evaluation = evaluation | recovery(cfg, inputs, layer, run.sae, training)
     write_json(run.folder / "evaluation.json", evaluation)
     write_json(run.folder / RUN, description(cfg, inputs, layer, run.sae, run.folder, training, store))
-    logger.info("held-out: %s", ", ".join(f"{name} {number:.3g}" for name, number in evaluation.items()))
+    numbers = ", ".join(f"{name} {number:.3g}" for name, number in evaluation.items())
+    logger.info("%s held-out: %s", type(run.sae).__name__, numbers)
 
 
 def build_sae(cfg: DictConfig, d_in: int) -> tuple[SAE, TrainerSettings]:

@@ -9,12 +9,20 @@ import pandas as pd
 from biosae.errors import DataError
 
 from .fasta import accession
+from .feature_tables import feature_columns, features_in, is_feature_file, read_features, terms_of
+
+FEATURES = "features"
+"""The column that a feature table becomes."""
+
+NO_FEATURE = "none"
+"""What a protein has whose row names no feature: it was looked at, and counts as one without them."""
 
 
 def read_annotations(path: Path | str, id_column: str | None, ids: list[str]) -> pd.DataFrame:
     """The rows of a CSV or TSV (``.gz`` too) for the given proteins, in their order; empty where it has none.
 
-    Text columns become categories. A cell may hold several terms separated by ``;``.
+    Text columns become categories. A cell may hold several terms separated by ``;``. UniProt's feature tables
+    (`feature_tables`) become the column `FEATURES`, whose terms are what a protein has anywhere.
 
     Parameters
     ----------
@@ -26,7 +34,7 @@ def read_annotations(path: Path | str, id_column: str | None, ids: list[str]) ->
     DataError
         If the file or the column is missing, a protein has two rows, or no protein has one.
     """
-    table = read_table(path, "data.annotations")
+    table = _read(Path(path).expanduser())
     id_column = table.columns[0] if id_column is None else id_column
     if id_column not in table:
         raise DataError(f"data.id_column: {path} has no column {id_column}; it has {', '.join(table.columns)}")
@@ -39,6 +47,17 @@ def read_annotations(path: Path | str, id_column: str | None, ids: list[str]) ->
         repeated = known.index[known.index.duplicated()][0]
         raise DataError(f"{path} has several rows for a protein, for example {repeated}; join its terms by ';'")
     return known.reindex(ids).apply(_storable)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if is_feature_file(path):
+        return terms_of(read_features(path, "data.annotations")).rename(FEATURES).rename_axis("id").reset_index()
+    table = read_table(path, "data.annotations")
+    columns = feature_columns(table)
+    if not columns:
+        return table
+    terms = table.iloc[:, 0].astype(str).map(accession).map(terms_of(features_in(table)))
+    return table.drop(columns=columns).assign(**{FEATURES: terms.fillna(NO_FEATURE)})
 
 
 def read_table(path: Path | str, setting: str) -> pd.DataFrame:

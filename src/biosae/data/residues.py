@@ -11,18 +11,18 @@ from biosae.errors import DataError
 
 from .annotations import read_table
 from .fasta import accession
+from .feature_tables import feature_columns, features_in, is_feature_file, read_features, with_notes
 
 COLUMNS = ("sample", "start", "end", "concept")
 NEEDED = ("start", "end", "type")
-GFF_COLUMNS = ("id", "source", "type", "start", "end", "score", "strand", "phase", "attributes")
 
 
 def read_spans(path: Path | str, ids: list[str], lengths: np.ndarray) -> pd.DataFrame:
     """Annotated stretches of residues: ``sample`` (row), ``start`` and ``end`` (from 1, inclusive), ``concept``.
 
-    Read are GFF files (``.gff``, ``.gff3``), as UniProt offers them, and tables with the columns ``id`` (or any
-    first column), ``start``, ``end``, ``type`` and perhaps ``note``. A stretch is one of its ``type``; with a note
-    it is also one of ``type: note``.
+    Read are UniProt's feature tables (`feature_tables`) and tables with the columns ``id`` (or any first column),
+    ``start``, ``end``, ``type`` and perhaps ``note``. A stretch is one of its ``type``; with a note it is also one of
+    ``type: note``.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def read_spans(path: Path | str, ids: list[str], lengths: np.ndarray) -> pd.Data
         If the file cannot be read, a column is missing, positions are no numbers or lie outside their protein, or
         none of the proteins is annotated.
     """
-    table = _read(Path(path))
+    table = _read(Path(path).expanduser())
     number = pd.Series(range(len(ids)), index=ids)
     table = table[table["id"].isin(number.index)]
     if table.empty:
@@ -44,18 +44,17 @@ def read_spans(path: Path | str, ids: list[str], lengths: np.ndarray) -> pd.Data
         )
     table = table.assign(sample=number[table["id"]].to_numpy())
     _check_positions(table, path, lengths)
-    noted = table[table["note"] != ""]
-    noted = noted.assign(type=noted["type"] + ": " + noted["note"])
-    spans = pd.concat([table, noted]).rename(columns={"type": "concept"}).astype({"start": int, "end": int})
+    spans = with_notes(table).rename(columns={"type": "concept"}).astype({"start": int, "end": int})
     return spans[list(COLUMNS)].drop_duplicates().sort_values(list(COLUMNS), ignore_index=True)
 
 
 def _read(path: Path) -> pd.DataFrame:
-    if path.name.removesuffix(".gz").endswith((".gff", ".gff3")):
-        table = _read_gff(path)
-    else:
-        table = read_table(path, "data.residues")
-        table = table.rename(columns={table.columns[0]: "id"})
+    if is_feature_file(path):
+        return read_features(path, "data.residues")
+    table = read_table(path, "data.residues")
+    if feature_columns(table):
+        return features_in(table)
+    table = table.rename(columns={table.columns[0]: "id"})
     missing = [name for name in NEEDED if name not in table]
     if missing:
         has = ", ".join(map(str, table.columns))
@@ -65,17 +64,6 @@ def _read(path: Path) -> pd.DataFrame:
     text = {name: table[name].fillna("").astype(str).str.strip() for name in ("id", "type", "note")}
     positions = {name: pd.to_numeric(table[name], errors="coerce") for name in ("start", "end")}
     return pd.DataFrame({**text, **positions}).assign(id=lambda t: t["id"].map(accession))
-
-
-def _read_gff(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path.expanduser(), sep="\t", comment="#", header=None, names=GFF_COLUMNS, dtype=str)
-    except FileNotFoundError:
-        raise DataError(f"data.residues: {path} does not exist") from None
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"data.residues: {path} cannot be read: {' '.join(str(error).split())}") from error
-    note = table["attributes"].fillna("").str.extract(r"(?:^|;)Note=([^;]*)", expand=False)
-    return table.assign(note=note)
 
 
 def _check_positions(table: pd.DataFrame, path: Path | str, lengths: np.ndarray) -> None:

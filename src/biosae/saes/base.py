@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -201,11 +202,12 @@ class SAE(nn.Module, ABC):
 
     def training_forward(self, x: Tensor) -> Forward:
         """Codes and reconstruction with gradients; ``x`` in host units."""
-        normalised = self.normalise(x)
-        pre = self._pre(normalised)
-        codes = self.select_for_training(pre)
-        reconstruction = codes.decode(self.W_dec) + self.b_dec
-        return Forward(normalised, pre, codes, reconstruction, self._token_unit(x))
+        return self._forward(x, self.select_for_training)
+
+    @torch.no_grad()
+    def inference_forward(self, x: Tensor) -> Forward:
+        """The same by the inference path, for what is measured of a trained SAE."""
+        return self._forward(x, self.select)
 
     def losses(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         """The terms whose sum is minimised; changes no state."""
@@ -253,6 +255,13 @@ class SAE(nn.Module, ABC):
     def fresh_spread(self) -> float:
         """Standard deviation of a pre-activation before training."""
         return self.architecture.encoder_norm * self.d_in**-0.5
+
+    def _forward(self, x: Tensor, select: Callable[[PreActivations], Codes]) -> Forward:
+        normalised = self.normalise(x)
+        pre = self._pre(normalised)
+        codes = select(pre)
+        reconstruction = codes.decode(self.W_dec) + self.b_dec
+        return Forward(normalised, pre, codes, reconstruction, self._token_unit(x))
 
     def _pre(self, x: Tensor) -> PreActivations:
         return PreActivations(x, self.b_dec, self.W_enc, self.b_enc)

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from biosae.activations.source import ActivationSource
 from biosae.artefacts import read_json, write_json
-from biosae.saes.base import SAE, Progress
+from biosae.saes.base import SAE
 
 from .evaluate import evaluate
 from .tracker import Tracker
 
 QUANTITIES = ("loss", "nmse", "fvu", "l0", "dead_fraction")
-
-
-@torch.no_grad()
-def objective(sae: SAE, source: ActivationSource, batch_size: int) -> float:
-    """What the SAE minimises, as a mean over the tokens of ``source`` and by the inference path.
-
-    Codes are those of inference, penalties have their full weight, and no feature counts as dead: of the TopK
-    family it is the reconstruction loss alone.
-    """
-    total, n_tokens = 0.0, 0
-    over = Progress(1, 1, torch.zeros(sae.d_sae, dtype=torch.bool, device=sae.W_dec.device))
-    for x in source.batches(batch_size, seed=0):
-        forward = sae.training_forward(x.to(sae.W_dec.device))
-        codes = sae.select(forward.pre)
-        forward = replace(forward, codes=codes, reconstruction=codes.decode(sae.W_dec) + sae.b_dec)
-        total += len(x) * float(sum(sae.losses(forward, over).values()))
-        n_tokens += len(x)
-    return total / n_tokens
 
 
 @dataclass
@@ -85,7 +66,6 @@ class EveryEpoch:
         rows = []
         for split, source in self.sources.items():
             found = evaluate(self.sae, source, self.batch_size)
-            found["loss"] = objective(self.sae, source, self.batch_size)
             place = {"model": self.model, "epoch": step / self.steps_per_epoch, "step": step, "split": split}
             rows.append(place | {name: found[name] for name in QUANTITIES} | {"n_tokens": found["n_tokens"]})
         return rows

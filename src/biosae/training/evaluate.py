@@ -7,13 +7,16 @@ from torch import Tensor
 
 from biosae.activations.source import ActivationSource
 from biosae.errors import DataError
-from biosae.saes.base import SAE
+from biosae.saes.base import SAE, Progress
 
 
 @torch.no_grad()
 def evaluate(sae: SAE, source: ActivationSource, batch_size: int) -> dict[str, float]:
     """The numbers of evaluation.json over one pass of ``source``, summed in float64.
 
+    ``loss``
+        What the SAE minimises, as a mean over tokens: penalties have their full weight, and no feature counts as
+        dead, so that of the TopK family it is the reconstruction loss alone.
     ``fvu``
         Squared error over the variance around the source's own mean: 0 for a perfect reconstruction,
         1 for one that is always the mean.
@@ -43,16 +46,20 @@ class _Sums:
         self.n_tokens = 0
         self.totals: dict[str, Tensor] = {}
         self.fired = torch.zeros(sae.d_sae, dtype=torch.bool, device=sae.W_dec.device)
+        self._run_is_over = Progress(1, 1, torch.zeros_like(self.fired))
 
     def add(self, x: Tensor) -> None:
-        codes = self.sae.encode(x)
-        reconstruction = self.sae.decode(codes, x).double()
+        forward = self.sae.inference_forward(x)
+        codes = forward.codes
+        reconstruction = self.sae.host_units(forward.reconstruction, x).double()
+        loss = sum(self.sae.losses(forward, self._run_is_over).values())
         centre = self.sae.host_units(torch.zeros_like(x), x).double()
         x = x.double()
         centred, centred_reconstruction = x - centre, reconstruction - centre
         error = (x - reconstruction).square().sum(1)
         self.n_tokens += len(x)
         self.fired |= codes.firing_counts() > 0
+        self._add("loss", loss.double() * len(x))
         self._add("error", error.sum())
         self._add("relative_error", torch.nan_to_num(error / x.square().sum(1), nan=0.0).sum())
         self._add("x", x.sum(0))
@@ -71,6 +78,7 @@ class _Sums:
         totals = self.totals
         variance = totals["x_square"] - totals["x"].square().sum() / self.n_tokens
         return {
+            "loss": float(totals["loss"] / self.n_tokens),
             "fvu": float(totals["error"] / variance),
             "nmse": float(totals["relative_error"] / self.n_tokens),
             "cosine": float(totals["cosine"] / self.n_tokens),

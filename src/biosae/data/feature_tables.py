@@ -1,0 +1,137 @@
+"""UniProt's feature tables: stretches of residues with a type and a note, in the formats that it offers.
+
+Read are GFF files, entries as text (``FT`` lines) and the columns of a TSV download whose names end in ``[FT]``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import re
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote
+
+import pandas as pd
+
+from biosae.errors import DataError
+
+from .fasta import accession
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("id", "type", "start", "end", "note")
+COLUMN_MARK = " [FT]"
+GFF_SUFFIXES, TEXT_SUFFIXES = (".gff", ".gff3"), (".txt", ".dat")
+TEXT_BEGINS = b"ID   "
+GFF_COLUMNS = ("id", "source", "type", "start", "end", "score", "strand", "phase", "attributes")
+FEATURE = re.compile(r'([A-Z][A-Z_]+)\s+([^\s;]+)((?:[\s;]*/\w+="(?:[^"]|"")*")*)')  # key, place, qualifiers
+NOTE = re.compile(r'/note="((?:[^"]|"")*)"')
+PLACE = re.compile(r"(\d+)(?:\.\.(\d+))?")
+# fmt: off
+NAMES = {
+    "ACT_SITE": "Active site", "BINDING": "Binding site", "CARBOHYD": "Glycosylation", "COILED": "Coiled coil",
+    "COMPBIAS": "Compositional bias", "CONFLICT": "Sequence conflict", "CROSSLNK": "Cross-link",
+    "DISULFID": "Disulfide bond", "DNA_BIND": "DNA binding", "INTRAMEM": "Intramembrane", "LIPID": "Lipidation",
+    "MOD_RES": "Modified residue", "MUTAGEN": "Mutagenesis", "NON_CONS": "Non-adjacent residues",
+    "NON_STD": "Non-standard residue", "NON_TER": "Non-terminal residue", "PROPEP": "Propeptide",
+    "SIGNAL": "Signal peptide", "STRAND": "Beta strand", "TOPO_DOM": "Topological domain",
+    "TRANSIT": "Transit peptide", "TRANSMEM": "Transmembrane", "UNSURE": "Sequence uncertainty",
+    "VARIANT": "Natural variant", "VAR_SEQ": "Alternative sequence", "ZN_FING": "Zinc finger",
+}
+"""What GFF calls the keys of the text format; of the others only the case differs."""
+# fmt: on
+
+
+def is_feature_file(path: Path) -> bool:
+    """Whether a file is a feature table and nothing else; a table of any other kind may be called ``.txt`` too."""
+    name = path.name.removesuffix(".gz")
+    if name.endswith(TEXT_SUFFIXES):
+        with suppress(OSError, EOFError):  # whoever reads it says what is wrong
+            return _content(path).startswith(TEXT_BEGINS)
+    return name.endswith(GFF_SUFFIXES)
+
+
+def feature_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of a UniProt TSV that hold features."""
+    return [name for name in table if str(name).endswith(COLUMN_MARK)]
+
+
+def read_features(path: Path, setting: str) -> pd.DataFrame:
+    """The features of a GFF file or of entries as text (``.gz`` too): `COLUMNS`, positions from 1, inclusive.
+
+    Features without known positions (``<1..20``, ``?``) are left out, with a warning.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or holds no feature.
+    """
+    try:
+        is_gff = path.name.removesuffix(".gz").endswith(GFF_SUFFIXES)
+        found = _read_gff(path) if is_gff else _parsed(_entries(path))
+    except FileNotFoundError:
+        raise DataError(f"{setting}: {path} does not exist") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{setting}: {path} cannot be read: {' '.join(str(error).split())}") from error
+    if found.empty:
+        raise DataError(f"{setting}: {path} holds no feature; expected GFF, or the FT lines of UniProt entries")
+    return _placed(found)
+
+
+def features_in(table: pd.DataFrame) -> pd.DataFrame:
+    """The features in the columns ``... [FT]`` of a UniProt TSV, whose first column names the proteins."""
+    texts = table[feature_columns(table)].fillna("").agg("; ".join, axis=1)
+    return _placed(_parsed(zip(table.iloc[:, 0].astype(str), texts, strict=True)))
+
+
+def terms_of(features: pd.DataFrame) -> pd.Series:
+    """What each protein has, as terms separated by ``;``: the ``type`` of its features, and ``type: note``."""
+    named = with_notes(features).drop_duplicates(["id", "type"])
+    return named["type"].str.replace(";", ",").groupby(named["id"], sort=False).agg("; ".join)
+
+
+def with_notes(features: pd.DataFrame) -> pd.DataFrame:
+    """Features, and those with a note once more under ``type: note``."""
+    noted = features[features["note"] != ""]
+    return pd.concat([features, noted.assign(type=noted["type"] + ": " + noted["note"])], ignore_index=True)
+
+
+def _read_gff(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, sep="\t", comment="#", header=None, names=GFF_COLUMNS, dtype=str)
+    note = table["attributes"].fillna("").str.extract(r"(?:^|;)Note=([^;]*)", expand=False).fillna("").map(unquote)
+    return table.assign(note=note, id=table["id"].map(accession))[list(COLUMNS)]
+
+
+def _entries(path: Path) -> list[tuple[str, str]]:
+    """First accession and feature lines, joined, of each entry."""
+    entries = []
+    for entry in _content(path).decode("utf-8").split("\n//"):
+        names = re.search(r"^AC\s+([^;\s]+)", entry, flags=re.MULTILINE)
+        if names:
+            entries.append((names[1], " ".join(re.findall(r"^FT\s+(.*)", entry, flags=re.MULTILINE))))
+    return entries
+
+
+def _content(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+def _parsed(texts: list[tuple[str, str]] | zip) -> pd.DataFrame:
+    rows = []
+    for name, text in texts:
+        for key, place, qualifiers in FEATURE.findall(text):
+            note, at = NOTE.search(qualifiers), PLACE.fullmatch(place)
+            start, end = (at[1], at[2] or at[1]) if at else (None, None)
+            kind = NAMES.get(key, key.replace("_", " ").capitalize())
+            rows.append((accession(name), kind, start, end, note[1].replace('""', '"') if note else ""))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _placed(features: pd.DataFrame) -> pd.DataFrame:
+    """Those whose positions are numbers."""
+    features = features.assign(**{name: pd.to_numeric(features[name], errors="coerce") for name in ("start", "end")})
+    known = features[["start", "end"]].notna().all(axis=1)
+    if not known.all():
+        logger.warning("%d of %d features have no known positions and are left out", (~known).sum(), len(known))
+    return features[known].astype({"start": int, "end": int})

@@ -1,0 +1,93 @@
+"""One set of features in the three formats that UniProt offers."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from biosae.data.annotations import read_annotations
+from biosae.data.feature_tables import read_features
+from biosae.data.residues import read_spans
+from biosae.errors import DataError
+
+FILES = {
+    "a.gff": """##gff-version 3
+##sequence-region a 1 300
+a\tUniProtKB\tDomain\t20\t60\t.\t.\t.\tNote=LRR 1%3B calcium-binding;Evidence=ECO:1;Dbxref=X
+a\tUniProtKB\tTransmembrane\t70\t90\t.\t.\t.\tNote=Helical
+a\tUniProtKB\tActive site\t5\t5\t.\t.\t.\t
+b\tUniProtKB\tSignal peptide\t1\t22\t.\t.\t.\t
+""",
+    "a.txt": """ID   A_HUMAN  Reviewed;  300 AA.
+AC   a; Q9XXX1;
+FT   DOMAIN          20..60
+FT                   /note="LRR 1;
+FT                   calcium-binding"
+FT                   /evidence="ECO:0000255|PROSITE-ProRule:PRU00159"
+FT   TRANSMEM        70..90
+FT                   /note="Helical"
+FT   ACT_SITE        5
+FT   CHAIN           <1..>300
+//
+ID   B_HUMAN
+AC   b;
+FT   SIGNAL          1..22
+//
+""",
+    "a.tsv": "Entry\tDomain [FT]\tActive site\tActive site [FT]\tTransmembrane [FT]\tSignal peptide [FT]\n"
+    'a\tDOMAIN 20..60; /note=""LRR 1; calcium-binding""; /evidence=""ECO:1""\tx\tACT_SITE 5\t'
+    'TRANSMEM 70..90; /note=""Helical""\t\nb\t\t\t\t\tSIGNAL 1..22\nc\t\t\t\t\t\n',
+}
+EXPECTED = [
+    (0, 5, 5, "Active site"),
+    (0, 20, 60, "Domain"),
+    (0, 20, 60, "Domain: LRR 1; calcium-binding"),
+    (0, 70, 90, "Transmembrane"),
+    (0, 70, 90, "Transmembrane: Helical"),
+    (1, 1, 22, "Signal peptide"),
+]
+
+
+@pytest.fixture(params=FILES)
+def path(request, tmp_path):
+    text = FILES[request.param]
+    if request.param == "a.tsv":  # quoted as tables quote
+        text = "\n".join("\t".join(f'"{f}"' if '"' in f else f for f in line.split("\t")) for line in text.split("\n"))
+    file = tmp_path / f"{request.param}.gz"
+    file.write_bytes(gzip.compress(text.encode()))
+    return file
+
+
+def test_the_formats_say_the_same_of_residues(path):
+    spans = read_spans(path, ["a", "b", "c"], np.array([300, 30, 10]))
+    assert list(spans.itertuples(index=False, name=None)) == EXPECTED
+
+
+def test_the_formats_say_the_same_of_proteins(path):
+    table = read_annotations(path, None, ["c", "b", "a"])
+    terms = [set(map(str.strip, str(value).split(";"))) for value in table["features"].astype(object).fillna("none")]
+    has = {"Domain", "Domain: LRR 1, calcium-binding", "Transmembrane", "Transmembrane: Helical", "Active site"}
+    assert terms == [{"none"}, {"Signal peptide"}, has]
+    assert [name for name in table if "[FT]" in name] == []
+
+
+def test_features_without_known_positions_are_left_out(tmp_path, caplog):
+    path = tmp_path / "a.dat"
+    path.write_text(FILES["a.txt"])
+    assert "Chain" not in set(read_features(path, "data.residues")["type"])
+    assert "1 of 5 features have no known positions" in caplog.text
+
+
+def test_other_tables_may_be_called_txt(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("id\tstart\tend\ttype\na\t1\t2\tDomain\n")
+    assert read_spans(path, ["a"], np.array([5]))["concept"].tolist() == ["Domain"]
+
+
+@pytest.mark.parametrize(("text", "says"), [("##gff-version 3\n", "holds no feature"), (None, "does not exist")])
+def test_files_without_features_are_refused(tmp_path, text, says):
+    path = tmp_path / "a.gff"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=f"data.residues: .*{says}"):
+        read_features(path, "data.residues")
