@@ -7,7 +7,6 @@ from biosae.report.labels import LabelTables
 from biosae.report.layout import cell_map
 
 from .synthetic import D_SAE, DEAD
-from .test_shards import unpack
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +17,8 @@ def shard(run):
 
 
 def part(content, name, feature):
-    start, end = unpack(content["offsets"])[feature : feature + 2]
-    return unpack(content[name])[start:end]
+    start, end = content["offsets"].values[feature : feature + 2]
+    return content[name].values[start:end]
 
 
 def test_map_shows_each_active_cell_at_its_level(run, shard):
@@ -40,11 +39,11 @@ def test_top_cells_are_the_most_active(run, shard):
 
 
 def test_histogram_counts_every_active_token(run, shard):
-    counts = unpack(shard["histogram"]).reshape(D_SAE, -1)
+    counts = shard["histogram"].values.reshape(D_SAE, -1)
     expected = [len(run.token_codes.entries(j).code) for j in range(D_SAE)]
     assert counts.sum(axis=1).tolist() == expected
     code = run.token_codes.entries(0).code
-    in_half = unpack(shard["histogram"]).reshape(D_SAE, -1)[0, : shard["n_bins"] // 2].sum()
+    in_half = shard["histogram"].values.reshape(D_SAE, -1)[0, : shard["n_bins"] // 2].sum()
     assert in_half == (code < code.max() / 2).sum()
 
 

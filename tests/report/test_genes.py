@@ -3,7 +3,6 @@ import numpy as np
 from biosae.report.genes import GENES_PER_SHARD, GeneIndex
 
 from .synthetic import D_SAE, GENE_FEATURE, N_GENES
-from .test_shards import unpack
 
 
 def test_every_gene_once(run):
@@ -32,8 +31,8 @@ def test_gene_shard_names_the_features_that_fire_on_it(run):
     assert name == "genes-0"
     assert not rest and N_GENES <= GENES_PER_SHARD
     gene = genes.names.index("GENE70")
-    owned = slice(*unpack(shard["offsets"])[gene : gene + 2])
-    features, specificity = unpack(shard["feature"])[owned], unpack(shard["specificity"])[owned]
+    owned = slice(*shard["offsets"].values[gene : gene + 2])
+    features, specificity = shard["feature"].values[owned], shard["specificity"].values[owned]
     assert features[0] == GENE_FEATURE  # the only one that fires on every one of its tokens
     assert specificity[0] == 1
     assert np.all(np.diff(specificity) <= 0)

@@ -4,12 +4,11 @@ from sklearn.metrics import average_precision_score
 from biosae.report.labels import LabelTables
 
 from .synthetic import CLASSES, D_SAE
-from .test_shards import unpack
 
 
 def test_matrices_hold_every_feature_and_class(run):
     (matrices,) = LabelTables(run).of_features(0, D_SAE)
-    auroc = unpack(matrices["auroc"]).reshape(D_SAE, len(CLASSES))
+    auroc = matrices["auroc"].values.reshape(D_SAE, len(CLASSES))
     classes = LabelTables(run).classes["cell_type"]
     row = run.labels[(run.labels["feature"] == 3) & (run.labels["class"] == classes[1])].iloc[0]
     assert auroc[3, 1] == np.float32(row["auroc"])
@@ -19,7 +18,7 @@ def test_features_of_a_class_are_ranked_on_the_select_samples(run):
     labels = LabelTables(run)
     ((_, shard),) = labels.shards()
     for content in shard["classes"]:
-        assert np.all(np.diff(unpack(content["auroc_select"])) <= 0)
+        assert np.all(np.diff(content["auroc_select"].values) <= 0)
 
 
 def test_curve_encloses_the_average_precision_of_the_test_samples(run):

@@ -3,8 +3,6 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from biosae.report.neighbours import N_NEIGHBOURS, nearest_features, unit_rows
 
-from .test_shards import unpack
-
 
 def test_agrees_with_sklearn():
     W_dec = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
@@ -12,12 +10,12 @@ def test_agrees_with_sklearn():
     cosine = cosine_similarity(W_dec)
     np.fill_diagonal(cosine, -np.inf)
     expected = np.argsort(-cosine[10:20], axis=1)[:, :N_NEIGHBOURS]
-    assert unpack(found["feature"]).reshape(10, -1).tolist() == expected.tolist()
+    assert found["feature"].values.reshape(10, -1).tolist() == expected.tolist()
     largest = -np.sort(-cosine[10:20], axis=1)[:, :N_NEIGHBOURS]
-    np.testing.assert_allclose(unpack(found["cosine"]).reshape(10, -1), largest, atol=1e-6)  # float32
+    np.testing.assert_allclose(found["cosine"].values.reshape(10, -1), largest, atol=1e-6)  # float32
 
 
 def test_fewer_features_than_neighbours():
     found = nearest_features(np.eye(3, dtype=np.float32), 0, 3)
     assert found["n"] == 2
-    assert unpack(found["cosine"]).tolist() == [0] * 6
+    assert found["cosine"].values.tolist() == [0] * 6

@@ -11,23 +11,31 @@ from hypothesis import strategies as st
 from biosae.report.shards import DTYPES, number, packed, script
 
 
-def unpack(array):
-    return np.frombuffer(base64.b64decode(array["base64"]), np.dtype(DTYPES[array["dtype"]]).newbyteorder("<"))
-
-
 def content_of(line):
+    """What the page reads out of a shard, by the layout that docs/formats.md describes."""
     name, data = re.fullmatch(r'biosae\.receive\("(.*)", "(.*)"\);\n', line).groups()
-    return name, json.loads(gzip.decompress(base64.b64decode(data)))
+    raw = gzip.decompress(base64.b64decode(data))
+    start = 4 + int.from_bytes(raw[:4], "little")
+    assert start % 4 == 0
+
+    def array(node):
+        if set(node) != {"dtype", "at", "n"}:
+            return node
+        assert node["at"] % 4 == 0
+        return np.frombuffer(raw, "<" + node["dtype"], node["n"], start + node["at"]).tolist()
+
+    return name, json.loads(raw[4:start], object_hook=array)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_packed_arrays_come_back(dtype):
     values = np.array([0, 1, 250], dtype=DTYPES[dtype])
-    assert unpack(packed(values, dtype)).tolist() == values.tolist()
+    line = script("x", {"first": packed(np.array([7]), "u1"), "list": [{"second": packed(values, dtype)}]})
+    assert content_of(line) == ("x", {"first": [7], "list": [{"second": values.tolist()}]})
 
 
 def test_packed_floats_keep_nan():
-    assert np.isnan(unpack(packed(np.array([np.nan]), "f4"))).all()
+    assert np.isnan(content_of(script("x", {"a": packed(np.array([np.nan]), "f4")}))[1]["a"]).all()
 
 
 @given(st.text())

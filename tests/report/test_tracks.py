@@ -1,5 +1,3 @@
-import base64
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,10 +5,6 @@ from scipy import sparse
 
 from biosae.features.token_codes import TokenCodesShard
 from biosae.report.tracks import Tracks
-
-
-def unpack(packed, dtype):
-    return np.frombuffer(base64.b64decode(packed["base64"]), dtype)
 
 
 @pytest.fixture
@@ -42,8 +36,8 @@ def test_the_strongest_proteins_come_first_with_letters_and_spans(tracks):
     largest = np.array([codes[sample == protein].max(0) for protein in range(3)])
     block = [(np.flatnonzero(column), column[column > 0]) for column in largest.T]
     content = tracks.of_features(block, 0)
-    bounds, ends = unpack(content["offsets"], "<u4"), unpack(content["ends"], "<u4")
-    order, level = unpack(content["sample"], "<u4"), unpack(content["level"], "u1")
+    bounds, ends = content["offsets"].values, content["ends"].values
+    order, level = content["sample"].values, content["level"].values
     for feature in range(2):
         expected = np.argsort(-largest[:, feature])[: np.count_nonzero(largest[:, feature])]
         assert list(order[bounds[feature] : bounds[feature + 1]]) == list(expected)

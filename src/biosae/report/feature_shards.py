@@ -17,7 +17,7 @@ from .shards import offsets, packed, packed_ragged
 from .steering import Steering
 from .tracks import Tracks
 
-FEATURES_PER_SHARD = 128
+FEATURES_PER_SHARD = 64
 N_BINS = 40
 N_TOP_CELLS = 20
 N_SETS = 20

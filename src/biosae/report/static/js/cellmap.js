@@ -4,7 +4,7 @@
 const cellmap = (() => {
   const { el, svg, number } = dom;
   const STEPS = 24;
-  const SMALL = 1.5; // px; a point under this radius is drawn as a square, which is several times quicker
+  const SMALL = 1.5; // px; a point under this radius is a square of pixels, which is many times quicker than a path
   const GREY = 255; // category of a missing value
   // Okabe and Ito's colours first, then Tol's muted ones
   const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#882255", "#44aa99", "#999933", "#332288", "#aa4499", "#88ccee", "#661100", "#6699cc"];
@@ -12,12 +12,14 @@ const cellmap = (() => {
   const color = (i) => PALETTE[i % PALETTE.length];
   const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+  const channels = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+
   function ramp() {
-    const stops = ["--ramp-0", "--ramp-1", "--ramp-2", "--ramp-3"].map(variable).map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+    const stops = ["--ramp-0", "--ramp-1", "--ramp-2", "--ramp-3"].map(variable).map(channels);
     return Array.from({ length: STEPS }, (_, step) => {
       const at = (step / (STEPS - 1)) * (stops.length - 1);
       const i = Math.min(stops.length - 2, Math.floor(at));
-      return `rgb(${stops[i].map((c, k) => Math.round(c + (stops[i + 1][k] - c) * (at - i))).join(",")})`;
+      return "#" + stops[i].map((c, k) => Math.round(c + (stops[i + 1][k] - c) * (at - i)).toString(16).padStart(2, "0")).join("");
     });
   }
 
@@ -50,7 +52,7 @@ const cellmap = (() => {
     const canvas = el("canvas", { role: "img", "aria-label": "Map of cells" });
     const tip = el("div", { class: "tip", hidden: true });
     const holder = el("div", { class: "map" }, canvas, tip);
-    const [x, y] = [biosae.array(map.x), biosae.array(map.y)];
+    const { x, y } = map;
     let size = { width: 0, height, scale: 1, left: 0, top: 0 };
 
     const px = (i) => size.left + (x[i] / 65535) * size.scale;
@@ -70,18 +72,36 @@ const cellmap = (() => {
       canvas.height = height * ratio;
       canvas.style.width = `${size.width}px`;
       canvas.style.height = `${height}px`;
-      const context = canvas.getContext("2d");
-      context.scale(ratio, ratio);
+      const context = canvas.getContext("2d", { willReadFrequently: true }); // drawn by the processor: small points are pixels
+      const groups = layers(x.length, paint);
+      if (radius() < SMALL) squares(context, groups, ratio);
+      else circles(context, groups, ratio);
+    }
+
+    function squares(context, groups, ratio) {
+      const image = context.createImageData(canvas.width, canvas.height);
+      const pixels = new Uint32Array(image.data.buffer);
+      const side = Math.max(1, Math.round(2 * radius() * ratio));
+      for (const [fill, members] of groups) {
+        const [red, green, blue] = channels(fill);
+        const value = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+        for (const i of members) {
+          const start = Math.round(py(i) * ratio - side / 2) * canvas.width + Math.round(px(i) * ratio - side / 2);
+          for (let line = 0; line < side; line++) pixels.fill(value, start + line * canvas.width, start + line * canvas.width + side);
+        }
+      }
+      context.putImageData(image, 0, 0);
+    }
+
+    function circles(context, groups, ratio) {
       const r = radius();
-      for (const [fill, members] of layers(x.length, paint)) {
+      context.scale(ratio, ratio);
+      for (const [fill, members] of groups) {
         context.fillStyle = fill;
         context.beginPath();
         for (const i of members) {
-          if (r < SMALL) context.rect(px(i) - r, py(i) - r, 2 * r, 2 * r);
-          else {
-            context.moveTo(px(i) + r, py(i));
-            context.arc(px(i), py(i), r, 0, 2 * Math.PI);
-          }
+          context.moveTo(px(i) + r, py(i));
+          context.arc(px(i), py(i), r, 0, 2 * Math.PI);
         }
         context.fill();
       }

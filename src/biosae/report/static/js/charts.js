@@ -99,9 +99,10 @@ const charts = (() => {
   }
 
   const pen = document.createElement("canvas").getContext("2d");
+  let font = null; // read once: asking for it in between would lay out the page each time
 
   function textWidth(text) {
-    pen.font = `13px ${getComputedStyle(document.documentElement).fontFamily}`;
+    pen.font = font ??= `13px ${getComputedStyle(document.documentElement).fontFamily}`;
     return pen.measureText(text).width;
   }
 

@@ -1,4 +1,4 @@
-// Shards: scripts that call biosae.receive(name, text), where text is base64 of gzipped JSON.
+// Shards: scripts that call biosae.receive(name, text), where text is base64 of gzip: a JSON text and the arrays it refers to.
 "use strict";
 
 const biosae = (() => {
@@ -6,7 +6,6 @@ const biosae = (() => {
   const texts = new Map(); // name -> text that came before anyone asked
   const kept = new Map(); // name -> promise of content, least recently used first
   const waiting = new Map(); // name -> resolve
-  const arrays = new WeakMap();
   const types = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i4: Int32Array, f4: Float32Array };
 
   function receive(name, text) {
@@ -39,29 +38,32 @@ const biosae = (() => {
   }
 
   function bytes(base64) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
     const binary = atob(base64);
     const out = new Uint8Array(binary.length);
     for (let i = 0; i < binary.length; i++) out[i] = binary.charCodeAt(i);
     return out;
   }
 
-  function decode(base64) {
+  async function decode(base64) {
     const stream = new Blob([bytes(base64)]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).json();
+    const buffer = await new Response(stream).arrayBuffer();
+    const length = new Uint32Array(buffer, 0, 1)[0];
+    const content = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+    return withArrays(content, buffer, 4 + length);
   }
 
-  // The typed array of a packed array, unpacked once.
-  function array(packed) {
-    let out = arrays.get(packed);
-    if (!out) {
-      out = new types[packed.dtype](bytes(packed.base64).buffer);
-      arrays.set(packed, out);
-    }
-    return out;
+  // The content with every reference {dtype, at, n} replaced by the typed array that lies there.
+  function withArrays(node, buffer, start) {
+    if (node === null || typeof node !== "object") return node;
+    if (node.dtype in types && "at" in node) return new types[node.dtype](buffer, start + node.at, node.n);
+    if (Array.isArray(node) && typeof node[0] !== "object") return node; // thousands of names
+    for (const key of Object.keys(node)) node[key] = withArrays(node[key], buffer, start);
+    return node;
   }
 
-  // The i-th part of a packed ragged array.
-  const part = (offsets, packed, i) => array(packed).subarray(array(offsets)[i], array(offsets)[i + 1]);
+  // The i-th part of a ragged array.
+  const part = (offsets, values, i) => values.subarray(offsets[i], offsets[i + 1]);
 
-  return { receive, load, array, part };
+  return { receive, load, part };
 })();

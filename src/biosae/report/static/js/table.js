@@ -23,6 +23,7 @@ const table = (() => {
     let shown = rows;
     let order = rows;
     let active = -1;
+    let drawn = ""; // first and last row in the table, and the active one
     const head = el("tr", { "aria-rowindex": 1 });
     const body = el("tbody");
     const [above, below] = [el("tr", { "aria-hidden": "true" }), el("tr", { "aria-hidden": "true" })];
@@ -50,6 +51,7 @@ const table = (() => {
       head.replaceChildren(...columns.map(header));
       grid.setAttribute("aria-rowcount", order.length + 1);
       active = Math.min(active, order.length - 1);
+      drawn = "";
       render();
     }
 
@@ -61,9 +63,12 @@ const table = (() => {
 
     function render() {
       const first = Math.max(0, Math.floor(holder.scrollTop / ROW) - SPARE);
-      const last = Math.min(order.length, first + Math.ceil((holder.clientHeight || 800) / ROW) + 2 * SPARE);
+      const last = Math.min(order.length, first + Math.ceil((holder.clientHeight || 400) / ROW) + 2 * SPARE);
       above.style.height = `${first * ROW}px`;
       below.style.height = `${(order.length - last) * ROW}px`;
+      const wanted = `${first} ${last} ${active}`;
+      if (drawn === wanted) return;
+      drawn = wanted;
       const lines = [];
       for (let place = first; place < last; place++) lines.push(line(place));
       if (!order.length) lines.push(el("tr", null, el("td", { colspan: columns.length, class: "quiet" }, "Nothing matches.")));

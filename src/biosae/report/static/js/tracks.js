@@ -3,15 +3,15 @@
 
 const tracks = (() => {
   const { svg, number } = dom;
-  const { array, part } = biosae;
+  const { part } = biosae;
   const LEFT = 8;
   const ROW = 64;
   const BAR = 20;
 
   function read(core, cells, shard, i, feature) {
     const { offsets, sample, ends, level, proteins } = shard.tracks;
-    const top = array(core.features.max_code)[feature];
-    const first = array(offsets)[i];
+    const top = core.features.max_code[feature];
+    const first = offsets[i];
     return Array.from(part(offsets, sample, i), (s, k) => ({
       name: cells.names[s], levels: part(ends, level, first + k), code: (value) => (value / 255) * top, ...proteins[s],
     }));

@@ -3,11 +3,11 @@
 
 const featurePage = (() => {
   const { el, link, route, number, fixed, percent } = dom;
-  const { array, part } = biosae;
+  const { part } = biosae;
   const N_GENES = 15;
 
   // The matrices of one label column hold a row a feature; this is the row of one metric.
-  const row = (matrix, i, n) => (matrix ? array(matrix).subarray(i * n, (i + 1) * n) : null);
+  const row = (matrix, i, n) => (matrix ? matrix.subarray(i * n, (i + 1) * n) : null);
 
   function score(core, analysis, metric, feature) {
     const column = core.features.columns.find((c) => c.analysis === analysis && c.metric === metric);
@@ -28,7 +28,7 @@ const featurePage = (() => {
     const entries = [
       ["Fires on", percent(score(core, "density", "frequency_token", feature) ?? null), "of tokens"],
       ["Seen in", percent(score(core, "density", "frequency_sample", feature) ?? null), `of ${core.sample}s`],
-      ["Mean when active", number(score(core, "density", "mean_active", feature)), `largest ${number(array(core.features.max_code)[feature])}`],
+      ["Mean when active", number(score(core, "density", "mean_active", feature)), `largest ${number(core.features.max_code[feature])}`],
       [core.token === "gene" ? "Genes" : "Residues", number(score(core, "genes", "effective_genes", feature)), "effective number, by share of activation"],
       [`${core.token === "gene" ? "Gene" : "Residue"} identity`, percent(score(core, "expression", "gene_identity_share", feature) ?? NaN), `of its variance is which ${core.token} it reads`],
     ].filter(([, value]) => value !== "–");
@@ -37,27 +37,27 @@ const featurePage = (() => {
 
   function map(core, cells, shard, i, feature) {
     if (!cells.map || !shard.cells) return null;
-    const shown = array(cells.map.sample);
+    const shown = cells.map.sample;
     const levels = new Uint8Array(shown.length);
     const level = part(shard.cells.offsets, shard.cells.level, i);
     part(shard.cells.offsets, shard.cells.index, i).forEach((cell, k) => (levels[cell] = level[k]));
-    const top = array(core.features.max_code)[feature];
+    const top = core.features.max_code[feature];
     const code = (cell) => (levels[cell] / 255) * top;
-    const tags = (cell) => cells.columns.map((column) => column.categories[array(column.values)[shown[cell]]] ?? "–");
+    const tags = (cell) => cells.columns.map((column) => column.categories[column.values[shown[cell]]] ?? "–");
     const describe = (cell) => [cells.names[shown[cell]], ...tags(cell), `activation ${number(code(cell), 2)}`].join("\n");
     const activation = cellmap.stretched(levels);
     const view = cellmap.make({ map: cells.map, paint: activation, describe });
     const holder = el("div", null, view.element, cellmap.legend(activation, [], top));
     const repaint = (event) => {
       const column = cells.columns[event.target.value];
-      const paint = column ? { category: Uint8Array.from(shown, (sample) => array(column.values)[sample]) } : activation;
+      const paint = column ? { category: Uint8Array.from(shown, (sample) => column.values[sample]) } : activation;
       view.repaint(paint);
       holder.lastChild.replaceWith(cellmap.legend(paint, column?.categories, top));
     };
     const choice = el("select", { "aria-label": "Colour the map by", onchange: repaint }, el("option", { value: "" }, "activation"), cells.columns.map((column, k) => el("option", { value: k }, column.name)));
     return figure.make({
       title: `Where it fires`, name: `feature-${feature}-map`, body: holder, svgText: view.svgText, tools: choice,
-      rows: () => [[core.sample, "x", "y", "activation", ...cells.columns.map((c) => c.name)], ...Array.from(shown, (s, c) => [cells.names[s], array(cells.map.x)[c], array(cells.map.y)[c], code(c), ...tags(c)])],
+      rows: () => [[core.sample, "x", "y", "activation", ...cells.columns.map((c) => c.name)], ...Array.from(shown, (s, c) => [cells.names[s], cells.map.x[c], cells.map.y[c], code(c), ...tags(c)])],
       note: `${cells.map.method}; ${number(shown.length)} of ${number(cells.names.length)} ${core.sample}s. Colour: the largest activation over the ${core.sample}'s tokens.`,
     });
   }
@@ -89,7 +89,7 @@ const featurePage = (() => {
   function histogram(core, shard, i, feature) {
     if (!shard.histogram) return null;
     const counts = row(shard.histogram, i, shard.n_bins);
-    const top = array(core.features.max_code)[feature];
+    const top = core.features.max_code[feature];
     if (!(top > 0)) return null;
     const edges = Array.from({ length: counts.length + 1 }, (_, b) => (top * b) / counts.length);
     return figure.make({
@@ -134,7 +134,7 @@ const featurePage = (() => {
     const sample = part(shard.top_cells.offsets, shard.top_cells.sample, i);
     const code = part(shard.top_cells.offsets, shard.top_cells.code, i);
     if (!sample.length) return null;
-    const tag = (column, k) => column.categories[array(column.values)[sample[k]]] ?? "–";
+    const tag = (column, k) => column.categories[column.values[sample[k]]] ?? "–";
     const list = table.make({
       rows: Array.from(sample.keys()), height: "340px",
       columns: [
@@ -217,7 +217,7 @@ const featurePage = (() => {
     if (!Number.isInteger(feature) || feature < 0 || feature >= core.features.n) throw new Error(`Features run from 0 to ${core.features.n - 1}.`);
     const [cells, shard] = await Promise.all([biosae.load("cells"), biosae.load(`features-${Math.floor(feature / core.features_per_shard)}`)]);
     const i = feature - shard.first;
-    const dead = !(array(core.features.max_code)[feature] > 0);
+    const dead = !(core.features.max_code[feature] > 0);
     const column = (...figures) => el("div", { class: "stack" }, ...figures);
     const body = dead
       ? [el("p", { class: "wide quiet" }, "This feature never fires on these samples."), column(neighbours(core, shard, i, feature)), column(allScores(core, feature))]

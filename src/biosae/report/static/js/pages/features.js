@@ -16,7 +16,7 @@ const featuresPage = (() => {
   const id = (column) => `${column.analysis}/${column.metric}`;
 
   function value(column, feature) {
-    const entry = biosae.array(column.values)[feature];
+    const entry = column.values[feature];
     return column.kind === "number" ? entry : entry < 0 ? "" : column.categories[entry];
   }
 
@@ -26,7 +26,7 @@ const featuresPage = (() => {
   }
 
   function topGenes(core, feature, n) {
-    const all = biosae.array(core.features.top_genes);
+    const all = core.features.top_genes;
     const first = feature * core.features.n_top_genes;
     return Array.from(all.subarray(first, first + n)).filter((gene) => gene >= 0);
   }
@@ -60,7 +60,7 @@ const featuresPage = (() => {
   function matcher(core, query) {
     const words = query.toLowerCase().split(/\s+/).filter(Boolean);
     const texts = core.features.columns.filter((column) => column.kind === "text");
-    const top = biosae.array(core.features.top_genes);
+    const top = core.features.top_genes;
     const n = core.features.n_top_genes;
     const tests = words.map((word) => {
       const has = (text) => text.toLowerCase().includes(word);
@@ -70,7 +70,7 @@ const featuresPage = (() => {
         return false;
       };
       const categories = texts.map((column) => new Set(column.categories.flatMap((name, i) => (has(name) ? [i] : []))));
-      return (f) => String(f) === word || has(core.features.names[f]) || texts.some((column, t) => categories[t].has(biosae.array(column.values)[f])) || fires(f);
+      return (f) => String(f) === word || has(core.features.names[f]) || texts.some((column, t) => categories[t].has(column.values[f])) || fires(f);
     });
     return (f) => tests.every((test) => test(f));
   }

@@ -10,7 +10,7 @@ const genesPage = (() => {
   function index(core) {
     const { names, identifiers } = core.genes;
     const firing = new Int32Array(names.length);
-    for (const gene of biosae.array(core.features.top_genes)) if (gene >= 0) firing[gene]++;
+    for (const gene of core.features.top_genes) if (gene >= 0) firing[gene]++;
     const list = table.make({
       rows: [], sort: { key: "firing", ascending: false }, open: (g) => (location.hash = route("gene", identifiers[g])),
       columns: [

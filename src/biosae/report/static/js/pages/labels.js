@@ -38,9 +38,8 @@ const labelsPage = (() => {
     const k = core.labels.findIndex((label) => label.key === key);
     const c = k < 0 ? -1 : core.labels[k].classes.indexOf(name);
     if (c < 0) throw new Error(`No class ${name} of ${key} in this report.`);
-    const content = (await biosae.load(`labels-${k}`)).classes[c];
-    const feature = biosae.array(content.feature);
-    const entry = Object.fromEntries(Object.keys(content).filter((m) => content[m]?.dtype).map((m) => [m, biosae.array(content[m])]));
+    const entry = (await biosae.load(`labels-${k}`)).classes[c];
+    const { feature } = entry;
     const names = core.features.names;
     const best = core.overview.labels.find((label) => label.key === key)?.best.find((b) => b.class === name);
     const metrics = METRICS.filter((metric) => entry[metric]);
@@ -55,7 +54,7 @@ const labelsPage = (() => {
     return el("div", null,
       el("p", { class: "eyebrow" }, link("#/labels", "Labels"), ` / ${key.replaceAll("_", " ")}`), el("h1", null, name),
       el("p", { class: "lead" }, `${number(core.labels[k].n_test[c])} test samples carry this label.` + (best ? ` Best feature: ${best.feature}, held-out AUROC ${fixed(best.auroc)} beside a null of ${fixed(best.null_auroc)}.` : " No feature marks it better than any other class.")),
-      el("div", { class: "grid" }, strongest(entry, feature, names, Boolean(entry.auroc_low), best?.null_auroc), curve(content.curve, name, content.curve?.feature),
+      el("div", { class: "grid" }, strongest(entry, feature, names, Boolean(entry.auroc_low), best?.null_auroc), curve(entry.curve, name, entry.curve?.feature),
         figure.make({ title: "Features that mark it", name: `label-${key}`, wide: true, body: list.element,
           rows: () => [["feature", "name", ...metrics], ...Array.from(feature, (f, i) => [f, names[f], ...metrics.map((metric) => entry[metric][i])])] })));
   }
