@@ -53,6 +53,17 @@ def test_search_passes_infinities_and_nan_like_topk(search):
     assert values[1].max() == float("inf")
 
 
+@pytest.mark.parametrize("search", SEARCHES)
+def test_rows_need_not_be_alike(search):
+    """The compiled search guesses from the row before: far too high, far too low, of numbers too close to bin."""
+    scales = torch.tensor([1.0, 1e-30, 1e30, 0.0, -1.0, 1e-44, 1.0, 0.9, 30.0])
+    matrix = torch.randn(9, 512, generator=torch.Generator().manual_seed(3)).abs() * scales[:, None]
+    matrix[7, 5:] = -1.0  # fewer positive entries than wanted
+    values, columns = SEARCHES[search](matrix, 9)
+    assert torch.equal(values.sort(1, descending=True).values, matrix.topk(9).values)
+    assert torch.equal(matrix.gather(1, columns), values)
+
+
 @given(st.integers(0, 10_000), st.integers(1, 9), st.sampled_from([1, 33, 256]), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_entries_above_are_those_of_a_comparison(seed, n_rows, width, one_each):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+N_BINS = 256
+
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def kth_largest(values, n, k):
@@ -32,6 +34,53 @@ def kth_largest(values, n, k):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def kth_largest_by_bins(values, n, k, bins, places):
+    """The same, exactly, with the values left in place: all are counted into bins, one bin is searched.
+
+    Counting has no branch to mispredict, which makes it several times faster on a hundred values. ``bins`` and
+    ``places`` are room for ``n`` of them.
+    """
+    low = high = values[0]
+    for i in range(n):
+        low, high = min(low, values[i]), max(high, values[i])
+    scale = np.float32(N_BINS - 1) / (high - low)
+    if not 0 < scale < np.inf:  # all equal, one infinite, or too close together
+        places[:n] = values[:n]
+        return kth_largest(places, n, k)
+    counts = np.zeros(N_BINS, np.int32)
+    for i in range(n):
+        bins[i] = np.uint8((values[i] - low) * scale)
+        counts[bins[i]] += 1
+    chosen, n_above = N_BINS - 1, 0
+    while n_above + counts[chosen] < k:
+        n_above += counts[chosen]
+        chosen -= 1
+    n_places = 0
+    for i in range(n):
+        places[n_places] = values[i]
+        n_places += bins[i] == chosen
+    return kth_largest(places, n_places, k - n_above)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def candidates(row, k, guess, values, columns):
+    """Copies the entries above ``guess`` (and every NaN), or a lower one, at least ``k``; gives how many."""
+    for _ in range(4):
+        n = 0
+        for column in range(row.size):
+            values[n], columns[n] = row[column], column  # no branch: the place is taken again unless the entry counts
+            n += not (row[column] <= guess)
+        if n >= k:
+            return n
+        if guess <= 0:
+            break
+        guess *= np.float32(0.6)
+    for column in range(row.size):
+        values[column], columns[column] = row[column], column
+    return row.size
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def search_rows(matrix, k, out_values, out_columns):
     """The ``k`` largest of every row by column, the first of equal ones; False when there was a NaN.
 
@@ -39,33 +88,29 @@ def search_rows(matrix, k, out_values, out_columns):
     found does not depend on it, nor on how rows are shared out to threads.
     """
     n_rows, width = matrix.shape
-    values, columns, places = np.empty(width, np.float32), np.empty(width, np.int64), np.empty(width, np.float32)
+    values, columns = np.empty(width + 1, np.float32), np.empty(width + 1, np.int64)
+    kept_values, kept_columns = np.empty(width + 1, np.float32), np.empty(width + 1, np.int64)
+    bins, places = np.empty(width, np.uint8), np.empty(width + 1, np.float32)
     guess, is_clean = np.float32(-np.inf), True
     for row in range(n_rows):
-        n = 0
-        for column in range(width):
-            value = matrix[row, column]
-            values[n], columns[n] = value, column  # no branch: the place is taken again unless the entry counts
-            n += value > guess
-            is_clean &= value == value
-        if n < k:
-            n = width
-            for column in range(width):
-                values[column], columns[column] = matrix[row, column], column
-        places[:n] = values[:n]
-        smallest = kth_largest(places, n, k)
+        n = candidates(matrix[row], k, guess, values, columns)
+        for i in range(n):
+            is_clean &= values[i] == values[i]
+        if not is_clean:
+            return False
+        smallest = kth_largest_by_bins(values, n, k, bins, places)
         n_equal = k
         for i in range(n):
             n_equal -= values[i] > smallest
-        kept = 0
+        n_kept = 0
         for i in range(n):
-            if values[i] > smallest or (values[i] == smallest and n_equal > 0):
-                n_equal -= values[i] == smallest
-                if kept < k:
-                    out_values[row, kept], out_columns[row, kept] = values[i], columns[i]
-                kept += 1
-        guess = smallest - np.float32(0.2) * abs(smallest)
-    return is_clean
+            is_equal = values[i] == smallest
+            kept_values[n_kept], kept_columns[n_kept] = values[i], columns[i]
+            n_kept += (values[i] > smallest) | (is_equal & (n_equal > 0))
+            n_equal -= is_equal
+        out_values[row], out_columns[row] = kept_values[:k], kept_columns[:k]
+        guess = smallest - np.float32(0.15) * abs(smallest)
+    return True
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
