@@ -77,7 +77,7 @@ def biosae(case: Case) -> Contestant:
     with torch.no_grad():
         if case.variant in ("relu", "gated"):
             sae.b_enc -= active_bias(sae.normalise(case.sample[:512]) @ sae.W_enc, case.k)
-        sae.b_enc[: case.n_dead] -= 2
+    kill(sae.b_enc, case, sae.fresh_spread)
     warmup = 0.05 if case.total_steps < 10**6 else 0.0
     settings = TrainerSettings(lr=case.lr, warmup_fraction=warmup)
     learner = Learner(sae, settings, case.total_steps, case.total_steps * case.batch)
@@ -267,7 +267,7 @@ def sparsify(case: Case) -> Contestant:
     torch.manual_seed(case.seed)
     sae = SparseCoder(case.d_in, SparseCoderConfig(num_latents=case.d_sae, k=case.k), dtype=torch.float32)
     sae.b_dec.data = case.sample.mean(0)
-    kill(sae.encoder.bias, case)
+    kill(sae.encoder.bias, case, 3**-0.5)
     optimizer = torch.optim.Adam(sae.parameters(), lr=case.lr)
     dead = torch.arange(case.d_sae) < case.n_dead if case.n_dead else None
     count = iter(range(LONG))
@@ -351,6 +351,6 @@ def active_bias(pre: Tensor, k: int) -> Tensor:
     return torch.quantile(pre, 1 - k / pre.shape[1], dim=1).mean()
 
 
-def kill(bias: Tensor, case: Case) -> None:
-    """Keeps the first features from firing."""
-    bias.data[: case.n_dead] = -2 * case.d_in**0.5
+def kill(bias: Tensor, case: Case, spread: float = 1.0) -> None:
+    """Lowers the first features so that they are positive for a few tokens and among the chosen for hardly any."""
+    bias.data[: case.n_dead] = -1.5 * spread

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from biosae.saes.auxk import auxk_loss
+from biosae.saes import preactivations
+from biosae.saes.auxk import auxk_loss, strongest
 from biosae.saes.base import Forward
 from biosae.saes.codes import Codes
 from biosae.saes.preactivations import PreActivations
 
 
-def random_forward(d_in: int = 6, d_sae: int = 12) -> tuple[Forward, torch.Tensor, dict[str, torch.Tensor]]:
+def random_forward(
+    d_in: int = 6, d_sae: int = 12, bias: float = 0.0
+) -> tuple[Forward, torch.Tensor, dict[str, torch.Tensor]]:
     generator = torch.Generator().manual_seed(1)
 
     def draw(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     leaves = {"W_enc": draw(d_in, d_sae), "b_enc": draw(d_sae), "W_dec": draw(d_sae, d_in), "b_dec": draw(d_in)}
+    leaves["b_enc"] += bias
     for leaf in leaves.values():
         leaf.requires_grad_()
     x = draw(9, d_in)
@@ -70,6 +75,23 @@ def test_target_is_detached():
     auxk_loss(forward, dead, W_dec).backward()
     through_encoder = -(leaves["b_enc"].grad @ leaves["W_enc"].detach().t())
     torch.testing.assert_close(leaves["b_dec"].grad, through_encoder)
+
+
+@pytest.mark.parametrize("k", [4, 40])
+def test_rare_dead_codes_have_the_same_loss_and_gradients_as_dense_ones(k, monkeypatch):
+    """Also where a row has more positive entries than may take part."""
+    forward, W_dec, leaves = random_forward(d_in=2 * k, d_sae=400, bias=-3.0 * (2 * k) ** 0.5)
+    dead = torch.arange(400) % 2 == 0
+    most = strongest(forward.pre.of(dead.nonzero()[:, 0]), 400).l0().max()
+    assert (most > k) == (k == 4)
+
+    def loss_and_gradients() -> list[torch.Tensor]:
+        loss = auxk_loss(forward, dead, W_dec)
+        return [loss, *torch.autograd.grad(loss, list(leaves.values()))]
+
+    sparse = loss_and_gradients()
+    monkeypatch.setattr(preactivations, "WORTHWHILE_SHARE", -1.0)
+    torch.testing.assert_close(loss_and_gradients(), sparse)
 
 
 def test_no_dead_feature_and_no_residual_give_zero():

@@ -147,8 +147,8 @@ def test_columns_are_those_of_the_matrix():
     given = leaves(torch.float64)
     pre = PreActivations(given["x"], given["b_dec"], given["W_enc"], given["b_enc"])
     features = torch.tensor([3, 300, 17])
-    torch.testing.assert_close(pre.columns(features), pre.dense[:, features])
-    (one,) = torch.autograd.grad(pre.columns(features).square().sum(), given["W_enc"])
+    torch.testing.assert_close(pre.of(features).dense, pre.dense[:, features])
+    (one,) = torch.autograd.grad(pre.of(features).dense.square().sum(), given["W_enc"])
     (other,) = torch.autograd.grad(pre.dense[:, features].square().sum(), given["W_enc"])
     torch.testing.assert_close(one, other)
 

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 
 from .base import Forward
+from .codes import Codes
+from .preactivations import PreActivations
+from .selection import positive
 
 
 def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
@@ -27,9 +30,14 @@ def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
     if not variance > 0:
         return target.new_zeros(())
     k = min(max(1, target.shape[1] // 2), len(features))
-    codes = torch.relu(forward.pre.columns(features))
-    if (codes > 0).sum(1).max() > k:
-        values, chosen = codes.topk(k, sorted=False)
-        codes = torch.zeros_like(codes).scatter(1, chosen, values)
-    estimate = codes @ W_dec[features]
+    estimate = strongest(forward.pre.of(features), k).decode(W_dec.index_select(0, features))
     return (target - estimate).square().sum() / variance
+
+
+def strongest(pre: PreActivations, k: int) -> Codes:
+    """The positive entries, at most the ``k`` largest of a row."""
+    codes = positive(pre)
+    if codes.l0().max() <= k:
+        return codes
+    values, indices = torch.relu(pre.dense).topk(k, sorted=False)
+    return Codes(torch.zeros_like(pre.dense).scatter(1, indices, values))

@@ -60,10 +60,10 @@ class PreActivations:
         """``(n_entries,)`` the matrix at a support that one of the searches gave, whole for None; differentiable."""
         return self.dense if support is None else self._known[support]
 
-    def columns(self, features: Tensor) -> Tensor:
-        """``(n_rows, n_features)`` the matrix for some features; differentiable."""
-        weight = self.W_enc.t().index_select(0, features)  # rows of the layout in memory
-        return self._affine(weight.t(), self.b_enc.index_select(0, features))
+    def of(self, features: Tensor) -> PreActivations:
+        """The columns of some features, as a matrix of their own."""
+        weight = self.W_enc.t().index_select(0, features).t()  # rows of the layout in memory
+        return PreActivations(self.x, self.b_dec, weight, self.b_enc.index_select(0, features))
 
     def largest(self, k: int) -> Support:
         """The ``k`` largest entries of every row."""
