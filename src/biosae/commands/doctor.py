@@ -18,6 +18,7 @@ from rich.table import Table
 from biosae.data.cell_file import head_of
 from biosae.data.cells import read_cells
 from biosae.data.matrix import matrix_kind
+from biosae.data.soma import is_soma
 from biosae.errors import DataError
 from biosae.progress import console
 
@@ -29,7 +30,7 @@ CORE = ("torch", "numpy", "scipy", "pandas", "anndata", "hydra-core", "safetenso
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="biosae doctor", description=__doc__)
-    parser.add_argument("file", nargs="?", type=Path, help="an .h5ad to look at")
+    parser.add_argument("file", nargs="?", help="an .h5ad, .zarr or SOMA experiment to look at")
     parser.add_argument("--model", default="geneformer-mini", help="match the genes of the file to this scfm= option")
     arguments = parser.parse_args()
     _show("This machine", machine())
@@ -80,12 +81,9 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def inspect_file(path: Path, model: str) -> dict[str, str]:
+def inspect_file(path: str, model: str) -> dict[str, str]:
     """What every matrix of the file holds, and what reading it for a model would find."""
-    adata = head_of(path)
-    matrices = {"X": adata.X} | {f"layers[{name}]": layer for name, layer in adata.layers.items()}
-    findings = {name: matrix_kind(matrix) for name, matrix in matrices.items() if matrix is not None}
-    findings["obs columns"] = ", ".join(map(str, adata.obs.columns)) or "none"
+    findings = {} if is_soma(path) else _matrices(path)
     try:
         cells = read_cells(path)
     except DataError as error:
@@ -93,6 +91,13 @@ def inspect_file(path: Path, model: str) -> dict[str, str]:
     findings["would use"] = "; ".join(cells.findings)
     findings[model] = load_model(_model_config(model), "cpu").match_genes(cells.var).sentence
     return findings
+
+
+def _matrices(path: str) -> dict[str, str]:
+    adata = head_of(path)
+    matrices = {"X": adata.X} | {f"layers[{name}]": layer for name, layer in adata.layers.items()}
+    kinds = {name: matrix_kind(matrix) for name, matrix in matrices.items() if matrix is not None}
+    return kinds | {"obs columns": ", ".join(map(str, adata.obs.columns)) or "none"}
 
 
 def _model_config(name: str) -> OmegaConf:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from glob import glob
 from importlib import resources
@@ -24,12 +25,14 @@ from biosae.data.fasta import read_fasta
 from biosae.data.obs import check_column, find_label_keys
 from biosae.data.residues import read_spans
 from biosae.data.samples import Samples
+from biosae.data.soma import is_soma
 from biosae.data.split import PARTS, Split, split_groups, split_samples
 from biosae.data.vectors import Vectors, find_vectors
 from biosae.errors import DataError, SettingError
 from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences, joined_on_disk
 from biosae.models.vectors import StoredVectors
+from biosae.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ class Inputs:
     Attributes
     ----------
     paths
-        Files, or a folder that is read as one.
+        Files, or a folder that is read as one, or the URI of a store.
     samples
         Their names and annotations, of cells and proteins alike.
     adapter
@@ -56,7 +59,7 @@ class Inputs:
         Genes of the cells that the model knows.
     """
 
-    paths: list[Path]
+    paths: list[Path | str]
     samples: Samples
     split: Split
     adapter: ModelAdapter
@@ -81,9 +84,8 @@ def load_inputs(cfg: DictConfig) -> Inputs:
 
 def cell_inputs(cfg: DictConfig) -> Inputs:
     """An .h5ad and the single-cell model ``scfm``."""
-    paths = data_paths(cfg.data.path)
     cells = read_cells(
-        paths,
+        data_paths(cfg.data.path),
         counts_layer=cfg.data.counts_layer,
         gene_column=cfg.data.gene_column,
         label_keys=_names(cfg.data.label_keys),
@@ -91,6 +93,8 @@ def cell_inputs(cfg: DictConfig) -> Inputs:
         n_cells=cfg.data.n_cells,
         stratify=cfg.data.stratify,
         subset_hvg=cfg.data.preprocess.subset_hvg,
+        filter=OmegaConf.to_container(cfg.data.filter),
+        obs_columns=_names(cfg.data.obs_columns),
         seed=cfg.seed,
     )
     samples = Samples(cells.obs, cells.label_keys, cells.batch_key, cells.obsm, len(cells.var))
@@ -99,11 +103,19 @@ def cell_inputs(cfg: DictConfig) -> Inputs:
     match = adapter.match_genes(cells.var)
     for finding in (*cells.findings, match.sentence):
         logger.info(finding)
-    sequences = joined_on_disk(map(adapter.tokenize, cells.blocks()), Path(cfg.experiment.root))
+    sequences = joined_on_disk(_tokenized(adapter, cells), Path(cfg.experiment.root))
     n_empty = int((sequences.lengths == 0).sum())
     if n_empty:
         logger.warning("%d cells express no gene that %s knows; they are kept, without features", n_empty, adapter.name)
+    paths = [file.path for file in cells.files]
     return Inputs(paths, samples, split, adapter, sequences, cells=cells, n_genes_matched=match.n_matched)
+
+
+def _tokenized(adapter: ModelAdapter, cells: Cells) -> Iterator[TokenSequences]:
+    with progress_bar("reading tokens", len(cells.obs), "cells") as advance:
+        for block in cells.blocks():
+            yield adapter.tokenize(block)
+            advance(len(block))
 
 
 def protein_inputs(cfg: DictConfig) -> Inputs:
@@ -179,8 +191,10 @@ def sequences_of(vectors: Vectors, path: str) -> list[str]:
     return [known[name] for name in vectors.ids]
 
 
-def data_paths(named: str | list[str] | None) -> list[Path]:
+def data_paths(named: str | list[str] | None) -> list[Path | str]:
     """The files of cells that ``data.path`` names, one by one, by a pattern or by their folder; or the embedded PBMCs.
+
+    URIs and SOMA experiments stay as they are.
 
     Raises
     ------
@@ -192,7 +206,9 @@ def data_paths(named: str | list[str] | None) -> list[Path]:
     return [path for name in ([named] if isinstance(named, str) else named) for path in _expanded(name)]
 
 
-def _expanded(name: str) -> list[Path]:
+def _expanded(name: str) -> list[Path | str]:
+    if is_soma(name):
+        return [name]
     path = Path(name).expanduser()
     if path.is_dir() and path.suffix != ".zarr":
         found = [*path.glob("*.h5ad"), *path.glob("*.zarr")]
@@ -205,8 +221,10 @@ def _expanded(name: str) -> list[Path]:
     return sorted(found)
 
 
-def data_hash(paths: list[Path]) -> str:
-    """Content hash of a file, or of all files that are there."""
+def data_hash(paths: list[Path | str]) -> str:
+    """Content hash of a file, or of all files that are there; of what is far away, the names alone."""
+    if any(isinstance(path, str) for path in paths):
+        return settings_hash({"uris": [str(path) for path in paths]})
     if len(paths) == 1 and paths[0].is_file():
         return content_hash(paths[0])
     files = {str(file.relative_to(path.parent)): file for path in paths for file in [path, *sorted(path.rglob("*"))]}

@@ -81,6 +81,8 @@ def _nearest_key(chain: list[BaseException]) -> str:
         found = re.search(r"Key '([^']+)' (?:is not in struct|not in)", str(error))
         if found and isinstance(error, OmegaConfBaseException) and error.parent_node is not None:
             known = [str(key) for key in error.parent_node]
+            if not known:
+                return "; put a + before it to add it"
             near = difflib.get_close_matches(found[1], known, n=1)
             return f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known)}"
     return ""

@@ -224,5 +224,6 @@ def description(
     }
 
 
-def _title(paths: list[Path]) -> str:
-    return paths[0].name if len(paths) == 1 else f"{len(paths)} files such as {paths[0].name}"
+def _title(paths: list[Path | str]) -> str:
+    name = Path(paths[0]).name
+    return name if len(paths) == 1 else f"{len(paths)} files such as {name}"

@@ -43,9 +43,11 @@ class Data:
 
 @dataclass
 class CellData(Data):
-    """Files of cells; keys left empty are detected in them and reported.
+    """Files of cells or SOMA experiments; keys left empty are detected in them and reported.
 
-    ``n_cells`` draws cells at random; ``stratify`` names the obs column whose values keep their shares in that draw.
+    ``filter`` takes the cells that have one of the given values in each of its obs columns; ``obs_columns`` reads only
+    these columns of obs. ``n_cells`` draws cells at random; ``stratify`` names the obs column whose values keep their
+    shares in that draw.
     """
 
     kind: str = "cells"
@@ -54,6 +56,8 @@ class CellData(Data):
     gene_column: str | None = None
     n_cells: int | None = None
     stratify: str | None = None
+    filter: dict[str, Any] = field(default_factory=dict)
+    obs_columns: list[str] | None = None
     split: SplitBy = field(default_factory=SplitBy)
     preprocess: Preprocess = field(default_factory=Preprocess)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from scipy import sparse
 from biosae.errors import BiosaeError, DataError, require
 
 from .matrix import find_counts, matrix_kind
+from .obs import check_column, rows_of
 
 BLOCK_CELLS = 4096
 
@@ -24,10 +25,21 @@ BLOCK_CELLS = 4096
 class CellFile:
     """An .h5ad or .zarr, of which only the genes are kept in memory.
 
+    Parameters
+    ----------
+    counts_layer
+        Layer with the raw counts; by default the first place that holds some.
+    chosen
+        For columns of ``obs`` the values of the cells to read; the others are as if they were not there.
+    columns
+        Columns of ``obs`` to read, all by default.
+
     Attributes
     ----------
     n_cells, var
-        Number of cells, annotations of the genes.
+        Number of chosen cells, annotations of the genes.
+    known
+        For the columns of ``chosen`` the values that are there.
     umap
         ``(n_cells, 2)``, or None.
     place
@@ -39,20 +51,37 @@ class CellFile:
         If the file is missing, damaged, empty, has a cell id twice or no raw counts.
     """
 
-    def __init__(self, path: Path | str, counts_layer: str | None = None):
-        self.path = Path(path).expanduser()
+    def __init__(
+        self,
+        path: Path | str,
+        counts_layer: str | None = None,
+        chosen: Mapping[str, list] | None = None,
+        columns: Sequence[str] | None = None,
+    ):
+        self.path, self._columns = Path(path).expanduser(), columns
         with open_store(self.path) as store:
             obs = read_elem(store["obs"])
-            self.n_cells = len(obs)
             self.var: pd.DataFrame = read_elem(store["var"])
-            self.umap = np.asarray(read_elem(store["obsm/X_umap"])) if "X_umap" in store.get("obsm", {}) else None
             _check_shape_and_ids(self.path, obs, self.var)
+            self._rows = rows_of(obs, chosen) if chosen else np.arange(len(obs))
+            self.n_cells = len(self._rows)
+            self.known = {column: set(obs[column].dropna().unique()) for column in chosen or {}}
+            umap = read_elem(store["obsm/X_umap"]) if "X_umap" in store.get("obsm", {}) else None
+            self.umap = None if umap is None else np.asarray(umap)[self._rows]
             self.place = find_counts(_head(store, obs, self.var), counts_layer)[1]
 
     def obs(self) -> pd.DataFrame:
         """Annotations of the cells."""
         with open_store(self.path) as store:
-            return read_elem(store["obs"])
+            obs = read_elem(store["obs"])
+        for column in self._columns or ():
+            check_column(obs, column, "data.obs_columns")
+        obs = obs if self._columns is None else obs[list(self._columns)]
+        return obs if self.n_cells == len(obs) else obs.iloc[self._rows]
+
+    def total_counts(self) -> None:
+        """Not told by such a file."""
+        return None
 
     def blocks(self, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
         """Row numbers, ascending, and their counts ``(n, n_genes) float32``, at most ``BLOCK_CELLS`` at a time.
@@ -62,7 +91,7 @@ class CellFile:
         DataError
             If a block holds something else than counts.
         """
-        rows = np.arange(self.n_cells) if rows is None else rows
+        rows = self._rows if rows is None else self._rows[rows]
         with open_store(self.path) as store:
             matrix = _by_rows(store[_key(self.place)])
             for first in range(0, len(rows), BLOCK_CELLS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 
 from biosae.errors import DataError, SettingError, require
+from biosae.progress import progress_bar
 
 from .cell_file import CellFile
 from .genes import GeneNames, find_gene_names
-from .obs import check_column, find_batch_key, find_label_keys
+from .obs import check_chosen, check_column, chosen_values, find_batch_key, find_label_keys
+from .soma import SomaExperiment, is_soma
 
 FILE = "file"
 """Column of obs that names the file of a cell, where there are several."""
@@ -45,7 +47,7 @@ class Cells:
         Names of the highly variable genes that are kept, or None for all.
     """
 
-    files: list[CellFile]
+    files: list[CellFile | SomaExperiment]
     rows: list[np.ndarray]
     obs: pd.DataFrame
     vars: list[pd.DataFrame]
@@ -102,9 +104,11 @@ def read_cells(
     n_cells: int | None = None,
     stratify: str | None = None,
     subset_hvg: int | None = None,
+    filter: Mapping[str, object] | None = None,
+    obs_columns: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Cells:
-    """Cells of .h5ad or .zarr files; what is not said is detected and reported in ``findings``.
+    """Cells of .h5ad and .zarr files and of SOMA experiments; what is not said is detected and told in ``findings``.
 
     The counts pass through memory once, for the library sizes, and are not kept.
 
@@ -123,14 +127,19 @@ def read_cells(
         Column of ``obs`` of which every value keeps its share in that draw.
     subset_hvg
         Keep this many highly variable genes (needs the ``sc`` extra, and all counts in memory).
+    filter
+        For columns of ``obs`` the value or values of the cells to take; None takes all. A SOMA store picks them itself.
+    obs_columns
+        Columns of ``obs`` to read; all by default.
 
     Raises
     ------
     DataError
-        If a file is missing, empty, has duplicate ids, no raw counts, or lacks a named column.
+        If a file is missing, empty, has duplicate ids, no raw counts, or lacks a named column or value.
     """
     paths = [paths] if isinstance(paths, Path | str) else list(paths)
-    files = [CellFile(path, counts_layer) for path in paths]
+    chosen = {name: chosen_values(wanted) for name, wanted in (filter or {}).items() if wanted is not None}
+    files = _opened(paths, counts_layer, chosen, obs_columns)
     names = [find_gene_names(file.var, file.var.index, gene_column) for file in files]
     obs = _joined_obs(files)
     annotated = obs.drop(columns=FILE) if len(files) > 1 else obs
@@ -144,13 +153,39 @@ def read_cells(
         obs = _used_levels(obs.iloc[drawn])
         findings.append(f"{n_cells:,} cells drawn at random (seed {seed})")
     rows = _rows_in_files(drawn, files)
-    n_counts = [counts.sum(1).A1 for file, own in zip(files, rows, strict=True) for _, counts in file.blocks(own)]
-    obs = obs.assign(n_counts=np.concatenate(n_counts))
+    obs = obs.assign(n_counts=_library_sizes(files, rows))
     cells = Cells(files, rows, obs, vars, label_keys, batch_key, findings)
     return cells if subset_hvg is None else _highly_variable(cells, subset_hvg)
 
 
-def _joined_obs(files: list[CellFile]) -> pd.DataFrame:
+def _opened(paths: list, counts_layer: str | None, chosen: dict, columns: Sequence[str] | None) -> list:
+    """The files with a cell that fits the filter."""
+    files = [(SomaExperiment if is_soma(path) else CellFile)(path, counts_layer, chosen, columns) for path in paths]
+    listed = [column for column in chosen if all(column in file.known for file in files)]
+    check_chosen(chosen, {column: set().union(*(file.known[column] for file in files)) for column in listed})
+    with_cells = [file for file in files if file.n_cells]
+    if not with_cells:
+        conditions = " and ".join(f"data.filter.{name}={values}" for name, values in chosen.items())
+        raise DataError(f"no cell of {files[0].path} fits {conditions or 'what is asked for'}")
+    return with_cells
+
+
+def _library_sizes(files: list, rows: list[np.ndarray]) -> np.ndarray:
+    """All counts of each cell."""
+    sizes = []
+    with progress_bar("reading counts", sum(map(len, rows)), "cells") as advance:
+        for file, own in zip(files, rows, strict=True):
+            known = file.total_counts()
+            for block in [] if known is not None else file.blocks(own):
+                sizes.append(block[1].sum(1).A1)
+                advance(len(block[0]))
+            if known is not None:
+                sizes.append(known[own])
+                advance(len(own))
+    return np.concatenate(sizes)
+
+
+def _joined_obs(files: list[CellFile | SomaExperiment]) -> pd.DataFrame:
     """Annotations of all cells; a name that is in several files gets that of its file appended.
 
     Raises
@@ -173,15 +208,16 @@ def _joined_obs(files: list[CellFile]) -> pd.DataFrame:
     return obs if FILE in obs else obs.assign(**{FILE: file})
 
 
-def _rows_in_files(rows: np.ndarray, files: list[CellFile]) -> list[np.ndarray]:
+def _rows_in_files(rows: np.ndarray, files: list[CellFile | SomaExperiment]) -> list[np.ndarray]:
     """Rows of the whole, ascending, as rows of each file."""
     starts = np.cumsum([0, *(file.n_cells for file in files)])
     borders = np.searchsorted(rows, starts[1:-1])
     return [own - first for own, first in zip(np.split(rows, borders), starts[:-1], strict=True)]
 
 
-def _stems(paths: list[Path]) -> list[str]:
+def _stems(paths: list[Path | str]) -> list[str]:
     """The shortest ends of the paths that tell the files apart."""
+    paths = [Path(path) for path in paths]
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
         stems = ["/".join(path.with_suffix("").parts[-depth:]) for path in paths]
         if len(set(stems)) == len(stems):
@@ -206,7 +242,7 @@ def _genes(file: CellFile, names: GeneNames) -> pd.DataFrame:
 
 
 def _findings(
-    files: list[CellFile],
+    files: list[CellFile | SomaExperiment],
     obs: pd.DataFrame,
     vars: list[pd.DataFrame],
     names: list[GeneNames],

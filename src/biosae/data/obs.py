@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from biosae.errors import DataError
@@ -33,6 +38,30 @@ def check_column(obs: pd.DataFrame, key: str, setting: str) -> None:
     """Raises `DataError` naming the columns that exist when ``key`` does not."""
     if key not in obs:
         raise DataError(f"{setting}: obs has no column {key}; it has {', '.join(map(str, obs.columns)) or 'none'}")
+
+
+def chosen_values(wanted: Any) -> list:
+    """The values of a filter: one, or several in any sequence."""
+    return [wanted] if isinstance(wanted, str | bool | int | float) else list(wanted)
+
+
+def check_chosen(chosen: Mapping[str, list], known: Mapping[str, set]) -> None:
+    """Raises `DataError` naming values that exist when one of a filter is not among the known ones of its column."""
+    for column, values in chosen.items():
+        unknown = [value for value in values if column in known and value not in known[column]]
+        if unknown:
+            names = sorted(map(str, known[column]))
+            near = difflib.get_close_matches(str(unknown[0]), names, n=3, cutoff=0.5) or names[:10]
+            raise DataError(f"data.filter.{column}: no cell has {unknown[0]}; there are such as {', '.join(near)}")
+
+
+def rows_of(obs: pd.DataFrame, chosen: Mapping[str, list]) -> np.ndarray:
+    """Rows, ascending, that have one of the chosen values in each of the columns."""
+    kept = np.ones(len(obs), dtype=bool)
+    for column, values in chosen.items():
+        check_column(obs, column, "data.filter")
+        kept &= obs[column].isin(values).to_numpy()
+    return np.flatnonzero(kept)
 
 
 def _is_label(column: pd.Series) -> bool:

@@ -1,0 +1,199 @@
+"""Cells of a TileDB-SOMA experiment, on disk or in a bucket, and of a release of the CELLxGENE Census."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from biosae.errors import BiosaeError, DataError, require
+
+from .matrix import matrix_kind
+from .obs import check_column
+
+CENSUS = "census:"
+"""Start of a ``data.path`` that names a release of the Census: ``census:2025-11-08``, ``census:stable``."""
+
+RELEASES = "https://census.cellxgene.cziscience.com/cellxgene-census/v1/release.json"
+ORGANISM, MEASUREMENT = "homo_sapiens", "RNA"
+USUAL_LAYERS = ("raw", "counts", "data")
+BLOCK_CELLS = 4096
+BUFFER_BYTES = 1 << 25  # of each column that is read; the client's own default is 1 GB
+
+
+class SomaExperiment:
+    """Cells of a SOMA experiment; only the genes and the ids of the cells are kept in memory.
+
+    Parameters
+    ----------
+    path
+        Folder or URI (``s3://...``) of an experiment or of a Census, or ``census:<release>``.
+    counts_layer
+        Layer of ``X``; by default ``raw``, ``counts`` or ``data``, the first that is there.
+    chosen
+        For columns of ``obs`` the values of the cells to read; the store picks them.
+    columns
+        Columns of ``obs`` to read, all by default.
+
+    Attributes
+    ----------
+    path
+        Where the experiment really is.
+    n_cells, var, known, umap, place
+        As of `CellFile`; ``known`` only of columns for which the store keeps a list of values.
+
+    Raises
+    ------
+    DataError
+        If nothing can be read there or the layer does not hold counts.
+    """
+
+    umap = None
+
+    def __init__(
+        self,
+        path: Path | str,
+        counts_layer: str | None = None,
+        chosen: Mapping[str, Sequence] | None = None,
+        columns: Sequence[str] | None = None,
+    ):
+        self.path, self._settings = _located(path)
+        self._chosen, self._columns = dict(chosen or {}), None if columns is None else list(columns)
+        with self._open() as experiment:
+            measurement = _measurement(self.path, experiment)
+            self._layer = _layer(self.path, list(measurement.X), counts_layer)
+            self.place = f'X["{self._layer}"]'
+            var = measurement.var.read().concat().to_pandas().sort_values("soma_joinid")
+            self._columns_of_genes = var.pop("soma_joinid").to_numpy()
+            self.var: pd.DataFrame = var.set_index(_names(var, ("var_id", "feature_id"), self._columns_of_genes))
+            self.known = _known(experiment.obs, self._chosen)
+            self._ids = self._read_obs(experiment, [])["soma_joinid"].to_numpy()
+        self.n_cells = len(self._ids)
+
+    def obs(self) -> pd.DataFrame:
+        """Annotations of the cells; a cell without a name (``obs_id``) has its ``soma_joinid``."""
+        with self._open() as experiment:
+            known = [name for name in experiment.obs.keys() if name != "soma_joinid"]
+            columns = known if self._columns is None else [name for name in known if name in {"obs_id", *self._columns}]
+            for column in self._columns or ():
+                check_column(pd.DataFrame(columns=known), column, "data.obs_columns")
+            obs = self._read_obs(experiment, columns)
+        names = _names(obs, ("obs_id",), obs["soma_joinid"].to_numpy())
+        return obs.drop(columns=["soma_joinid", "obs_id"], errors="ignore").set_index(names)
+
+    def total_counts(self) -> np.ndarray | None:
+        """The counts of each cell where the Census tells them, so that they need not be read twice."""
+        with self._open() as experiment:
+            if self._layer != "raw" or "raw_sum" not in experiment.obs.keys():
+                return None
+            obs = self._read_obs(experiment, ["raw_sum"])
+        return obs["raw_sum"].to_numpy(np.float32)
+
+    def blocks(self, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+        """As `CellFile.blocks`; the client reads the next block while this one is used."""
+        rows = np.arange(self.n_cells) if rows is None else rows
+        with self._open() as experiment:
+            matrix = _measurement(self.path, experiment).X[self._layer]
+            whole = np.array_equal(self._columns_of_genes, np.arange(matrix.shape[1]))
+            read = matrix.read((self._ids[rows],)).blockwise(axis=0, size=BLOCK_CELLS, reindex_disable_on_axis=[1])
+            for number, (counts, _) in enumerate(read.scipy()):
+                block = rows[number * BLOCK_CELLS :][:BLOCK_CELLS]
+                counts = sparse.csr_matrix(counts if whole else counts[:, self._columns_of_genes], dtype=np.float32)
+                kind = matrix_kind(counts)
+                if kind not in ("counts", "no value but zero"):
+                    where = f"{self.place} of cells {block[0]} to {block[-1]}"
+                    raise DataError(f"{self.path}: raw counts are needed, but {where} holds {kind}; data.counts_layer=")
+                yield block, counts
+
+    def _read_obs(self, experiment: Any, columns: list[str]) -> pd.DataFrame:
+        """Some columns for the chosen cells, in the order of their ids."""
+        condition = " and ".join(_condition(*choice) for choice in self._chosen.items())
+        table = experiment.obs.read(column_names=["soma_joinid", *columns], value_filter=condition or None).concat()
+        return table.to_pandas().sort_values("soma_joinid")[["soma_joinid", *columns]]
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        """The experiment; what fails inside because of the store becomes one clear line."""
+        tiledbsoma = require("tiledbsoma", "soma")
+        settings = {"soma.init_buffer_bytes": BUFFER_BYTES, **self._settings}
+        try:
+            context = tiledbsoma.SOMATileDBContext(tiledb_config=settings)
+            with tiledbsoma.open(str(self.path), context=context) as opened:
+                yield opened["census_data"][ORGANISM] if "census_data" in opened else opened
+        except BiosaeError:
+            raise
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(f"{self.path} cannot be read as a SOMA experiment: {reason}") from error
+
+
+def is_soma(path: Path | str) -> bool:
+    """Whether a path names a release of the Census, a URI, or a folder that TileDB wrote."""
+    return str(path).startswith(CENSUS) or "://" in str(path) or (Path(path).expanduser() / "__group").is_dir()
+
+
+def _located(path: Path | str) -> tuple[Path | str, dict[str, str]]:
+    """Where the data is, and the settings of TileDB to read it with."""
+    if not str(path).startswith(CENSUS):
+        return (str(path) if "://" in str(path) else Path(path).expanduser()), {}
+    release = _release(str(path).removeprefix(CENSUS))
+    bucket = release["soma"]
+    return bucket["uri"], {"vfs.s3.region": bucket["s3_region"], "vfs.s3.no_sign_request": "true"}
+
+
+def _release(name: str) -> dict:
+    """The entry of a release in the public list of the Census; a name such as ``stable`` stands for a date."""
+    try:
+        with urllib.request.urlopen(RELEASES, timeout=30) as answer:
+            releases = json.load(answer)
+    except (OSError, ValueError) as error:
+        message = f"the list of Census releases ({RELEASES}) cannot be read: {error}"
+        raise DataError(f"{message}; a copy on disk can be given as data.path=") from error
+    entry = releases.get(name)
+    while isinstance(entry, str):
+        entry = releases.get(entry)
+    if entry is None:
+        raise DataError(f"there is no Census release {name}; there are {', '.join(releases)}")
+    return entry
+
+
+def _measurement(path: Path | str, experiment: Any) -> Any:
+    if "ms" not in experiment or MEASUREMENT not in experiment.ms:
+        found = ", ".join(experiment.ms) if "ms" in experiment else "no measurements, so it is no experiment"
+        raise DataError(f"{path}: the measurement {MEASUREMENT} is needed, it has {found}")
+    return experiment.ms[MEASUREMENT]
+
+
+def _layer(path: Path | str, layers: list[str], wanted: str | None) -> str:
+    names = USUAL_LAYERS if wanted is None else (wanted,)
+    found = next((name for name in names if name in layers), None)
+    if found is None:
+        message = f"{path}: X has no layer {' or '.join(names)}; it has {', '.join(layers)}"
+        raise DataError(f"{message}; give the one with raw counts as data.counts_layer=")
+    return found
+
+
+def _names(table: pd.DataFrame, columns: Sequence[str], ids: np.ndarray) -> pd.Index:
+    """What names a row: the first of the columns that is there, or else its id."""
+    column = next((name for name in columns if name in table), None)
+    return pd.Index(ids.astype(str).astype(object) if column is None else table[column].astype(str).to_numpy(object))
+
+
+def _known(obs: Any, columns: Iterable[str]) -> dict[str, set]:
+    """The values of those columns for which the store keeps a list."""
+    for column in columns:
+        check_column(pd.DataFrame(columns=list(obs.keys())), column, "data.filter")
+    listed = [column for column in columns if hasattr(obs.schema.field(column).type, "index_type")]
+    return {column: set(obs.get_enumeration_values([column])[column].to_pylist()) for column in listed}
+
+
+def _condition(column: str, values: Sequence) -> str:
+    """A condition in the language of TileDB's queries."""
+    return "(" + " or ".join(f"attr({column!r}) == {value!r}" for value in values) + ")"
