@@ -31,6 +31,7 @@ from biosae.data.cells import read_cells
 from biosae.models.base import ModelAdapter
 from biosae.models.esm2 import load_esm2
 from biosae.models.geneformer import load_geneformer
+from biosae.models.parallel import each_batch
 from biosae.models.scfoundation import load_scfoundation
 from biosae.models.scgpt import load_scgpt
 from biosae.models.tokens import TokenSequences, pad_batch
@@ -118,8 +119,11 @@ def proteins(n: int) -> SimpleNamespace:
 
 
 def extract(adapter: ModelAdapter, sequences: TokenSequences, layer: int) -> None:
-    for batch in adapter.batches(sequences, np.arange(sequences.n_samples), TOKENS_PER_BATCH):
-        adapter.activations(batch, [layer])
+    samples = np.arange(sequences.n_samples)
+    for _ in each_batch(
+        adapter, sequences, samples, TOKENS_PER_BATCH, lambda model, batch: model.activations(batch, [layer])
+    ):
+        pass
 
 
 def torch_layers(n: int, d: int, heads: int, d_mlp: int) -> nn.ModuleList:
@@ -190,13 +194,20 @@ def timed(call: Callable) -> tuple[object, float]:
 
 
 def matmul_rate(seconds: float = 2.0) -> float:
-    """Floating-point operations a CPU second of float32 matrix products, 4096 x 768 by 768 x 768."""
+    """Floating-point operations a CPU second of float32 matrix products, 4096 x 768 by 768 x 768, on one thread.
+
+    Several threads on one product wait for each other, and their rate depends on what else the machine does.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     a, b = torch.randn(4096, 768), torch.randn(768, 768)
     count, start = 0, time.process_time()
     while time.process_time() - start < seconds:
         a @ b
         count += 1
-    return 2 * 4096 * 768 * 768 * count / (time.process_time() - start)
+    rate = 2 * 4096 * 768 * 768 * count / (time.process_time() - start)
+    torch.set_num_threads(n_threads)
+    return rate
 
 
 def peak_gb() -> float:

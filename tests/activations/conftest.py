@@ -29,7 +29,11 @@ class ToyAdapter(ModelAdapter):
     def __init__(self):
         self.network = _Network().eval()
         self.vocabulary = self.token_names = np.arange(50).astype(str)
-        self.n_forward = 0
+        self._forwards = []  # shared with twins on other threads
+
+    @property
+    def n_forward(self):
+        return len(self._forwards)
 
     def tokenize(self, samples):
         return samples
@@ -38,7 +42,7 @@ class ToyAdapter(ModelAdapter):
         return self.network.layers[layer]
 
     def run(self, batch):
-        self.n_forward += 1
+        self._forwards.append(batch.sample)
         return self.network(batch.token)
 
 

@@ -17,6 +17,7 @@ def test_keys_are_the_arguments_of_the_loader(path):
     content = yaml.safe_load(path.read_text())
     module, _, name = content.pop("_target_").rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    assert content.pop("precision") == "fp32"  # of every model alike
     assert set(content) == set(parameters) - {"device"}
     defaults = {key: parameter.default for key, parameter in parameters.items()}
     content["random_init"] = str(content["random_init"]).lower()

@@ -266,3 +266,21 @@ def test_the_mlp_is_a_site_of_its_own(mlp_adapter, cells, proteins):
     assert (mlp_adapter.embed(batch, 2, torch.zeros_like) - unedited).abs().max() > 1e-3
     after = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
     assert not torch.allclose(hidden[1], after[batch.mask], atol=1e-2)
+
+
+def test_bfloat16_products_stay_close_and_come_out_as_float32(adapter, sequences):
+    half = adapter.in_precision("bf16")
+    assert half.in_precision("bf16") is half and adapter.in_precision("fp32") is adapter
+    assert half.fingerprint != adapter.fingerprint
+    batch = padded(adapter, sequences, [0, 5, 13])
+    for ours, theirs in zip(half.activations(batch, range(3)), adapter.activations(batch, range(3)), strict=True):
+        assert ours.dtype == torch.float32 and not torch.equal(ours, theirs)
+        assert torch.nn.functional.cosine_similarity(ours, theirs, dim=-1).min() > 0.999
+        assert (ours - theirs).norm() < 2e-2 * theirs.norm()
+    seen = []
+    edited = half.embed(
+        batch, 1, lambda hidden: seen.append((hidden.dtype, torch.is_autocast_enabled("cpu"))) or hidden
+    )
+    assert seen == [(torch.float32, False)] and torch.equal(edited, half.embed(batch))
+    with pytest.raises(SettingError, match="precision must be one of fp32, bf16, got fp8"):
+        adapter.in_precision("fp8")

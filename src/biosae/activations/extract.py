@@ -15,7 +15,8 @@ from biosae.artefacts import atomic_write, content_hash, remove_temporary, setti
 from biosae.errors import ArtefactError, SettingError
 from biosae.locks import locked
 from biosae.models.base import ModelAdapter
-from biosae.models.tokens import TokenSequences
+from biosae.models.parallel import each_batch
+from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import Advance, progress_bar
 
 from .store import FORMAT, MANIFEST, ActivationStore
@@ -117,10 +118,14 @@ def _write_shard(
 ) -> None:
     tokens = slice(sequences.offsets[samples[0]], sequences.offsets[samples[-1] + 1])
     values = torch.empty(tokens.stop - tokens.start, adapter.d_model, dtype=dtype)
-    for batch in adapter.batches(sequences, samples, tokens_per_batch):
+
+    def stored(adapter: ModelAdapter, batch: TokenBatch) -> Tensor:
         (hidden,) = adapter.activations(batch, [layer])
+        return _as_dtype(hidden, dtype).cpu()
+
+    for batch, hidden in each_batch(adapter, sequences, samples, tokens_per_batch, stored):
         rows = np.concatenate([np.arange(*sequences.offsets[s : s + 2]) for s in batch.sample.tolist()]) - tokens.start
-        values[torch.from_numpy(rows)] = _as_dtype(hidden.cpu(), dtype)
+        values[torch.from_numpy(rows)] = hidden
         advance(len(rows))
     tensors = {
         "values": values,

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from biosae.errors import DataError
 from biosae.models.base import ModelAdapter
-from biosae.models.tokens import TokenSequences
+from biosae.models.parallel import each_batch
+from biosae.models.tokens import TokenBatch, TokenSequences
 
 from .shuffle import RowGroup, shuffled_batches
 from .source import epoch_seed
@@ -53,8 +54,9 @@ class StreamedActivations:
         return RowGroup(int(self._n_content[samples].sum()), lambda: self._read(samples))
 
     def _read(self, samples: np.ndarray) -> Tensor:
-        parts = []
-        for batch in self._adapter.batches(self._sequences, samples, self._tokens_per_batch):
-            (hidden,) = self._adapter.activations(batch, [self._layer])
-            parts.append(hidden[batch.content[batch.mask]].cpu())
-        return torch.cat(parts)
+        def content(adapter: ModelAdapter, batch: TokenBatch) -> Tensor:
+            (hidden,) = adapter.activations(batch, [self._layer])
+            return hidden[batch.content[batch.mask]].cpu()
+
+        found = each_batch(self._adapter, self._sequences, samples, self._tokens_per_batch, content)
+        return torch.cat([rows for _, rows in found])

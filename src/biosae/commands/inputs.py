@@ -264,7 +264,8 @@ def load_model(model: DictConfig, device: str, group: str = "scfm") -> ModelAdap
     """The adapter a model configuration names; only functions of ``biosae.models`` are called."""
     if not str(model._target_).startswith("biosae.models."):
         raise SettingError(f"{group}._target_ must name a function of biosae.models, got {model._target_}")
-    return instantiate(model, device=choose_device(device))
+    settings = {name: value for name, value in model.items() if name != "precision"}
+    return instantiate(settings, device=choose_device(device)).in_precision(model.get("precision", "fp32"))
 
 
 def choose_device(name: str) -> str:

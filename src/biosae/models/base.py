@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from biosae.artefacts import settings_hash
 from biosae.errors import SettingError
 
+from .settings import check_choice
 from .tokens import TokenBatch, TokenSequences, length_buckets, pad_batch
 
-CPU_TOKENS = 4096  # a sixth faster than 16,384 with scGPT's 512 channels (bench/extract.py)
+CPU_TOKENS = (
+    1024  # a tenth (256 channels) to two fifths (1,280) faster than 4,096: it fits the cache (bench/extract.py)
+)
+
+PRECISIONS = ("fp32", "bf16")
 
 Edit = Callable[[Tensor], Tensor]
 """A function of the content tokens' activations, ``(n_tokens, d_model)`` to the same shape."""
@@ -45,6 +53,8 @@ class ModelAdapter(ABC):
         Content hashes of the data files the network was pretrained on, or None when that is not recorded.
     reads_beside_tokens
         Content hash of what decides activations beside weights and tokens, "" for models proper.
+    precision
+        ``fp32``, or ``bf16`` for products in bfloat16; see `in_precision`.
     """
 
     name: str
@@ -57,6 +67,7 @@ class ModelAdapter(ABC):
     fingerprint: str
     pretrained_on: list[str] | None = None
     reads_beside_tokens: str = ""
+    precision: str = "fp32"
 
     @abstractmethod
     def tokenize(self, samples) -> TokenSequences:
@@ -86,6 +97,21 @@ class ModelAdapter(ABC):
     @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
+
+    def twin(self) -> ModelAdapter:
+        """The same model for another thread: it shares every weight, and hooks of one are not those of the other."""
+        shared = {id(tensor): tensor for tensor in chain(self.network.parameters(), self.network.buffers())}
+        twin = copy.copy(self)
+        twin.network = copy.deepcopy(self.network, shared)
+        return twin
+
+    def in_precision(self, precision: str) -> ModelAdapter:
+        """The same model with products in ``fp32`` or ``bf16``; norms, sums and what comes out stay float32."""
+        if check_choice("precision", precision, PRECISIONS) == self.precision:
+            return self
+        other = copy.copy(self)
+        other.precision, other.fingerprint = precision, settings_hash({"of": self.fingerprint, "precision": precision})
+        return other
 
     def layer_index(self, layer: int) -> int:
         """The layer counted from 0; negative numbers count from the last."""
@@ -121,11 +147,9 @@ class ModelAdapter(ABC):
             return hook
 
         with _hooks([(self.site(layer), keep(layer)) for layer in set(wanted)]):
-            try:
-                self.run(batch)
-            except _StopForward:
-                pass
-        return [captured[layer][batch.mask] for layer in wanted]
+            with suppress(_StopForward):
+                self._run(batch)
+        return [captured[layer][batch.mask].float() for layer in wanted]
 
     @torch.no_grad()
     def embed(self, batch: TokenBatch, layer: int = -1, edit: Edit | None = None) -> Tensor:
@@ -135,15 +159,16 @@ class ModelAdapter(ABC):
         input changes no bit. Special tokens are left as they are.
         """
         if edit is None:
-            return self.pool(self.run(batch), batch)
+            return self.pool(self._run(batch), batch)
 
         def replace(hidden: Tensor) -> Tensor:
             edited = hidden.clone()
-            edited[batch.content] = edit(hidden[batch.content]).to(hidden.dtype)
+            with torch.autocast(hidden.device.type, enabled=False):  # the model's precision is not that of its edits
+                edited[batch.content] = edit(hidden[batch.content].float()).to(hidden.dtype)
             return edited
 
         with _hooks([(self.site(self.layer_index(layer)), replace)]):
-            return self.pool(self.run(batch), batch)
+            return self.pool(self._run(batch), batch)
 
     def embed_each(self, batch: TokenBatch, layer: int, edits: Iterable[Edit]) -> list[Tensor]:
         """`embed` for several edits of one batch; what no edit can change runs once.
@@ -156,6 +181,10 @@ class ModelAdapter(ABC):
                 sites.append(self.site(lower))
         with _run_once(sites):
             return [self.embed(batch, layer, edit) for edit in edits]
+
+    def _run(self, batch: TokenBatch) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return self.run(batch)
 
 
 class _StopForward(Exception):

@@ -98,8 +98,13 @@ class TokenBatch:
         """``(n, L) bool`` the tokens that stand for a gene or residue: real and not special."""
         return self.mask & ~self.special
 
-    def to(self, device: torch.device | str) -> TokenBatch:
-        return TokenBatch(*(t if t is None else t.to(device, non_blocking=True) for t in vars(self).values()))
+    def to(self, device: torch.device) -> TokenBatch:
+        """The batch on a device; a GPU fetches it from pinned memory, so that nobody waits."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+        return TokenBatch(*(tensor if tensor is None else moved(tensor) for tensor in vars(self).values()))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class PostNormBlock(nn.Module):
         super().__init__()
         self.attention = SelfAttention(d_model, n_heads)
         self.norm1 = nn.LayerNorm(d_model, eps)
-        self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.ReLU(), nn.Linear(d_mlp, d_model))
+        self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.ReLU(inplace=True), nn.Linear(d_mlp, d_model))
         self.norm2 = nn.LayerNorm(d_model, eps)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:

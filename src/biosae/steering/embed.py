@@ -12,6 +12,7 @@ from torch import Tensor
 
 from biosae.artefacts import atomic_write
 from biosae.models.base import Edit, ModelAdapter
+from biosae.models.parallel import each_batch
 from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import progress_bar
 from biosae.saes.base import SAE
@@ -97,12 +98,16 @@ def _embed(
     """``(n, d) float32`` embeddings of the samples under every edit."""
     place = {sample: row for row, sample in enumerate(samples.tolist())}
     out: dict[str, np.ndarray] = {}
-    for batch in adapter.batches(sequences, samples, tokens_per_batch):
+
+    def edited(adapter: ModelAdapter, batch: TokenBatch) -> list[Tensor]:
+        return [embedding.float().cpu() for embedding in embed_batch(adapter, sae, batch, layer, edits.values())]
+
+    for batch, embeddings in each_batch(adapter, sequences, samples, tokens_per_batch, edited):
         rows = [place[sample] for sample in batch.sample.tolist()]
-        for name, embedding in zip(edits, embed_batch(adapter, sae, batch, layer, edits.values()), strict=True):
+        for name, embedding in zip(edits, embeddings, strict=True):
             if name not in out:
                 out[name] = np.empty((len(samples), embedding.shape[1]), dtype=np.float32)
-            out[name][rows] = embedding.float().cpu().numpy()
+            out[name][rows] = embedding.numpy()
         advance(len(rows) * len(edits))
     return out
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from biosae.activations.source import ActivationSource
 from biosae.errors import DataError
 from biosae.models.base import ModelAdapter
-from biosae.models.tokens import TokenSequences
+from biosae.models.parallel import each_batch
+from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import progress_bar
 from biosae.saes.base import SAE
 
@@ -55,15 +56,18 @@ def embedding_recovery(
         "zero": torch.zeros_like,
         "mean": lambda x: mean_activation.to(x).expand_as(x),
     }
+
+    def embedded(adapter: ModelAdapter, batch: TokenBatch) -> list[Tensor]:
+        return adapter.embed_each(batch, layer, [lambda x: x, *edits.values()])
+
     distance = dict.fromkeys(edits, 0.0)
     samples = samples[sequences.lengths[samples] > 0]
     if len(samples) == 0:
         raise DataError("embedding recovery needs at least one sample with a token")
     with progress_bar("Embedding recovery", len(samples), "samples") as advance:
-        for batch in adapter.batches(sequences, samples, tokens_per_batch):
-            original = adapter.embed(batch)
-            for name, edit in edits.items():
-                edited = adapter.embed(batch, layer, edit)
-                distance[name] += (edited - original).double().square().sum().item()
+        for batch, embeddings in each_batch(adapter, sequences, samples, tokens_per_batch, embedded):
+            original, *edited = embeddings
+            for name, embedding in zip(edits, edited, strict=True):
+                distance[name] += (embedding - original).double().square().sum().item()
             advance(len(batch.sample))
     return {f"recovery_vs_{name}": 1 - distance["sae"] / distance[name] for name in ("zero", "mean")}
