@@ -40,3 +40,14 @@ def test_class_and_dominant_gene_are_both_named(run):
     scores.loc[0, ("genes", "top_share")] = 0.8
     scores.loc[0, ("genes", "top_genes")] = "CD79A;MS4A1"
     assert feature_names(replace(run, scores=scores))[0].text == "B cells (CD79A)"
+
+
+def test_a_marked_site_comes_before_a_class_and_only_above_its_null(run):
+    scores = run.scores.copy()
+    scores["residues", "concept"] = "Domain: SH2"
+    scores["residues", "f1"] = 0.5
+    scores["residues", "null_f1"] = [0.4] + [0.6] * (len(scores) - 1)
+    scores["residues", "q_value"] = 0.01
+    first, second = feature_names(replace(run, scores=scores))[:2]
+    assert first.text == "Domain: SH2" and "held-out F1 0.50 (null 0.40)" in first.reason
+    assert second.text == CLASSES[1]

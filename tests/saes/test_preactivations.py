@@ -211,6 +211,43 @@ def test_gumbel_gradient_is_straight_through_for_the_candidates():
     torch.testing.assert_close(mine, expected, rtol=0, atol=1e-10)
 
 
+def test_gumbel_relaxed_gradient_is_that_of_finite_differences():
+    """The slope of the soft choice times the code, plus that of the chosen codes, differentiated by small steps."""
+    given = leaves(torch.float64, bias=0.0)
+    noise, temperature, size = torch.tensor(0.4, dtype=torch.float64), 0.7, 1e-6
+    pre = PreActivations(given["x"], given["b_dec"], given["W_enc"], given["b_enc"])
+    codes = gumbel_top_k(pre, K, noise, seed=1, temperature=temperature)
+    weight = torch.linspace(0.5, 1.5, len(codes.values), dtype=torch.float64)
+    mine = torch.autograd.grad((codes.values * weight).sum(), (given["W_enc"], given["b_enc"]))
+    support = codes.support
+    moved = {name: value.detach().clone() for name, value in given.items()}
+
+    def scores() -> Tensor:
+        dense = (moved["x"] - moved["b_dec"]) @ moved["W_enc"] + moved["b_enc"]
+        return dense[support.rows, support.features].view(N_ROWS, 2 * K)
+
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.rand(N_ROWS, D_SAE, generator=generator, dtype=torch.float64)
+    gumbel = -noise * torch.log(-torch.log(drawn))[support.rows, support.features].view(N_ROWS, 2 * K)
+    before = scores()
+    is_chosen = torch.arange(2 * K) < K  # candidates come in the order of their noisy scores
+    boundary = (before + gumbel)[:, K - 1 : K + 1].mean(1, keepdim=True)
+
+    def surrogate() -> Tensor:
+        soft = torch.sigmoid((scores() + gumbel - boundary) / temperature)
+        return ((scores().relu() * is_chosen + before.relu() * soft).view(-1) * weight).sum()
+
+    feature = int(support.features.bincount().argmax())
+    for name, at, gradient in (("W_enc", (3, feature), mine[0]), ("b_enc", (feature,), mine[1])):
+        moved[name][at] += size
+        above = surrogate()
+        moved[name][at] -= 2 * size
+        slope = (above - surrogate()) / (2 * size)
+        moved[name][at] += size
+        # Central differences of float64: an error of the square of the step, and rounding over the step.
+        assert gradient[at].item() == pytest.approx(slope.item(), rel=1e-5), name
+
+
 def test_gumbel_without_relaxation_is_differentiated_as_the_entries_it_chose():
     given = leaves(torch.float64, bias=0.0)
     pre = PreActivations(given["x"], given["b_dec"], given["W_enc"], given["b_enc"])

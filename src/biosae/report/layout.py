@@ -60,7 +60,7 @@ def cell_map(table: anndata.AnnData, folder: Path) -> CellMap | None:
     sample = _draw(np.flatnonzero(np.isfinite(embedding).all(axis=1)), MOST_TSNE_CELLS)
     if len(sample) < 3:
         return None
-    return CellMap(sample, _cached_tsne(embedding[sample], folder), "t-SNE of the model's own cell embedding")
+    return CellMap(sample, _cached_tsne(embedding[sample], folder), "t-SNE of the model's own embedding")
 
 
 def _draw(samples: np.ndarray, most: int) -> np.ndarray:

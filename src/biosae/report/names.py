@@ -40,11 +40,13 @@ def supported(scores: pd.DataFrame, key: str) -> np.ndarray:
 
 
 def feature_names(run: Run) -> list[FeatureName]:
-    """One name a feature: the supported class with the highest held-out AUROC, the dominant gene, or both.
+    """One name a feature: the site or domain that it marks, or else the supported class with the highest held-out
+    AUROC; the dominant gene or residue; or both.
 
     Enriched gene sets name nothing: matched random gene lists are enriched nearly as often.
     """
-    return [_name(*found) for found in zip(_best_classes(run), _dominant_genes(run), strict=True)]
+    marked = [site or label for site, label in zip(_sites(run), _best_classes(run), strict=True)]
+    return [_name(*found) for found in zip(marked, _dominant_genes(run), strict=True)]
 
 
 def _name(label: tuple[str, str] | None, gene: tuple[str, float] | None) -> FeatureName:
@@ -56,8 +58,24 @@ def _name(label: tuple[str, str] | None, gene: tuple[str, float] | None) -> Feat
         text = f"{text} ({gene[0]})" if text else gene[0]
         reasons.append(f"{gene[0]} carries {gene[1]:.0%} of its activation")
     if not text:
-        return FeatureName(UNNAMED, "No class passes its null, and no single gene carries most of the activation.")
+        return FeatureName(UNNAMED, "No class passes its null, and no single token carries most of the activation.")
     return FeatureName(text, "; ".join(reasons) + ".")
+
+
+def _sites(run: Run) -> list[tuple[str, str] | None]:
+    """What each feature marks on residues, where its F1 lies above the null of the best feature."""
+    if run.score("residues", "concept") is None:
+        return [None] * run.d_sae
+    rows = run.scores["residues"]
+    holds = (rows["q_value"] <= ALPHA) & (rows["f1"] > rows["null_f1"])
+    return [
+        (str(row["concept"]), _site_reason(row)) if held else None
+        for held, (_, row) in zip(holds, rows.iterrows(), strict=True)
+    ]
+
+
+def _site_reason(row: pd.Series) -> str:
+    return f"marks {row['concept']}: held-out F1 {row['f1']:.2f} (null {row['null_f1']:.2f}), q = {row['q_value']:.2g}"
 
 
 def _best_classes(run: Run) -> list[tuple[str, str] | None]:

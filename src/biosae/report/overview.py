@@ -14,6 +14,7 @@ from .run import ALPHA, Run
 from .shards import number
 
 CURVES = ("fvu", "l0", "dead_fraction")
+SITE_SCORES = ("f1", "precision", "recall", "null_f1", "p_value", "residue_f1")
 MARKER_SCORES = ("auroc_select", "auroc", "auroc_low", "auroc_high", "null_auroc", "q_value")
 N_BINS = 36
 LOWEST_FREQUENCY = 1e-5
@@ -27,6 +28,7 @@ def overview(run: Run) -> dict[str, Any]:
         "curves": training_curves(run.metrics),
         "density": density_histogram(run),
         "labels": [label_summary(run, key) for key in run.label_keys],
+        "sites": sites(run),
         "enrichment": enrichment_summary(run),
         "stability": ((run.analysis or {}).get("summary") or {}).get("stability"),
         "concerns": [asdict(concern) for concern in concerns(run)],
@@ -70,6 +72,16 @@ def label_summary(run: Run, key: str) -> dict[str, Any]:
         "classes_by_chance": ALPHA * len(best),
         "best": best,
     }
+
+
+def sites(run: Run) -> list[dict[str, Any]]:
+    """The feature that marks each annotated site or domain best on the select proteins, with its scores on test."""
+    summary = ((run.analysis or {}).get("summary") or {}).get("residues") or {}
+    return [
+        {"concept": row["concept"], "feature": int(row["feature"]), "residue": row["residue"]}
+        | {name: number(row[name]) for name in SITE_SCORES}
+        for row in summary.get("concepts", [])
+    ]
 
 
 def enrichment_summary(run: Run) -> dict[str, Any] | None:

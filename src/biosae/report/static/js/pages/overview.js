@@ -3,6 +3,7 @@
 
 const overviewPage = (() => {
   const { el, route, link, number, fixed, percent, plural } = dom;
+  const MOST_SITES = 30;
   const QUANTITIES = { fvu: "Variance left unexplained (FVU)", l0: "Active features per token (L0)", dead_fraction: "Share of dead features" };
 
   function lead({ settings }, sample) {
@@ -47,6 +48,24 @@ const overviewPage = (() => {
       draw: (width) => charts.dots(width, { rows, domain: [Math.floor(low * 10) / 10, 1], xTitle: "AUROC on test samples", referenceText: "dashed: null of the best of all features" }),
       rows: () => [columns, ...label.best.map((row) => columns.map((name) => row[name]))],
       note: "The feature was chosen on the select samples and scored once on the test samples. Bar: 95 % bootstrap interval. Dashed: 95th percentile of the best feature's AUROC when labels are permuted. Grey dots do not pass.",
+    });
+  }
+
+  function sites({ sites: found }, featureNames) {
+    if (!found.length) return null;
+    const shown = found.slice().sort((a, b) => b.f1 - a.f1).slice(0, MOST_SITES);
+    const rows = shown.map((row) => ({
+      label: row.concept, href: route("feature", row.feature), value: row.f1, reference: row.null_f1, strong: row.p_value <= 0.05,
+      note: `feature ${row.feature} (${featureNames[row.feature]}): precision ${fixed(row.precision)} by residue, recall ${fixed(row.recall)} by domain, p ${number(row.p_value, 2)}; best amino acid ${row.residue} ${fixed(row.residue_f1)}`,
+    }));
+    const columns = ["concept", "feature", "f1", "precision", "recall", "null_f1", "p_value", "residue", "residue_f1"];
+    const left = found.length - shown.length;
+    return figure.make({
+      title: "The best feature of each site or domain", name: "best-sites", wide: true,
+      draw: (width) => charts.dots(width, { rows, domain: [0, 1], xTitle: "F1 on test proteins", referenceText: "dashed: null of the best of all features" }),
+      rows: () => [columns, ...found.map((row) => columns.map((name) => row[name]))],
+      note: "F1 of precision by residue and recall by domain; feature and threshold were chosen on the select proteins. Dashed: 95th percentile of the best feature's F1 when annotations are turned around their proteins. Grey dots do not pass." +
+        (left ? ` ${number(left)} more in the CSV.` : ""),
     });
   }
 
@@ -97,6 +116,7 @@ const overviewPage = (() => {
       headline(content),
       el("div", { class: "grid" },
         content.labels.filter((label) => label.best.length).map((label) => best(label, core.features.names)),
+        sites(content, core.features.names),
         concerns(content),
         el("div", { class: "wide row" }, curves(content), density(content)),
         provenance(content)),
