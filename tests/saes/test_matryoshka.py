@@ -4,22 +4,25 @@ import pytest
 import torch
 
 from biosae.errors import SettingError
+from biosae.saes.architecture import Architecture
 from biosae.saes.codes import Codes, Support
 from biosae.saes.matryoshka import Matryoshka
 from biosae.saes.nested import decoded_groups, prefix_widths
 
 
-def test_loss_is_the_mean_over_prefixes_decoded_one_by_one(planted):
-    """Trap of 2.6: weighting by 1/G and then averaging over groups gives 1/G squared."""
-    sae = Matryoshka(16, 48, k=4, group_fractions=[0.25, 0.25, 0.5])
-    sae.fit_normaliser(planted)
-    forward = sae.training_forward(planted)
+@pytest.mark.parametrize("loss_unit", ["dataset", "token"])
+def test_loss_is_the_mean_over_prefixes_decoded_one_by_one(loss_unit, planted):
+    """Trap of 2.6: weighting by 1/G and then averaging over groups gives 1/G squared. The gradients agree, too."""
+    sae = Matryoshka(16, 48, k=4, group_fractions=[0.25, 0.25, 0.5], architecture=Architecture(loss_unit=loss_unit))
+    sae.double().fit_normaliser(planted)
+    forward = sae.training_forward(planted.double())
     codes = forward.codes.dense()
-    errors = []
-    for width in (12, 24, 48):
-        out = codes[:, :width] @ sae.W_dec[:width] + sae.b_dec
-        errors.append((forward.x - out).square().sum(1).mean())
-    torch.testing.assert_close(sae.reconstruction_loss(forward), sum(errors) / 3)
+    outs = [codes[:, :width] @ sae.W_dec[:width] + sae.b_dec for width in (12, 24, 48)]
+    one_by_one = sum(map(forward.error, outs)) / 3
+    loss, parameters = sae.reconstruction_loss(forward), list(sae.parameters())
+    torch.testing.assert_close(loss, one_by_one)
+    expected = torch.autograd.grad(one_by_one, parameters, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(loss, parameters), expected)
 
 
 def test_groups_of_codes_in_any_order_and_of_dense_ones_decode_alike():
@@ -31,7 +34,7 @@ def test_groups_of_codes_in_any_order_and_of_dense_ones_decode_alike():
     sparse = Codes(values, Support.from_indices(indices, 12))
     outcomes = []
     for codes in (sparse, Codes(sparse.dense())):
-        groups = list(decoded_groups(codes, [3, 4, 12], W_dec))
+        groups = decoded_groups(codes, [3, 4, 12], W_dec).unbind(1)
         loss = sum((number + 1) * (weight * group).square().sum() for number, group in enumerate(groups))
         outcomes.append((*groups, *torch.autograd.grad(loss, [values, W_dec], retain_graph=True)))
     for one, other in zip(*outcomes, strict=True):

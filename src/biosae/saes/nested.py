@@ -7,6 +7,8 @@ from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from biosae.errors import SettingError
 
@@ -26,20 +28,41 @@ def prefix_widths(fractions: Sequence[float], d_sae: int) -> list[int]:
 
 def nested_loss(forward: Forward, widths: Sequence[int], W_dec: Tensor, b_dec: Tensor) -> Tensor:
     """Mean over prefixes of the squared error of the reconstruction by the first ``width`` features."""
-    reconstruction, losses = b_dec, []
-    for group in decoded_groups(forward.codes, widths, W_dec):
-        reconstruction = reconstruction + group
-        losses.append(forward.error(reconstruction))
-    return sum(losses) / len(losses)
+    groups = decoded_groups(forward.codes, widths, W_dec)
+    return _NestedError.apply(forward.x, b_dec, groups, forward.token_unit) / (groups.shape[0] * groups.shape[1])
 
 
-def decoded_groups(codes: Codes, widths: Sequence[int], W_dec: Tensor) -> Sequence[Tensor]:
-    """What each group of features adds to the reconstruction, ``(n_rows, d_in)`` each; differentiable.
+class _NestedError(Function):
+    """Sum of the squares of ``x - b_dec - groups[:, : g + 1].sum(1)`` over all ``g``, each passed over once."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, b_dec: Tensor, groups: Tensor, token_unit: Tensor | None) -> Tensor:
+        residuals, left = torch.empty_like(groups), x - b_dec
+        for number in range(groups.shape[1]):
+            left = torch.sub(left, groups[:, number], out=residuals[:, number])
+        if token_unit is not None:
+            residuals.mul_(token_unit[:, None])
+        ctx.save_for_backward(residuals, token_unit)
+        return residuals.view(-1).dot(residuals.view(-1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        residuals, token_unit = ctx.saved_tensors
+        grad_groups = residuals * (-2 * grad if token_unit is None else -2 * grad * token_unit[:, None])
+        for number in reversed(range(grad_groups.shape[1] - 1)):  # a group is part of all later prefixes
+            grad_groups[:, number] += grad_groups[:, number + 1]
+        return None, grad_groups[:, 0].sum(0), grad_groups, None
+
+
+def decoded_groups(codes: Codes, widths: Sequence[int], W_dec: Tensor) -> Tensor:
+    """What each group of features adds to the reconstruction, ``(n_rows, n_groups, d_in)``; differentiable.
 
     Sparse codes are decoded in one go, as if every row were as many rows as there are groups.
     """
     if codes.support is None:
-        return [codes.values[:, start:stop] @ W_dec[start:stop] for start, stop in pairwise([0, *widths])]
+        groups = pairwise([0, *widths])
+        return torch.stack([codes.values[:, start:stop] @ W_dec[start:stop] for start, stop in groups], 1)
     groups = torch.bucketize(codes.support.features, torch.tensor(widths, device=W_dec.device), right=True)
     rows = codes.support.rows * len(widths) + groups
     values, features = codes.values, codes.support.features
@@ -48,4 +71,4 @@ def decoded_groups(codes: Codes, widths: Sequence[int], W_dec: Tensor) -> Sequen
         rows, values, features = rows[order], values[order], features[order]
     counts = torch.bincount(rows, minlength=codes.n_rows * len(widths))
     by_group = Support(torch.nn.functional.pad(counts.cumsum(0), (1, 0)), features, codes.d_sae)
-    return Codes(values, by_group).decode(W_dec).view(codes.n_rows, len(widths), -1).unbind(1)
+    return Codes(values, by_group).decode(W_dec).view(codes.n_rows, len(widths), -1)
