@@ -70,6 +70,37 @@ def test_a_batch_effect_is_no_label_effect(generator):
     assert 0.3 < within["p_single"].median() < 0.7
 
 
+def test_a_number_of_the_donor_is_not_tested_within_donors(generator):
+    """Age: shuffled within donors it stays where it is, and thirty donors correlate with anything a little."""
+    donor = generator.integers(0, 30, 600)
+    age = pd.Series(generator.uniform(20, 80, 30)[donor], name="age")
+    scores = continuous_scores(codes_of(generator, 600, 100), age, parts(600), donor.astype(str), 50, 0)
+    assert scores["p_single"].isna().all() and scores["q_value"].isna().all()
+    assert (scores["p_value"] == 1).all()
+
+
+def test_a_feature_that_turns_round_is_not_significant(generator):
+    value = generator.random(600)
+    part = parts(600)
+    codes = codes_of(generator, 600, 50).tolil()
+    codes[:, 3] = np.where(part == "select", value, 1 - value)[:, None]
+    scores = continuous_scores(codes.tocsr(), pd.Series(value, name="age"), part, None, 100, 0)
+    assert scores.loc[3, "spearman"] < -0.99
+    assert scores.loc[3, "p_value"] == 1 and scores.loc[3, "p_single"] > 0.99
+
+
+def test_small_p_values_are_as_rare_as_they_say_for_rare_and_frequent_features(generator):
+    small = np.zeros(2)
+    for seed in range(30):
+        codes = sparse.hstack([codes_of(generator, 600, 128, density) for density in (0.02, 0.5)], format="csr")
+        label = pd.Series(generator.gamma(1.0, size=600), name="dose")
+        p = continuous_scores(codes, label, parts(600), None, 100, seed)["p_single"].to_numpy()
+        small += (p[:128] < 0.005).sum(), (p[128:] < 0.005).sum()
+    low, high = stats.binom.ppf([0.0005, 0.9995], 30 * 128, 0.005)
+    assert small[0] <= high  # few active samples: few values
+    assert low <= small[1] <= high
+
+
 @pytest.mark.parametrize("values", [np.ones(60), np.full(60, np.nan)])
 def test_a_label_without_differences_is_one_clear_line(generator, values):
     with pytest.raises(DataError, match="age has .* in the part select; at least 10 that differ"):

@@ -1,8 +1,14 @@
 import numpy as np
-from scipy import sparse
+from scipy import sparse, stats
 from sklearn.metrics import roc_auc_score
 
-from biosae.analysis.intervals import N_RESAMPLES, auroc_intervals, resample_weights, weighted_auroc
+from biosae.analysis.intervals import (
+    N_RESAMPLES,
+    auroc_intervals,
+    resample_weights,
+    score_interval,
+    weighted_auroc,
+)
 from biosae.analysis.sorted_codes import SortedCodes
 
 
@@ -54,4 +60,31 @@ def test_resamples_without_one_side_are_left_out(generator):
     low, high = auroc_intervals(
         codes, member, np.array([0]), np.array([0]), resample_weights(None, 3, generator), silently
     )
-    assert (low.item(), high.item()) == (1.0, 1.0)
+    # Every resample gives 1; one member against two others allows much less.
+    assert high.item() == 1.0 and low.item() < 0.3
+
+
+def test_three_members_have_a_wide_interval_that_holds_the_truth(generator):
+    member, pair, covered = (np.arange(203) < 3)[:, None], np.array([0]), {"resampled": 0, "found": 0}
+    truth = stats.norm.cdf(1.5 / np.sqrt(2))
+    for _ in range(200):
+        codes = SortedCodes.of(sparse.csr_matrix(generator.normal(10 + 1.5 * member)))
+        weights = resample_weights(None, 203, generator)
+        drawn = weighted_auroc(codes, 0, weights * member, weights * ~member)
+        low, high = np.nanpercentile(drawn, [2.5, 97.5])
+        covered["resampled"] += low <= truth <= high
+        low, high = auroc_intervals(codes, member, pair, pair, weights, silently)
+        covered["found"] += (low <= truth).item() and (truth <= high).item()
+    # The standard error of 200 draws at 0.95 is 0.015; what resampling alone gives is not enough.
+    assert covered["resampled"] / 200 < 0.85
+    assert covered["found"] / 200 > 0.91
+
+
+def test_the_score_interval_ends_where_its_equation_holds():
+    auroc, n_inside, n_outside = np.array([0.5, 0.8, 0.97]), np.array([3, 12, 40]), np.array([500, 60, 20])
+    for end in score_interval(auroc, n_inside, n_outside):
+        mean_size = (n_inside + n_outside) / 2
+        q1, q2 = end / (2 - end), 2 * end**2 / (1 + end)
+        hanley_mcneil = (end * (1 - end) + (mean_size - 1) * (q1 + q2 - 2 * end**2)) / (n_inside * n_outside)
+        np.testing.assert_allclose(np.abs(auroc - end), 1.959964 * np.sqrt(hanley_mcneil), rtol=1e-6)  # of 30 halvings
+    assert score_interval(1.0, 3, 500)[1] == 1

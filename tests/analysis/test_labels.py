@@ -123,6 +123,7 @@ def test_a_feature_that_never_fires_is_undefined():
     codes[:, 4] = 0
     best = score(codes.tocsr(), label, part).best
     assert best.loc[4].isna().all()
+    assert score(codes.tocsr(), label, part).n_tests == 19 * 3
     assert best.drop(4).notna().all(axis=None)
 
 
@@ -163,17 +164,32 @@ def test_the_false_discovery_rate_is_held_with_planted_signals():
     shares = []
     for seed in range(40):
         codes, label, part = make(seed, n_samples=600, n_features=100)
-        planted = np.arange(10)
+        planted = {feature: "ABC"[feature % 3] for feature in range(10)}
         codes = codes.tolil()
-        for feature in planted:
-            rows = np.flatnonzero(label == "ABC"[feature % 3])
+        for feature, name in planted.items():
+            rows = np.flatnonzero(label == name)
             codes[rows, feature] = codes[rows, feature].toarray() + 0.4
-        found = np.flatnonzero(score(codes.tocsr(), label, part, seed=seed).best["q_value"] < 0.05)
-        shares.append((found >= len(planted)).mean() if len(found) else 0.0)
-        assert set(planted) <= set(found)
+        scores = score(codes.tocsr(), label, part, seed=seed)
+        found = scores.every[scores.every["q_value"] < 0.05]
+        is_true = found["feature"].map(planted) == found["class"].astype(str)
+        shares.append(1 - is_true.mean())
+        assert is_true.sum() == len(planted)
     # The false discovery rate is at most 5 %; three standard errors of 40 repeats are allowed for.
     assert np.mean(shares) <= 0.05 + 3 * np.std(shares) / np.sqrt(40)
     assert np.mean(shares) > 0  # nulls are not all silenced
+
+
+def test_one_family_of_all_features_and_classes_is_corrected():
+    codes, label, part = make(12)
+    scores = score(codes, label, part)
+    expected = stats.false_discovery_control(scores.every["p_single"])
+    np.testing.assert_allclose(scores.every["q_value"], expected, rtol=1e-12)
+    assert scores.n_tests == 20 * 3
+    for shown in (scores.best.reset_index(), scores.markers):
+        merged = shown.merge(scores.every, on=["feature", "class"], suffixes=("", "_long"))
+        assert len(merged) == len(shown)
+        np.testing.assert_array_equal(merged["q_value"], merged["q_value_long"])
+        np.testing.assert_array_equal(merged["p_single"], merged["p_single_long"])
 
 
 def test_a_label_of_the_donor_is_not_tested_within_donors():

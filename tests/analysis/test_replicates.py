@@ -1,8 +1,10 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from biosae.analysis.replicates import donor_scores, pseudobulk, signed_rank_p_values
+from biosae.analysis.replicates import donor_correlations, donor_scores, pseudobulk, signed_rank_p_values
 
 
 @pytest.fixture
@@ -93,3 +95,59 @@ def test_signed_ranks_with_ties_and_zeros_by_hand():
     # Ranks 1.5, 1.5 and 3; of the eight sign patterns +++, +-+ and -++ reach 1.5 + 3.
     np.testing.assert_allclose(signed_rank_p_values(np.array([[1.0], [-1.0], [2.0], [0.0]])), 3 / 8)
     np.testing.assert_array_equal(signed_rank_p_values(np.zeros((4, 2))), 1)
+
+
+def test_a_number_of_the_donor_is_correlated_over_donors(generator):
+    """Six donors and their ages: 720 orders, counted one by one."""
+    donor = np.repeat([f"d{n}" for n in range(6)], 10)
+    age_of_donor = np.array([20.0, 35, 35, 50, 61, 80])
+    of_donor = np.column_stack([age_of_donor, generator.permutation(6), generator.random((6, 2))])
+    codes = sparse.csr_matrix(np.repeat(of_donor, 10, axis=0))
+    scores = donor_correlations(codes, np.repeat(age_of_donor, 10), donor, np.array([1.0, 1, -1, np.nan]))
+    for feature, sign in ((0, 1), (1, 1), (2, -1)):
+        observed = stats.spearmanr(of_donor[:, feature], age_of_donor).statistic
+        np.testing.assert_allclose(scores.loc[feature, "correlation"], observed, atol=1e-12)
+        orders = itertools.permutations(age_of_donor)
+        drawn = np.array([stats.pearsonr(stats.rankdata(of_donor[:, feature]), stats.rankdata(o))[0] for o in orders])
+        expected = (sign * drawn >= sign * observed - 1e-9).mean()
+        np.testing.assert_allclose(scores.loc[feature, "p_value"], expected)
+    assert scores.loc[3].isna().all()
+    assert (scores.loc[:2, "n_donors"] == 6).all()
+
+
+def test_over_many_donors_the_p_value_is_that_of_scipy(generator):
+    donor, of_donor, age = np.repeat(np.arange(15), 6), generator.random((15, 3)), generator.random(15)
+    codes = sparse.csr_matrix(np.repeat(of_donor, 6, axis=0))
+    scores = donor_correlations(codes, np.repeat(age, 6), donor, np.ones(3))
+    for feature in range(3):
+        expected = stats.spearmanr(of_donor[:, feature], age, alternative="greater")
+        np.testing.assert_allclose(scores.loc[feature, ["correlation", "p_value"]].astype(float), expected, rtol=1e-9)
+
+
+def test_a_number_that_differs_within_donors_is_correlated_in_each(generator):
+    donor, value = np.repeat([f"d{n}" for n in range(7)], 30), generator.random(210)
+    codes = generator.random((210, 3))
+    codes[:, 0] = value + 0.2 * generator.random(210)
+    scores = donor_correlations(sparse.csr_matrix(codes), value, donor, np.array([1.0, 1, -1]))
+    for feature, sign in ((0, 1), (1, 1), (2, -1)):
+        own = [stats.spearmanr(codes[donor == d, feature], value[donor == d]).statistic for d in np.unique(donor)]
+        np.testing.assert_allclose(scores.loc[feature, "correlation"], np.mean(own), atol=1e-12)
+        expected = stats.wilcoxon(sign * np.array(own), alternative="greater").pvalue
+        np.testing.assert_allclose(scores.loc[feature, "p_value"], expected)
+    assert scores.loc[0, "p_value"] == 1 / 2**7 and scores.loc[0, "consistency"] == 1
+
+
+def test_donors_of_different_ages_do_not_make_a_feature_of_a_donor_follow_age(generator):
+    """Donor effects without any of age: over cells they look like one, over donors they are even."""
+    donor, p_values = np.repeat(np.arange(12), 20), []
+    for _ in range(40):
+        of_donor, age = generator.random((12, 5)), generator.random(12)
+        codes = sparse.csr_matrix(np.repeat(of_donor, 20, axis=0) + 0.1 * generator.random((240, 5)))
+        p_values.append(donor_correlations(codes, age[donor], donor, np.ones(5))["p_value"])
+    assert stats.kstest(np.concatenate(p_values), "uniform").pvalue > 1e-3  # fixed seed
+
+
+def test_two_donors_give_no_p_value(generator):
+    donor = np.repeat(["a", "b"], 20)
+    scores = donor_correlations(sparse.csr_matrix(generator.random((40, 2))), generator.random(40), donor, np.ones(2))
+    assert scores["p_value"].isna().all() and (scores["n_donors"] == 2).all()

@@ -51,6 +51,7 @@ def test_blocks_of_permutations_change_nothing(generator, monkeypatch):
     member, group = generator.random((50, 2)) < 0.4, generator.integers(0, 2, 50)
     whole = null_of(codes, member, group, np.random.default_rng(1), 20)
     monkeypatch.setattr(shuffling, "LABELS_PER_BLOCK", 3 * member.size)
+    monkeypatch.setattr(shuffling, "RANKS_PER_BLOCK", 2 * len(member))
     in_blocks = null_of(codes, member, group, np.random.default_rng(1), 20)
     np.testing.assert_allclose(in_blocks.largest_auroc, whole.largest_auroc, atol=1e-6)  # float32 sums
     np.testing.assert_allclose(in_blocks.p_single, whole.p_single, rtol=1e-12)

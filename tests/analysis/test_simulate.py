@@ -64,13 +64,15 @@ def test_each_class_is_marked_by_its_programme(simulation, pooled, key, group):
     assert (scores.markers["p_value"] < 0.05).all()
 
 
-def test_donors_and_batches_are_not_taken_for_cell_types(simulation, pooled):
+def test_donors_and_batches_are_not_taken_for_cell_types():
     """Donors differ in composition: without shuffling within donors their programmes would look like markers."""
+    simulation = simulate(seed=0, n_cells=2400)
+    pooled = pool_max(simulation)
     significant = set(np.flatnonzero(scored(simulation, pooled, "cell_type", "donor").best["q_value"] < 0.05))
     assert programmes(simulation, "cell_type") <= significant
     assert len(significant - programmes(simulation, "cell_type")) <= 1  # 5 % of the findings are allowed
     free = set(np.flatnonzero(scored(simulation, pooled, "cell_type", None).best["q_value"] < 0.05))
-    assert len(free & programmes(simulation, "donor")) > 0
+    assert len(free & programmes(simulation, "donor")) > 2
 
 
 def test_a_cell_type_holds_in_donor_after_donor():

@@ -8,6 +8,7 @@ from scipy import sparse
 from biosae.analysis.expression import expression_scores
 from biosae.analysis.fdr import benjamini_hochberg
 from biosae.analysis.genes import gene_scores, gene_table
+from biosae.analysis.intervals import score_interval
 from biosae.analysis.mutual_information import adjusted_mutual_information
 from biosae.analysis.ranks import auroc, ranks
 from biosae.analysis.sorted_codes import SortedCodes
@@ -27,6 +28,11 @@ def test_labels():
     assert thresholds.item() == 2
     assert f1(n_above, n_hits, 3).item() == pytest.approx(0.667, **PRINTED)
     assert adjusted_mutual_information(n_hits, n_above, 3, 6).item() == pytest.approx(-0.111, **PRINTED)
+
+
+def test_an_interval_of_few_members():
+    low, high = score_interval(0.82, 3, 526)
+    assert (low.item(), high.item()) == (pytest.approx(0.49, abs=0.005), pytest.approx(0.95, abs=0.005))
 
 
 def test_q_values():

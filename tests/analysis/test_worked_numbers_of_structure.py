@@ -9,7 +9,7 @@ from biosae.analysis.enrichment import joint_q_values, over_representation
 from biosae.analysis.families import family_scores
 from biosae.analysis.geometry import geometry_scores, subspace_energy
 from biosae.analysis.ranks import ranks
-from biosae.analysis.replicates import signed_rank_p_values
+from biosae.analysis.replicates import donor_correlations, signed_rank_p_values
 from biosae.analysis.sorted_codes import SortedCodes
 from biosae.analysis.stability import stability_scores
 
@@ -34,6 +34,14 @@ def test_enrichment():
 
 def test_donors():
     assert signed_rank_p_values(np.array([[1.0], [-1.0], [2.0], [0.0]])).item() == 0.375
+
+
+def test_numbers_over_donors():
+    age, mean_code = np.repeat([20.0, 35, 50, 65], 5), np.repeat([1.0, 2, 4, 3], 5)
+    donor = np.repeat(list("abcd"), 5)
+    scores = donor_correlations(sparse.csr_matrix(mean_code[:, None]), age, donor, np.ones(1)).loc[0]
+    assert scores["correlation"] == pytest.approx(0.8)
+    assert scores["p_value"] == pytest.approx(0.167, abs=5e-4)
 
 
 def test_numbers():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy import sparse, stats
@@ -11,10 +13,11 @@ from biosae.errors import DataError
 from .choice import Choice
 from .fdr import benjamini_hochberg
 from .ranks import Ranks, ranks
-from .shuffling import shuffled_rows
+from .shuffling import Tally, pools_of_like_activity, rank_sum_moments, shuffled_rows
 from .sorted_codes import SortedCodes
 
 MIN_SAMPLES = 10
+VALUES_PER_BLOCK = 1 << 24  # shuffled numbers, or their sums, that are in memory at once
 
 
 def is_continuous(label: pd.Series, max_classes: int = 20) -> bool:
@@ -59,47 +62,75 @@ def continuous_scores(
     ranked = _ranked(codes, test)
     on_test = spearman(ranked, value[test])
     group = np.zeros(len(test), dtype=int) if group is None else group[test]
-    rows = shuffled_rows(group, n_permutations, np.random.default_rng(seed))
-    shuffled = spearman_of_many(ranked, value[test][rows].T) * direction[:, None]  # (d_sae, n_permutations)
-    largest = np.nanmax(np.abs(shuffled), axis=0, initial=0)
+    null = _shuffled_null(ranked, value[test], group, direction, n_permutations, np.random.default_rng(seed))
     fires = ~np.isnan(on_select) & ~np.isnan(on_test)
-    p_single = np.where(fires, _pooled_p_values(on_test * direction, shuffled), np.nan)
-    n_best = (largest[None, :] >= np.abs(on_test)[:, None] - 1e-9).sum(axis=1)
+    p_single = np.where(fires, null.p_single, np.nan)
+    n_best = (null.strongest >= (on_test * direction)[:, None] - 1e-9).sum(axis=1)
     columns = {
         "spearman_select": on_select,
         "spearman": on_test,
         "p_value": np.where(fires, (1 + n_best) / (1 + n_permutations), np.nan),
         "p_single": p_single,
         "q_value": benjamini_hochberg(p_single),
-        "null_spearman": np.where(fires, np.percentile(largest, 95), np.nan),
+        "null_spearman": np.where(fires, np.percentile(null.strongest, 95), np.nan),
     }
     return pd.DataFrame(columns).rename_axis("feature")
 
 
 def spearman(ranked: Ranks, value: np.ndarray) -> np.ndarray:
     """``(d_sae,)`` rank correlation with ``(n_samples,)`` numbers; NaN where one side is constant."""
-    return spearman_of_many(ranked, value[:, None])[:, 0]
+    of_value = stats.rankdata(value)
+    return _correlation(ranked, (ranked.above_zero.T @ of_value)[:, None], of_value)[:, 0]
 
 
-def spearman_of_many(ranked: Ranks, values: np.ndarray) -> np.ndarray:
-    """``(d_sae, n)`` rank correlations with each column of ``(n_samples, n)`` numbers."""
-    n = len(values)
-    of_value = stats.rankdata(values, axis=0) - (n + 1) / 2
-    together = ranked.above_zero.T @ of_value
+def _correlation(ranked: Ranks, rank_sums: np.ndarray, of_value: np.ndarray) -> np.ndarray:
+    """``(d_sae, n)`` correlations from the ranks above zero summed by ``(n_samples,)`` ranks in some order."""
+    n, totals = len(of_value), np.asarray(ranked.above_zero.sum(axis=0)).ravel()
     squares = np.asarray(ranked.above_zero.multiply(ranked.above_zero).sum(axis=0)).ravel()
-    variation = squares - np.asarray(ranked.above_zero.sum(axis=0)).ravel() ** 2 / n
-    scale = np.sqrt(np.maximum(variation, 0))[:, None] * np.sqrt((of_value**2).sum(axis=0))
+    variations = np.maximum(squares - totals**2 / n, 0) * ((of_value - of_value.mean()) ** 2).sum()
+    scale = np.sqrt(variations)[:, None]
+    together = rank_sums - totals[:, None] * of_value.mean()
     return np.divide(together, scale, out=np.full(together.shape, np.nan), where=scale > 1e-9)
 
 
-def _pooled_p_values(observed: np.ndarray, shuffled: np.ndarray) -> np.ndarray:
-    """One-sided, among the shuffled values of all features in their own standard deviations."""
-    mean, spread = shuffled.mean(axis=1, keepdims=True), shuffled.std(axis=1, keepdims=True)
-    spread = np.where(spread > 0, spread, np.nan)
-    null = np.sort(((shuffled - mean) / spread).ravel())
-    null = null[~np.isnan(null)]
-    score = (observed - mean[:, 0]) / spread[:, 0]
-    return (1 + len(null) - np.searchsorted(null, score - 1e-9)) / (1 + len(null))
+@dataclass(frozen=True, eq=False)
+class _ShuffledNull:
+    """``strongest`` ``(n_permutations,)``, the strongest correlation of any feature in either direction, and
+    ``p_single`` ``(d_sae,)`` as in labels; NaN where shuffling changes nothing.
+    """
+
+    strongest: np.ndarray
+    p_single: np.ndarray
+
+
+def _shuffled_null(
+    ranked: Ranks,
+    value: np.ndarray,
+    group: np.ndarray,
+    direction: np.ndarray,
+    n_permutations: int,
+    generator: np.random.Generator,
+) -> _ShuffledNull:
+    """Shuffles the numbers within groups; ``direction`` is the sign in which each feature is tested."""
+    of_value, sign = stats.rankdata(value), direction[:, None]
+    mean, deviation = rank_sum_moments(ranked, of_value[:, None], group)
+    observed = (ranked.above_zero.T @ of_value)[:, None] - mean
+    observed = np.divide(sign * observed, deviation, out=np.full(mean.shape, np.nan), where=deviation > 0)
+    pools = pools_of_like_activity(ranked)
+    tallies = [Tally(observed[features]) for features in pools]
+    strongest = []
+    n_block = max(1, VALUES_PER_BLOCK // max(len(value), len(direction)))
+    for first in range(0, n_permutations, n_block):
+        rows = shuffled_rows(group, min(n_block, n_permutations - first), generator)
+        sums = ranked.above_zero.T @ of_value[rows].T  # (d_sae, n_block)
+        strongest.append(np.nanmax(np.abs(_correlation(ranked, sums, of_value)), axis=0, initial=0))
+        for features, tally in zip(pools, tallies, strict=True):
+            signed = (sums[features] * sign[features]).T[:, :, None]
+            tally.add(signed, mean[features] * sign[features], deviation[features])
+    p_single = np.empty(len(direction))
+    for features, tally in zip(pools, tallies, strict=True):
+        p_single[features] = tally.p_values()[:, 0]
+    return _ShuffledNull(np.concatenate(strongest), p_single)
 
 
 def _ranked(codes: sparse.csr_matrix, rows: np.ndarray) -> Ranks:

@@ -1,4 +1,4 @@
-"""Intervals of an AUROC by resampling whole samples, or whole donors where there are enough."""
+"""Intervals of an AUROC by resampling samples, or donors where there are enough; no shorter than few members allow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from .sorted_codes import SortedCodes
 
 N_RESAMPLES = 200
 MIN_GROUPS = 5  # fewer donors than this say nothing about how donors differ
+NORMAL = 1.959964  # standard deviations either side that hold 95 %
+N_HALVINGS = 30  # of the width in which an end is sought
 
 
 def resample_weights(group: np.ndarray | None, n_samples: int, generator: np.random.Generator) -> np.ndarray:
@@ -33,9 +35,11 @@ def auroc_intervals(
     weights: np.ndarray,
     advance: Advance,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % percentile interval of each pair's AUROC, each ``(n_pairs,)``.
+    """Ends of the 95 % interval of each pair's AUROC, each ``(n_pairs,)``.
 
-    Resamples without members or without non-members are left out; NaN where none is left.
+    The percentiles of the resamples, those without members or without non-members left out, or the ends of
+    `score_interval` where these are wider: three members drawn again and again are still three. NaN where a
+    side is empty.
 
     Parameters
     ----------
@@ -46,16 +50,38 @@ def auroc_intervals(
     weights
         From `resample_weights`.
     """
-    ends = np.full((2, len(features)), np.nan)
+    reached, low, high = np.full((3, len(features)), np.nan)
+    weights = np.column_stack([np.ones(len(member)), weights])  # the samples themselves, then the resamples
     for c in np.unique(classes):
         inside = weights * member[:, [c]]
         outside = weights - inside
         for pair in np.flatnonzero(classes == c):
-            drawn = weighted_auroc(codes, features[pair], inside, outside)
-            drawn = drawn[~np.isnan(drawn)]
-            if len(drawn):
-                ends[:, pair] = np.percentile(drawn, [2.5, 97.5])
+            reached[pair], *drawn = weighted_auroc(codes, features[pair], inside, outside)
+            if not np.isnan(drawn).all():
+                low[pair], high[pair] = np.nanpercentile(drawn, [2.5, 97.5])
             advance()
+    n_inside = member.sum(axis=0)[classes]
+    ends = score_interval(reached, n_inside, len(member) - n_inside)
+    return np.fmin(low, ends[0]), np.fmax(high, ends[1])
+
+
+def score_interval(auroc: np.ndarray, n_inside: np.ndarray, n_outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval of an AUROC that its value and the class sizes alone give (Newcombe 2006, method 5).
+
+    The values that lie within `NORMAL` of their own standard deviations, which are those of Hanley and McNeil
+    (1982) for two sides of the mean size. Holds for three members as for hundreds.
+    """
+    auroc, n_pairs = np.asarray(auroc, dtype=np.float64), np.maximum(n_inside * n_outside, 1)
+    extra = (n_inside + n_outside) / 2 - 1
+    ends = []
+    for limit in (0.0, 1.0):
+        within, beyond = auroc, np.full(auroc.shape, limit)
+        for _ in range(N_HALVINGS):
+            tried = (within + beyond) / 2
+            spread = 1 + extra * ((1 - tried) / (2 - tried) + tried / (1 + tried))
+            is_within = np.abs(tried - auroc) <= NORMAL * np.sqrt(tried * (1 - tried) * spread / n_pairs)
+            within, beyond = np.where(is_within, tried, within), np.where(is_within, beyond, tried)
+        ends.append(within)
     return ends[0], ends[1]
 
 

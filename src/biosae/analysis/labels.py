@@ -40,7 +40,7 @@ class LabelScores:
     left_out
         Class and reason, for classes that were not scored.
     n_tests
-        Features times classes.
+        Pairs of a feature and a class with a p-value: the family of the q-values.
     """
 
     best: pd.DataFrame
@@ -110,6 +110,7 @@ def label_scores(
         **_agreement(test, thresholds),
     }
     null = _null(test, group, n_permutations, generator, label.name)
+    of_all |= {"p_single": null.p_single, "q_value": benjamini_hochberg(null.p_single)}
     report = _Report(of_all, test, classes, null, resample_weights(group, len(test_rows), generator))
     features = np.flatnonzero(np.diff(select.codes.offsets) + np.diff(test.codes.offsets))
     with progress_bar(f"Intervals of {label.name}", len(features) + len(classes), "features") as advance:
@@ -123,7 +124,7 @@ def label_scores(
         every=_long(of_all, select, test, classes),
         markers=markers,
         left_out=left_out,
-        n_tests=codes.shape[1] * len(classes),
+        n_tests=int(np.isfinite(null.p_single).sum()),
     )
 
 
@@ -186,10 +187,9 @@ class _Report:
     weights: np.ndarray
 
     def of_pairs(self, features: np.ndarray, of_class: np.ndarray, advance: Advance) -> pd.DataFrame:
-        """One row for each pair; q-values are over these pairs."""
+        """One row for each pair."""
         low, high = auroc_intervals(self.test.codes, self.test.member, features, of_class, self.weights, advance)
         columns = {name: _at(values, features, of_class) for name, values in self.of_all.items()}
-        p_single = _at(self.null.p_single, features, of_class)
         columns |= {
             "class": np.array(self.classes, dtype=object)[of_class],
             "auroc_low": low,
@@ -197,8 +197,6 @@ class _Report:
             "base_rate": self.test.member.mean(axis=0)[of_class],
             "effect": 2 * columns["auroc"] - 1,
             "p_value": self.null.p_best(columns["auroc"], of_class),
-            "p_single": p_single,
-            "q_value": benjamini_hochberg(p_single),
             "null_auroc": self.null.expected_best()[of_class],
         }
         return pd.DataFrame(columns)
@@ -215,7 +213,7 @@ def _long(
         "n_positive_select": np.tile(select.member.sum(axis=0), n_features),
         "n_positive_test": np.tile(test.member.sum(axis=0), n_features),
     }
-    names = ("auroc_select", "auroc", "average_precision", "f1", "threshold")
+    names = ("auroc_select", "auroc", "average_precision", "f1", "threshold", "p_single", "q_value")
     return pd.DataFrame(columns | {name: of_all[name].ravel() for name in names})
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 
+from .continuous import spearman
 from .fdr import benjamini_hochberg
+from .ranks import ranks
+from .sorted_codes import SortedCodes
 
 MIN_CELLS = 5  # of a class, and outside it, that a donor needs for a mean of its own
 MIN_DONORS = 3
 EXACT_DONORS = 12
+EXACT_ORDERS = 7  # donors in all their orders
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,63 @@ def donor_scores(
             columns[column][features] = values
     columns["q_value"] = benjamini_hochberg(columns["p_value"])
     return pd.DataFrame(columns).rename_axis("feature").astype({"n_donors": "Int64"})
+
+
+def donor_correlations(
+    codes: sparse.csr_matrix, value: np.ndarray, donor: np.ndarray, direction: np.ndarray
+) -> pd.DataFrame:
+    """Whether each feature follows a number in donor after donor: the columns of ``donors:<column>`` of numbers.
+
+    A number that differs within `MIN_DONORS` donors or more is correlated with the codes within each of them, and
+    the donors' correlations are tested by their signs and ranks. One that belongs to the donor (age) is correlated
+    with the donors' mean codes; exact over all orders of up to `EXACT_ORDERS` donors, else by Student's t.
+
+    Parameters
+    ----------
+    codes
+        ``(n_samples, d_sae)`` of the samples to report on.
+    value, donor
+        ``(n_samples,)``.
+    direction
+        ``(d_sae,)`` sign that was chosen elsewhere; NaN for a feature without one.
+    """
+    counted = pd.Series(value).groupby(donor).agg(["size", "nunique"]).query(f"size >= {MIN_CELLS}")
+    varies = counted.index[counted["nunique"] > 1]
+    if len(varies) >= MIN_DONORS:
+        own = np.array([_correlation(codes[donor == name], value[donor == name]) for name in varies])
+        columns = _within(np.nan_to_num(own) * np.nan_to_num(direction), len(varies))
+        columns["correlation"] = columns.pop("difference") * direction
+    elif len(counted) >= MIN_DONORS:
+        mean_code, mean_value = (
+            np.array([each[donor == name].mean(axis=0) for name in counted.index]) for each in (codes, value)
+        )
+        columns = _between(mean_code.reshape(len(counted), -1), mean_value, direction) | {"n_donors": len(counted)}
+    else:
+        columns = {"n_donors": len(counted)}
+    names = ("n_donors", "correlation", "consistency", "p_value")
+    found = pd.DataFrame({name: columns.get(name, np.nan) for name in names}, index=range(codes.shape[1]))
+    found = found.where(pd.Series(~np.isnan(direction)), axis=0).rename_axis("feature")
+    return found.assign(q_value=benjamini_hochberg(found["p_value"].to_numpy(dtype=np.float64))).astype(
+        {"n_donors": "Int64"}
+    )
+
+
+def _correlation(codes: sparse.csr_matrix, value: np.ndarray) -> np.ndarray:
+    return spearman(ranks(SortedCodes.of(codes)), value)
+
+
+def _between(mean_code: np.ndarray, mean_value: np.ndarray, direction: np.ndarray) -> dict[str, np.ndarray]:
+    correlation = _correlation(sparse.csr_matrix(mean_code), mean_value)
+    n_donors = len(mean_value)
+    toward = correlation * direction
+    if n_donors > EXACT_ORDERS:
+        score = toward * np.sqrt((n_donors - 2) / np.maximum(1 - toward**2, 1e-12))
+        return {"correlation": correlation, "p_value": stats.t.sf(score, n_donors - 2)}
+    codes_ranked = ranks(SortedCodes.of(sparse.csr_matrix(mean_code))).above_zero
+    orders = stats.rankdata(mean_value)[list(permutations(range(n_donors)))]  # (n_orders, n_donors)
+    sums, observed = orders @ codes_ranked * direction, codes_ranked.T @ stats.rankdata(mean_value) * direction
+    p_value = np.where(np.isnan(toward), np.nan, (sums >= observed - 1e-9).mean(axis=0))
+    return {"correlation": correlation, "p_value": p_value}
 
 
 def _compare(bulk: Pseudobulk) -> dict[str, np.ndarray | int | float]:

@@ -11,6 +11,7 @@ from biosae.errors import DataError
 from biosae.features.token_codes import TokenCodes
 from biosae.progress import progress_bar
 
+from .choice import Choice
 from .domains import (
     Agreement,
     Domains,
@@ -81,10 +82,10 @@ def residue_scores(
     names, left_out = _scorable(spans, part)
     annotated = [domains_of(spans, each.sample, names) for each in (select, test)]
     on_select = [agreement(switched_on(select.relative, share), annotated[0]) for share in THRESHOLDS]
-    choice = np.argmax([found.f1 for found in on_select], axis=0)  # (d_sae, n_concepts)
-    f1_select = np.max([found.f1 for found in on_select], axis=0)
+    f1_select = np.max([found.f1 for found in on_select], axis=0)  # (d_sae, n_concepts)
+    chosen = Choice((np.argmax([found.f1 for found in on_select], axis=0), f1_select.argmax(axis=1)), select.sample)
+    choice, own = chosen.for_report_on(test.sample)
     report = _report(test, annotated[1], choice)
-    own = f1_select.argmax(axis=1)
     observed = report.f1[np.arange(codes.d_sae), own]
     null = _null(test, annotated[1], choice, own, observed, n_permutations, np.random.default_rng(seed))
     of_pairs = _Pairs(f1_select, choice, report, names)

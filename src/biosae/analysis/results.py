@@ -85,6 +85,8 @@ def _record(results: Results, table: anndata.AnnData, settings: dict, features_h
         "split": table.obs["biosae_part"].astype(str).value_counts().to_dict(),
         "samples": results.samples,
         "n_samples_without_tokens": int((table.obs["biosae_n_tokens"] == 0).sum()),
-        "n_tests": sum(entry["n_tests"] for entry in results.summary.get("labels", {}).values()),
+        "n_tests": sum(
+            entry["n_tests"] for kind in ("labels", "continuous") for entry in results.summary.get(kind, {}).values()
+        ),
         "summary": results.summary,
     }

@@ -10,9 +10,10 @@ import pandas as pd
 
 from biosae.errors import DataError
 
+from .choice import Choice
 from .continuous import continuous_scores, is_continuous
 from .labels import LabelScores, class_names, label_scores
-from .replicates import MIN_DONORS, donor_scores
+from .replicates import MIN_DONORS, donor_correlations, donor_scores
 from .results import Results
 from .summary import continuous_summary, label_summary
 
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 LABEL_COLUMNS = (
     *("feature", "label", "class", "n_positive_select", "n_positive_test", "auroc_select", "auroc"),
-    *("average_precision", "f1", "threshold"),
+    *("average_precision", "f1", "threshold", "p_single", "q_value"),
 )
 """Columns of tables/labels.csv."""
 
@@ -56,9 +57,15 @@ def _score_numbers(
 ) -> None:
     part = table.obs["biosae_part"].astype(str).to_numpy()
     found = continuous_scores(table.X.tocsr(), table.obs[key], part, group, n_permutations, seed)
-    known = np.isfinite(table.obs[key].to_numpy(dtype=np.float64, na_value=np.nan))
-    results.add_selected(f"label:{key}", found, part[known])
+    value = table.obs[key].to_numpy(dtype=np.float64, na_value=np.nan)
+    results.add_selected(f"label:{key}", found, part[np.isfinite(value)])
     results.summary["continuous"][key] = continuous_summary(found)
+    logger.info("%s: %d tests", key, found["p_single"].notna().sum())
+    test = _of_donors(part, np.isfinite(value), group)
+    if len(test):
+        direction = Choice(np.sign(found["spearman_select"].to_numpy()), np.flatnonzero(part == "select"))
+        arguments = (table.X.tocsr()[test], value[test], group[test], direction.for_report_on(test))
+        _add_donors(results, key, donor_correlations(*arguments))
 
 
 def _score_classes(
@@ -70,20 +77,24 @@ def _score_classes(
     results.add_selected(f"label:{key}", scores.best, part[class_names(table.obs[key]) != None])  # noqa: E711
     results.summary["labels"][key] = label_summary(scores, results.analyses.get("genes"))
     _tell(key, scores)
-    if group is not None:
-        _score_donors(results, table[part == "test"], key, group[part == "test"], scores)
+    label = class_names(table.obs[key])
+    test = _of_donors(part, label != None, group)  # noqa: E711, elementwise
+    if len(test):
+        chosen = Choice(scores.best["class"].to_numpy(dtype=object), np.flatnonzero(part == "select"))
+        arguments = (table.X.tocsr()[test], label[test], group[test], chosen.for_report_on(test))
+        _add_donors(results, key, donor_scores(*arguments))
     return scores.every.assign(label=key)
 
 
-def _score_donors(results: Results, test: anndata.AnnData, key: str, donor: np.ndarray, scores: LabelScores) -> None:
-    """Donor-level tests of the classes that the select samples chose, where there are enough donors."""
-    label = class_names(test.obs[key])
-    known = label != None  # noqa: E711, elementwise
-    if len(np.unique(donor[known])) >= MIN_DONORS:
-        chosen = scores.best["class"].to_numpy(dtype=object)
-        found = donor_scores(test.X.tocsr()[known], label[known], donor[known], chosen)
-        results.analyses[f"donors:{key}"] = found
-        results.samples[f"donors:{key}"] = results.samples[f"label:{key}"]
+def _of_donors(part: np.ndarray, is_known: np.ndarray, group: np.ndarray | None) -> np.ndarray:
+    """Test samples with a label for donor-level tests; none where there are fewer than `MIN_DONORS` donors."""
+    test = np.flatnonzero((part == "test") & is_known)
+    return test if group is not None and len(np.unique(group[test])) >= MIN_DONORS else test[:0]
+
+
+def _add_donors(results: Results, key: str, found: pd.DataFrame) -> None:
+    results.analyses[f"donors:{key}"] = found
+    results.samples[f"donors:{key}"] = results.samples[f"label:{key}"]
 
 
 def _tell(key: str, scores: LabelScores) -> None:

@@ -138,16 +138,16 @@ def _score_structure(
     results.tables["density"] = density_histogram(found)
     results.summary["density"] = found["kind"].value_counts().to_dict()
     if sae.exists():
-        results.add("geometry", _geometry(table, sae, map_decoder, seed), np.arange(table.n_obs))
+        results.add("geometry", _geometry(table, rows, sae, map_decoder, seed), rows)
 
 
-def _geometry(table: anndata.AnnData, sae: Path, map_decoder: bool, seed: int) -> pd.DataFrame:
+def _geometry(table: anndata.AnnData, rows: np.ndarray, sae: Path, map_decoder: bool, seed: int) -> pd.DataFrame:
     if content_hash(sae) != table.uns["biosae"]["sae_hash"]:
         raise ArtefactError(f"the features were not made with {sae}; make them again with `biosae features`")
     W_dec = read_decoder(sae)
     embedding = table.obsm.get("X_model")
     is_same_space = embedding is not None and embedding.shape[1] == W_dec.shape[1]
-    scores = geometry_scores(W_dec, np.asarray(embedding) if is_same_space else None)
+    scores = geometry_scores(W_dec, np.asarray(embedding)[rows] if is_same_space else None)
     if map_decoder:
         scores[["map_x", "map_y"]] = decoder_map(W_dec, seed)
     return scores

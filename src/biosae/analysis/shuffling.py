@@ -21,6 +21,7 @@ from .ranks import Ranks, auroc_of_rank_sums
 N_POOLS, MIN_POOL = 16, 64  # features of like activity share their null
 LABELS_PER_BLOCK = 1 << 21  # entries of a block of shuffled labels
 RANK_SUMS_PER_BLOCK = 1 << 23
+RANKS_PER_BLOCK = 1 << 26  # entries of the ranks that are dense for a moment
 TIE = 1e-3  # in standard deviations: float32 rank sums that differ by less count as equal
 
 
@@ -81,13 +82,13 @@ def shuffled_null(
     observed = ranked.above_zero.T @ member.astype(np.float64) - mean
     observed = np.divide(observed, deviation, out=np.full(mean.shape, np.nan), where=deviation > 0)
     pools = pools_of_like_activity(ranked)
-    tallies = [_Tally(observed[features]) for features in pools]
+    tallies = [Tally(observed[features]) for features in pools]
     by_feature = ranked.above_zero.T.tocsr()
     largest = np.full((n_permutations, member.shape[1]), -np.inf)
     for first, shuffled in _shuffled_blocks(member, group, n_permutations, len(pools[-1]), generator):
         n_block = shuffled.shape[1]
         best = largest[first : first + n_block]
-        for features, tally in zip(pools, tallies, strict=True):
+        for features, tally in _in_blocks(pools, tallies, len(member)):
             scores = by_feature[features].toarray().astype(np.float32)
             sums = (scores @ shuffled.reshape(len(member), -1)).reshape(len(features), n_block, -1)
             sums = sums.swapaxes(0, 1)  # (n_block, features, n_classes)
@@ -107,22 +108,35 @@ def pools_of_like_activity(ranked: Ranks) -> list[np.ndarray]:
     return np.array_split(order, np.clip(len(order) // MIN_POOL, 1, N_POOLS))
 
 
-def rank_sum_moments(ranked: Ranks, member: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, over all shuffles within groups, of the members' summed ranks above zero.
+def _in_blocks(pools: list[np.ndarray], tallies: list[Tally], n_samples: int) -> Iterator[tuple[np.ndarray, Tally]]:
+    """Runs of features of one pool, of `RANKS_PER_BLOCK` ranks at most, with the tally of the pool."""
+    n_features = max(1, RANKS_PER_BLOCK // n_samples)
+    for pool, tally in zip(pools, tallies, strict=True):
+        for first in range(0, len(pool), n_features):
+            yield pool[first : first + n_features], tally
 
-    Both ``(n_features, n_classes)``: for each group those of a sum drawn without replacement.
+
+def rank_sum_moments(ranked: Ranks, values: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, over all shuffles within groups, of the ranks above zero summed by value.
+
+    Both ``(n_features, n)``: for each group those of a sum drawn without replacement.
+
+    Parameters
+    ----------
+    values
+        ``(n_samples, n)`` memberships, which sum the members' ranks, or numbers, which weigh the ranks.
     """
-    mean = np.zeros((len(ranked.of_zero), member.shape[1]))
+    values = values.astype(np.float64)
+    mean = np.zeros((len(ranked.of_zero), values.shape[1]))
     variance = np.zeros_like(mean)
     by_sample = ranked.above_zero.tocsr()
     for name in np.unique(group):
         rows = np.flatnonzero(group == name)
-        n, n_members = len(rows), member[rows].sum(axis=0)
-        scores = by_sample[rows]
-        average = np.asarray(scores.sum(axis=0)).ravel() / n
+        scores, n = by_sample[rows], len(rows)
+        average, average_value = np.asarray(scores.mean(axis=0)).ravel(), values[rows].mean(axis=0)
         spread = np.asarray(scores.multiply(scores).sum(axis=0)).ravel() - n * average**2
-        mean += average[:, None] * n_members
-        variance += spread[:, None] * (n_members * (n - n_members) / max(n * (n - 1), 1))
+        mean += n * average[:, None] * average_value
+        variance += spread[:, None] * ((values[rows] - average_value) ** 2).sum(axis=0) / max(n - 1, 1)
     is_rounding = variance <= 1e-9 * np.maximum(mean**2, 1)
     return mean, np.sqrt(np.where(is_rounding, 0, variance))
 
@@ -150,7 +164,7 @@ def _shuffled_blocks(
         yield first, labels[rows.T]
 
 
-class _Tally:
+class Tally:
     """Counts, for every observed statistic, how many of its class's null statistics are at least as large.
 
     Parameters

@@ -48,6 +48,7 @@ def continuous_summary(scores: pd.DataFrame) -> dict:
     return {
         "n_features": int(scores["spearman"].notna().sum()),
         "n_significant": int((scores["q_value"] < SIGNIFICANT_Q).sum()),
+        "n_tests": int(scores["p_single"].notna().sum()),
         "best": best,
     }
 

@@ -81,7 +81,7 @@ const featurePage = (() => {
         draw: (width) => charts.dots(width, { rows, domain: [0, 1], xTitle: "AUROC on test samples (0.5 is chance)", reference: chance, referenceText: chance === undefined || Number.isNaN(chance) ? "" : `null ${fixed(chance)}` }),
         rows: () => [["class", "n_positive_test", "auroc_select", "auroc", "auroc_low", "auroc_high", "average_precision", "f1"],
           ...classes.map((name, c) => [name, n_test[c], get("auroc_select")?.[c], auroc[c], rows[c].low, rows[c].high, get("average_precision")?.[c], get("f1")?.[c]])],
-        note: marked ? `Large dot: ${marked}, chosen on the select samples; q = ${number(own("q_value"), 2)}. Bar: 95 % bootstrap interval.` : "No class was chosen on the select samples.",
+        note: marked ? `Large dot: ${marked}, chosen on the select samples; q = ${number(own("q_value"), 2)}. Bar: 95 % interval.` : "No class was chosen on the select samples.",
       });
     });
   }

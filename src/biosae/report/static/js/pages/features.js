@@ -9,7 +9,7 @@ const featuresPage = (() => {
   const TITLES = { frequency_token: "fires on", auroc: "AUROC", null_auroc: "null", above_null: "above null", q_value: "q", class: "marks" };
   const HINTS = {
     frequency_token: "share of tokens where the feature is active", auroc: "on the test samples, for the class chosen on the select samples",
-    null_auroc: "95th percentile of the best AUROC under permuted labels", above_null: "AUROC minus its null; a rare class has a high null", q_value: "Benjamini-Hochberg over features",
+    null_auroc: "95th percentile of the best AUROC under permuted labels", above_null: "AUROC minus its null; a rare class has a high null", q_value: "Benjamini-Hochberg over all features and classes",
     kind: "dead, rare, normal or dense",
   };
 
