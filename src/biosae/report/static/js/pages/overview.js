@@ -47,7 +47,7 @@ const overviewPage = (() => {
       title: `The best feature of each ${label.key.replaceAll("_", " ")}`, name: `best-${label.key}`, wide: true,
       draw: (width) => charts.dots(width, { rows, domain: [Math.floor(low * 10) / 10, 1], xTitle: "AUROC on test samples", referenceText: "dashed: null of the best of all features" }),
       rows: () => [columns, ...label.best.map((row) => columns.map((name) => row[name]))],
-      note: "The feature was chosen on the select samples and scored once on the test samples. Bar: 95 % bootstrap interval. Dashed: 95th percentile of the best feature's AUROC when labels are permuted. Grey dots do not pass.",
+      note: "The feature was chosen on the select samples and scored once on the test samples. Bar: 95 % interval. Dashed: 95th percentile of the best feature's AUROC when labels are permuted. Grey dots do not pass.",
     });
   }
 
