@@ -32,3 +32,17 @@ def test_a_table_without_a_split_is_refused(encoded):
     table.write_h5ad(path)
     with pytest.raises(ArtefactError, match="lacks biosae_part"):
         read_table(path)
+
+
+def test_scanpy_opens_it_as_it_is(encoded, obs):
+    scanpy = pytest.importorskip("scanpy")
+    table = scanpy.read_h5ad(encoded / "features.h5ad")
+    assert list(table.obs_names) == list(obs.index)
+    scanpy.pp.pca(table, n_comps=3)
+    assert table.obsm["X_pca"].shape == (len(obs), 3)
+    scanpy.pp.log1p(table, layer="sum")
+    np.testing.assert_allclose(
+        np.expm1(table.layers["sum"].toarray()),
+        read_table(encoded / "features.h5ad").layers["sum"].toarray(),
+        rtol=1e-5,
+    )

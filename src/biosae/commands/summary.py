@@ -50,7 +50,7 @@ def _labels(analysis: dict) -> None:
             table.add_row(*map(escape, _cells(row)))
         console.print(table)
         marking = f"{label['n_significant']:,} of {label['n_features']:,} features mark a {key}"
-        _say(f"{marking} at q < 0.05, each against its own null")
+        _say(f"{marking} at q < 0.05, corrected over {label['n_tests']:,} tests of features and classes")
     if analysis["summary"].get("labels"):
         _say("* 95th percentile of the best feature when labels are shuffled")
 
