@@ -3,7 +3,8 @@
     python bench/features.py
 
 Cells of 4,096 tokens, 10 of 512 features active in each. Two data sets, one four times the other: time and size must
-grow fourfold and memory must not. Made-up activations (d_in 128), one core, CPU seconds. Writes into a temporary folder.
+grow fourfold and memory must not. Made-up activations (d_in 128), one core, CPU seconds. Writes into a temporary
+folder.
 """
 
 from __future__ import annotations
