@@ -5,6 +5,7 @@ import sys
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 from biosae.artefacts import content_hash
@@ -47,3 +48,23 @@ def test_a_killed_command_goes_on_from_its_files(run, finished_run, biosae, monk
     assert written == (content_hash(shard), shard.stat().st_mtime_ns)
     found, expected = (anndata.read_h5ad(path / "features.h5ad") for path in (folder, finished_run[0]))
     np.testing.assert_allclose(found.X.toarray(), expected.X.toarray(), rtol=1e-5)  # threads sum in another order
+
+
+def test_samples_of_training_stay_so_when_the_split_is_drawn_anew(run, biosae):
+    """Another seed would call many of them test samples, and every score of theirs would be flattered."""
+    folder, where = run
+    code, said = biosae("features", *where, "seed=1")
+    assert code == 0, said
+    assert "held-out samples are not: the SAE was trained on samples of their names" in said
+    part = anndata.read_h5ad(folder / "features.h5ad").obs["biosae_part"].astype(str)
+    split = pd.read_csv(folder / "split.csv", dtype=str).set_index("sample")["part"].reindex(part.index)
+    assert (part[split == "train"] == "train").all()
+    assert (part[split != "train"] == "test").any() and (part[split != "train"] == "select").any()
+
+
+def test_a_run_without_its_split_is_refused(run, biosae):
+    folder, where = run
+    (folder / "split.csv").unlink()
+    code, said = biosae("features", *where)
+    assert code == 1
+    assert "split.csv cannot be read" in said and "biosae train" in said

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from biosae.analysis.score_residues import SPANS
 from biosae.artefacts import atomic_write
-from biosae.errors import ArtefactError
+from biosae.errors import ArtefactError, SettingError
 from biosae.features.encode import encode_features
 from biosae.saes import files
 
@@ -54,7 +54,7 @@ def write_features(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
     encode_features(
         sae,
         store,
-        obs=samples_table(inputs),
+        obs=samples_table(inputs, trained_on(folder)),
         vocabulary=vocabulary_table(inputs),
         out=folder,
         provenance=provenance,
@@ -83,12 +83,45 @@ def check_same_model(run: dict, inputs: Inputs) -> None:
         raise ArtefactError(f"{message} ({inputs.adapter.fingerprint}); use the same scfm=, plm= or data.model=")
 
 
-def samples_table(inputs: Inputs) -> pd.DataFrame:
-    """The samples' annotations with the part each belongs to and its number of tokens."""
-    obs = inputs.samples.obs.copy()
-    obs["biosae_part"] = pd.Categorical(inputs.split.part)
+def samples_table(inputs: Inputs, trained: set[str]) -> pd.DataFrame:
+    """The samples' annotations with the part each belongs to and its number of tokens.
+
+    A sample with the name of one that the SAE was trained on belongs to ``train`` whatever this split says, which
+    may be of another seed or of other files.
+
+    Raises
+    ------
+    SettingError
+        If that leaves no sample to choose on or to report on.
+    """
+    obs, part = inputs.samples.obs.copy(), inputs.split.part.astype(object)
+    leaks = obs.index.isin(trained) & (part != "train")
+    if leaks.any():
+        part[leaks] = "train"
+        logger.warning("%d held-out samples are not: the SAE was trained on samples of their names", leaks.sum())
+    lacking = [name for name in ("select", "test") if name not in part]
+    if lacking:
+        message = f"the SAE was trained on every sample of the part {' and of '.join(lacking)}"
+        raise SettingError(f"{message}; leave seed and data.split as they were when it was trained")
+    obs["biosae_part"] = pd.Categorical(part)
     obs["biosae_n_tokens"] = inputs.sequences.lengths
     return obs
+
+
+def trained_on(folder: Path) -> set[str]:
+    """Names of the samples that the run's SAE was trained on.
+
+    Raises
+    ------
+    ArtefactError
+        If split.csv is missing or damaged.
+    """
+    path = folder / "split.csv"
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return set(table.loc[table["part"] == "train", "sample"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); train again with `biosae train`") from error
 
 
 def vocabulary_table(inputs: Inputs) -> pd.DataFrame:
