@@ -16,7 +16,7 @@
   function navigation(page) {
     const entries = [["", "Overview"], ["features", "Features"]];
     if (core.labels.length) entries.push(["labels", "Labels"]);
-    if (core.genes.names.length) entries.push(["genes", core.token === "gene" ? "Genes" : "Residues"]);
+    if (core.genes.names.length > 1) entries.push(["genes", core.token === "gene" ? "Genes" : "Residues"]);
     if (core.has_steering) entries.push(["steering", "Steering"]);
     if (stabilityPage.has(core)) entries.push(["stability", "Stability"]);
     if (core.has_comparison) entries.push(["comparison", "Variants"]);
