@@ -34,7 +34,7 @@ AC   b;
 FT   SIGNAL          1..22
 //
 """,
-    "a.tsv": "Entry\tDomain [FT]\tActive site\tActive site [FT]\tTransmembrane [FT]\tSignal peptide [FT]\n"
+    "a.tsv": "Entry\tDomain [FT]\tGene Names\tActive site\tTransmembrane\tSignal peptide\n"
     'a\tDOMAIN 20..60; /note=""LRR 1; calcium-binding""; /evidence=""ECO:1""\tx\tACT_SITE 5\t'
     'TRANSMEM 70..90; /note=""Helical""\t\nb\t\t\t\t\tSIGNAL 1..22\nc\t\t\t\t\t\n',
 }
@@ -68,7 +68,7 @@ def test_the_formats_say_the_same_of_proteins(path):
     terms = [set(map(str.strip, str(value).split(";"))) for value in table["features"].astype(object).fillna("none")]
     has = {"Domain", "Domain: LRR 1, calcium-binding", "Transmembrane", "Transmembrane: Helical", "Active site"}
     assert terms == [{"none"}, {"Signal peptide"}, has]
-    assert [name for name in table if "[FT]" in name] == []
+    assert set(table) <= {"features", "Gene Names"}
 
 
 def test_features_without_known_positions_are_left_out(tmp_path, caplog):
@@ -76,6 +76,12 @@ def test_features_without_known_positions_are_left_out(tmp_path, caplog):
     path.write_text(FILES["a.txt"])
     assert "Chain" not in set(read_features(path, "data.residues")["type"])
     assert "1 of 5 features have no known positions" in caplog.text
+
+
+def test_the_ligand_of_a_binding_site_is_its_note(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text('ID   A\nAC   a;\nFT   BINDING   3..4\nFT      /ligand="ATP"\nFT      /ligand_id="ChEBI:1"\n//\n')
+    assert read_spans(path, ["a"], np.array([5]))["concept"].tolist() == ["Binding site", "Binding site: ATP"]
 
 
 def test_other_tables_may_be_called_txt(tmp_path):

@@ -1,6 +1,6 @@
 """UniProt's feature tables: stretches of residues with a type and a note, in the formats that it offers.
 
-Read are GFF files, entries as text (``FT`` lines) and the columns of a TSV download whose names end in ``[FT]``.
+Read are GFF files, entries as text (``FT`` lines) and those columns of a TSV download that hold features.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from .fasta import accession
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("id", "type", "start", "end", "note")
-COLUMN_MARK = " [FT]"
 GFF_SUFFIXES, TEXT_SUFFIXES = (".gff", ".gff3"), (".txt", ".dat")
 TEXT_BEGINS = b"ID   "
 GFF_COLUMNS = ("id", "source", "type", "start", "end", "score", "strand", "phase", "attributes")
 FEATURE = re.compile(r'([A-Z][A-Z_]+)\s+([^\s;]+)((?:[\s;]*/\w+="(?:[^"]|"")*")*)')  # key, place, qualifiers
-NOTE = re.compile(r'/note="((?:[^"]|"")*)"')
+NOTE = re.compile(r'/(?:note|ligand)="((?:[^"]|"")*)"')
 PLACE = re.compile(r"(\d+)(?:\.\.(\d+))?")
 # fmt: off
 NAMES = {
@@ -39,7 +38,10 @@ NAMES = {
     "TRANSIT": "Transit peptide", "TRANSMEM": "Transmembrane", "UNSURE": "Sequence uncertainty",
     "VARIANT": "Natural variant", "VAR_SEQ": "Alternative sequence", "ZN_FING": "Zinc finger",
 }
-"""What GFF calls the keys of the text format; of the others only the case differs."""
+"""What GFF calls the keys of the text format."""
+
+PLAIN = {"CHAIN", "DOMAIN", "HELIX", "INIT_MET", "MOTIF", "PEPTIDE", "REGION", "REPEAT", "SITE", "TURN"}
+"""Keys whose case alone differs."""
 # fmt: on
 
 
@@ -53,8 +55,13 @@ def is_feature_file(path: Path) -> bool:
 
 
 def feature_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of a UniProt TSV that hold features."""
-    return [name for name in table if str(name).endswith(COLUMN_MARK)]
+    """The columns of a UniProt TSV that hold features, such as ``DOMAIN 20..60; /note="SH2"``."""
+    return [name for name in table if _holds_features(table[name].dropna())]
+
+
+def _holds_features(values: pd.Series) -> bool:
+    firsts = (FEATURE.match(str(value)) for value in values)
+    return len(values) > 0 and all(first and (first[1] in NAMES or first[1] in PLAIN) for first in firsts)
 
 
 def read_features(path: Path, setting: str) -> pd.DataFrame:
@@ -80,7 +87,7 @@ def read_features(path: Path, setting: str) -> pd.DataFrame:
 
 
 def features_in(table: pd.DataFrame) -> pd.DataFrame:
-    """The features in the columns ``... [FT]`` of a UniProt TSV, whose first column names the proteins."""
+    """The features in a UniProt TSV, whose first column names the proteins."""
     texts = table[feature_columns(table)].fillna("").agg("; ".join, axis=1)
     return _placed(_parsed(zip(table.iloc[:, 0].astype(str), texts, strict=True)))
 
