@@ -51,6 +51,7 @@ def test_tokens_states_and_embeddings(golden, proteins, folder, tokens, states):
     real = adapter.network.embed(batch.token, batch.mask)[batch.mask]
     np.testing.assert_allclose(real, expected[states][0], **CLOSE)
     if folder == "esm2":
+        np.testing.assert_array_equal(batch.mask, expected["attention_mask"])
         np.testing.assert_allclose(hidden[-1], expected["last_residual"], **CLOSE)
 
 
@@ -68,6 +69,7 @@ def test_masked_residues_are_zero_and_scale_the_rest(golden):
     assert (token == MASK).any()
     batch = TokenBatch(token, torch.zeros(token.shape), real, ~real, torch.zeros(1))
     np.testing.assert_allclose(adapter.run(batch)[0], expected["masked_hidden"][-1], **CLOSE)
+    np.testing.assert_allclose(adapter.network.embed(token, real)[0], expected["masked_hidden"][0], **CLOSE)
     for layer, hidden in enumerate(adapter.activations(batch, range(adapter.n_layers - 1))):
         np.testing.assert_allclose(hidden, expected["masked_hidden"][layer + 1], **CLOSE)
 

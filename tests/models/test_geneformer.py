@@ -38,6 +38,7 @@ def test_tokens_are_those_of_the_official_tokenizer(case):
     batch = all_cells(adapter, adapter.tokenize(cells))
     np.testing.assert_array_equal(batch.token, expected["input_ids"])
     np.testing.assert_array_equal(batch.mask, expected["attention_mask"])
+    np.testing.assert_array_equal(batch.mask.sum(1), expected["length"])
     np.testing.assert_allclose(batch.value, expected["normalized_counts"], rtol=1e-6)
     without_count = (expected["normalized_counts"] == 0) & (expected["attention_mask"] == 1)
     np.testing.assert_array_equal(batch.special, without_count)
@@ -49,6 +50,7 @@ def test_cells_are_cut_like_the_official_tokenizer(case):
     adapter = load_geneformer(folder, max_genes=tokens - (2 if "V2" in folder.name else 0))
     batch = all_cells(adapter, adapter.tokenize(cells))
     np.testing.assert_array_equal(batch.token, expected["truncated_input_ids"])
+    np.testing.assert_array_equal(batch.mask.sum(1), expected["truncated_length"])
     (hidden,) = adapter.activations(batch, [-1])
     np.testing.assert_allclose(hidden, expected["truncated_hidden_last"], **CLOSE)
 
@@ -64,10 +66,14 @@ def test_hidden_states_of_every_layer(case, weights, tmp_path):
         shutil.copy(folder / name, tmp_path / "model" / name)
     adapter = load_geneformer(tmp_path / "model")
     batch = all_cells(adapter, adapter.tokenize(cells))
+    embedded = []
+    handle = adapter.network.embedding_norm.register_forward_hook(lambda *args: embedded.append(args[-1]))
     hidden = adapter.activations(batch, range(adapter.n_layers))
-    assert len(hidden) == len(expected["hidden"]) - 1
-    for layer, states in enumerate(hidden):
-        np.testing.assert_allclose(states, expected["hidden"][layer + 1], err_msg=f"layer {layer}", **CLOSE)
+    handle.remove()
+    states = [embedded[0][batch.mask], *hidden]
+    assert len(states) == len(expected["hidden"])
+    for layer, (ours, official) in enumerate(zip(states, expected["hidden"], strict=True)):
+        np.testing.assert_allclose(ours, official, err_msg=f"layer {layer - 1}", **CLOSE)
 
 
 def test_cell_embeddings(case):
@@ -86,6 +92,9 @@ def test_cls_embeddings(golden):
     adapter = load_geneformer(root / FOLDERS["geneformer_v2"], pooling="cls")
     batch = all_cells(adapter, adapter.tokenize(canonical_cells(anndata.read_h5ad(root / "input.h5ad"))))
     np.testing.assert_allclose(adapter.embed(batch), expected["cls_emb_layer_0"], **CLOSE)
+    (before_last,) = adapter.activations(batch, [-2])
+    first = batch.mask.sum(1).cumsum(0) - batch.mask.sum(1)  # <cls> of each cell
+    np.testing.assert_allclose(before_last[first], expected["cls_emb_layer_m1"], **CLOSE)
     with pytest.raises(SettingError, match="needs a <cls> token"):
         load_geneformer(golden / "geneformer_v1" / FOLDERS["geneformer_v1"], pooling="cls")
 

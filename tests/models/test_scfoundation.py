@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from biosae.errors import ModelError, SettingError
-from biosae.models.scfoundation import DepthTarget, load_scfoundation
+from biosae.models.scfoundation import load_scfoundation
+from biosae.models.scfoundation_tokens import DepthTarget
 from biosae.models.tokens import pad_batch
 
 from .conftest import canonical_cells
@@ -40,7 +41,10 @@ def test_tokens_and_values_are_the_official_ones(root, cells, expected):
     batch = all_cells(load_scfoundation(root), cells)
     padding = expected["padding_mask"]
     np.testing.assert_array_equal(batch.mask, ~padding)
+    np.testing.assert_array_equal(batch.mask.sum(1), expected["length"])
     np.testing.assert_array_equal(batch.token[batch.mask], expected["gene_ids"][~padding])
+    own_depth = batch.value[batch.token == 19265].double()
+    np.testing.assert_allclose(10**own_depth, expected["total_counts"], rtol=1e-6)
     # The official values are log1p of float32 counts per 10,000.
     np.testing.assert_allclose(batch.value[batch.mask], expected["values"][~padding], atol=1e-6, rtol=1e-5)
     assert (batch.special.sum(1) == 2).all() and (batch.token[batch.special] >= 19264).all()
@@ -49,6 +53,9 @@ def test_tokens_and_values_are_the_official_ones(root, cells, expected):
 def test_hidden_states_of_every_layer_in_one_padded_batch(root, cells, expected):
     adapter = load_scfoundation(root)
     batch = all_cells(adapter, cells)
+    network = adapter.network
+    embedded = (network.value_embedding(batch.value) + network.gene_embedding(batch.token))[batch.mask]
+    np.testing.assert_allclose(embedded, expected["hidden"][0], **CLOSE)
     for layer, hidden in enumerate(adapter.activations(batch, range(adapter.n_layers))):
         np.testing.assert_allclose(hidden, expected["hidden"][layer + 1], err_msg=f"layer {layer}", **CLOSE)
     np.testing.assert_allclose(adapter.run(batch)[batch.mask], expected["hidden"][-1], **CLOSE)
@@ -63,11 +70,18 @@ def test_hidden_states_of_every_layer_in_one_padded_batch(root, cells, expected)
         ("cell_max_t4", {"pooling": "max"}),
         ("cell_all_f1", {"pooling": "all", "target_depth": "f1"}),
         ("cell_all_a5_rde", {"pooling": "all", "target_depth": "a5", "version": "rde"}),
+        ("cell_all_t4_prenorm", {"pooling": "all", "input": "normalized"}),
     ],
 )
 def test_embeddings_from_counts_to_the_official_vector(root, cells, expected, name, settings):
     adapter = load_scfoundation(root, **settings)
     np.testing.assert_allclose(adapter.embed(all_cells(adapter, cells)), expected[name], **CLOSE)
+
+
+def test_bulk_samples_are_scaled_to_their_median(root, cells, expected):
+    target_sum = float(np.median(expected["total_counts"]))
+    adapter = load_scfoundation(root, pooling="all", input="bulk", target_sum=target_sum)
+    np.testing.assert_allclose(adapter.embed(all_cells(adapter, cells)), expected["bulk_all"], **CLOSE)
 
 
 def test_the_mean_is_that_of_the_official_vector(root, cells, expected):
@@ -78,10 +92,14 @@ def test_the_mean_is_that_of_the_official_vector(root, cells, expected):
 
 def test_value_embedding_table(root, expected):
     embedding = load_scfoundation(root).network.value_embedding
-    values = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 5, 6.5, 9.2])
-    # The last two rows of the tables are masked and padded values, which no activation reads.
-    np.testing.assert_allclose(embedding.weights(values), expected["token_emb_weight"][:10], atol=1e-6, rtol=1e-5)
-    np.testing.assert_allclose(embedding(values), expected["token_emb_table"][:10], **CLOSE)
+    values = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 5, 6.5, 9.2, 102, 103])
+    # The values 102 and 103 mean masked and padded there; no activation reads them.
+    np.testing.assert_allclose(embedding.weights(values), expected["token_emb_weight"], atol=1e-6, rtol=1e-5)
+    np.testing.assert_allclose(embedding(values)[:10], expected["token_emb_table"][:10], **CLOSE)
+    official = torch.load(root / "models.ckpt", weights_only=True)["cell"]["state_dict"]
+    for kind, row in (("mask", 10), ("pad", 11)):
+        stored = official[f"model.token_emb.emb_{kind}.weight"][0]
+        np.testing.assert_array_equal(stored, expected["token_emb_table"][row])
 
 
 def test_a_cell_with_one_count_keeps_both_depth_tokens(root, cells):
@@ -106,7 +124,8 @@ def test_depth_targets():
 
 @pytest.mark.parametrize(
     "setting",
-    [{"target_depth": "4"}, {"target_depth": "x4"}, {"version": "all"}, {"pooling": "cls"}, {"site": "input"}],
+    [{"target_depth": "4"}, {"target_depth": "x4"}, {"version": "all"}, {"pooling": "cls"}, {"site": "input"}]
+    + [{"input": "raw"}, {"target_sum": 0}],
 )
 def test_settings_out_of_range_are_refused(root, setting):
     with pytest.raises(SettingError, match=f"scfm.{next(iter(setting))}"):

@@ -7,8 +7,10 @@ import anndata
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from biosae.errors import ModelError, SettingError
+from biosae.models.binning import bin_counts
 from biosae.models.scgpt import load_scgpt
 from biosae.models.tokens import TokenBatch, pad_batch
 
@@ -86,11 +88,15 @@ def test_zero_genes_are_read_in_bin_zero(root, cells, expected):
     "folder, weights",
     [("scgpt", "best_model.pt"), ("scgpt_flash", "best_model.pt"), ("scgpt_flash", "best_model_impl_naming.pt")],
 )
-def test_hidden_states_of_every_layer_under_every_naming(golden, tmp_path, expected, folder, weights):
+def test_hidden_states_of_every_layer_under_every_naming(golden, tmp_path, folder, weights):
     for name, source in {"args.json": "args.json", "vocab.json": "vocab.json", "best_model.pt": weights}.items():
         shutil.copy(golden / folder / source, tmp_path / name)
     adapter = load_scgpt(tmp_path)
+    expected = np.load(golden / folder / "expected.npz")
     batch = official_batch(expected["embed_gene_ids"], expected["embed_values"], expected["embed_padding_mask"])
+    network = adapter.network
+    embedded = network.gene_norm(network.gene_embedding(batch.token)) + network.embed_values(batch.value)
+    np.testing.assert_allclose(embedded[batch.mask], expected["embed_hidden"][0], **CLOSE)
     for layer, hidden in enumerate(adapter.activations(batch, range(adapter.n_layers))):
         np.testing.assert_allclose(hidden, expected["embed_hidden"][layer + 1], err_msg=f"layer {layer}", **CLOSE)
 
@@ -112,6 +118,32 @@ def test_the_class_token_of_other_inputs(root, expected, name):
     np.testing.assert_allclose(
         adapter.run(official_batch(ids, values, padding))[:, 0], expected[f"{name}_cls"], **CLOSE
     )
+
+
+def test_the_official_preprocessor_ends_in_the_same_bins(root, cells, expected):
+    """Its normalisation and logarithm change no bin, as its stored layers show."""
+    kept = np.isin(cells.var_names, expected["pp_kept_genes"])
+    counts = cells[:, kept].X.toarray().astype(np.float64)
+    normed = counts / counts.sum(1, keepdims=True) * 1e4
+    for layer in ("normed", "log1p"):  # official code takes logarithms in place, so that both layers hold them
+        np.testing.assert_allclose(np.log1p(normed[0]), expected[f"pp_X_{layer}_row0"], rtol=1e-6)
+    for values in (counts, normed, np.log1p(normed)):
+        binned = np.zeros(values.shape, np.int64)
+        known = sparse.csr_matrix(values)
+        binned[values > 0] = bin_counts(known, 51)
+        np.testing.assert_array_equal(binned, expected["pp_X_binned"])
+
+
+def test_official_samples_are_of_the_cells_own_genes(root, cells, expected):
+    sequences = load_scgpt(root).tokenize(cells)
+    for cell, (ids, values, index) in enumerate(
+        zip(expected["sample_gene_ids"], expected["sample_values"], expected["sample_index"], strict=True)
+    ):
+        binned = dict(zip(*content(sequences, cell), strict=True))
+        drawn = index >= 0
+        assert [binned[gene] for gene in ids[1:][drawn]] == list(values[1:][drawn])
+        known = expected["embed_gene_ids"][cell][1:]
+        np.testing.assert_array_equal(known[index[drawn]], ids[1:][drawn])
 
 
 def test_embedding_tables(root, expected):

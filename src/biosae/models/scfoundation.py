@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +9,24 @@ import anndata
 import numpy as np
 import pandas as pd
 import torch
-from scipy import sparse
 from torch import Tensor, nn
 
 from biosae.errors import ModelError, SettingError
 
 from .base import ModelAdapter
 from .checkpoints import Weights, read_checkpoint
-from .counts import count_blocks, row_of_entry
 from .folders import model_name, require_file, resolve_folder
 from .gene_match import GeneMatch, match_by_symbol
 from .scfoundation_network import DECODER, RENAME, ScFoundationNetwork
+from .scfoundation_tokens import INPUTS, CellReading, DepthTarget
 from .settings import check_choice
 from .symbols import token_of_any_name
-from .tokens import SpecialToken, TokenBatch, TokenSequences, joined, with_special
+from .tokens import TokenBatch, TokenSequences
 from .transformer import key_mask, site_module
 from .weights import build_frozen, check_random_init, fingerprint, load_weights, renamed
 
 PUBLISHED = "https://github.com/biomap-research/scFoundation/tree/main/model"
 GENE_LIST = "OS_scRNA_gene_index.19264.tsv"
-TARGET_SUM = 10_000
 VERSIONS = ("cell", "gene", "rde")
 POOLING = ("mean", "max", "all")
 SITES = ("residual", "mlp", "norm")
@@ -39,6 +36,8 @@ def load_scfoundation(
     model_dir: str | Path,
     device: str = "cpu",
     version: str = "cell",
+    input: str = "counts",
+    target_sum: float = 10_000,
     target_depth: str = "t4",
     pooling: str = "mean",
     site: str = "residual",
@@ -52,9 +51,14 @@ def load_scfoundation(
     version
         Which of the three models in the file: ``cell`` (embeddings), ``rde`` (read-depth
         enhancement) or ``gene``.
+    input
+        How values and depth come from counts: ``counts`` as the official script reads cells, ``normalized`` as it
+        reads files that were normalised over all their genes, ``bulk`` as it reads bulk samples.
+    target_sum
+        Counts that a cell is scaled to; the official script takes the median of the samples for ``bulk``.
     target_depth
         Value of the target token T as in the official script: ``t<x>`` is x itself, ``f<x>`` is
-        log10(total * x), ``a<x>`` is log10(total) + x.
+        log10(total * x), ``a<x>`` is log10(total) + x; not read for ``bulk``.
     pooling
         Sample embedding: ``mean`` over genes, ``max`` over all tokens, or ``all``, the official one
         of ``4 * d_model`` (S, T, maximum and mean over genes).
@@ -75,7 +79,10 @@ def load_scfoundation(
     check_choice("scfm.version", version, VERSIONS)
     check_choice("scfm.pooling", pooling, POOLING)
     check_choice("scfm.site", site, SITES)
-    target = DepthTarget(target_depth)
+    check_choice("scfm.input", input, INPUTS)
+    if not target_sum > 0:
+        raise SettingError(f"scfm.target_sum must be above 0, got {target_sum}")
+    reading = CellReading(input, target_sum, DepthTarget(target_depth))
     folder = resolve_folder(model_dir, PUBLISHED)
     weights_file = require_file(folder, ("models.safetensors", "models.ckpt"), PUBLISHED)
     genes = _read_gene_list(require_file(folder, (GENE_LIST,), PUBLISHED))
@@ -85,26 +92,9 @@ def load_scfoundation(
     network = build_frozen(lambda: _network(config, len(genes) + 3, weights_file), seed, empty=init == "false")
     load_weights(network, weights, ("gene_embedding.", "value_embedding."), init, weights_file)
     name = f"{model_name(model_dir, folder)} ({version})"
-    model = ScFoundation(name, network.to(device), genes, target, pooling, site)
+    model = ScFoundation(name, network.to(device), genes, reading, pooling, site)
     model.fingerprint = fingerprint([weights_file], init, seed, version=version, genes=genes, site=site)
     return model
-
-
-class DepthTarget:
-    """The value of the T token, from the rule that the official script calls ``tgthighres``."""
-
-    def __init__(self, rule: str):
-        match = re.fullmatch(r"([tfa])(\d+(?:\.\d+)?)", rule)
-        if match is None:
-            message = "scfm.target_depth must be t, f or a and a number, such as t4 (10,000 counts), f2 or a1"
-            raise SettingError(f"{message}, got {rule}")
-        self._kind, self._number = match[1], float(match[2])
-
-    def __call__(self, total: np.ndarray) -> np.ndarray:
-        """``(n_cells,)`` from the cells' total counts, all above 0."""
-        if self._kind == "t":
-            return np.full(total.shape, self._number)
-        return np.log10(total * self._number) if self._kind == "f" else np.log10(total) + self._number
 
 
 class ScFoundation(ModelAdapter):
@@ -115,14 +105,14 @@ class ScFoundation(ModelAdapter):
         name: str,
         network: ScFoundationNetwork,
         genes: list[str],
-        target_depth: DepthTarget,
+        reading: CellReading,
         pooling: str,
         site: str,
     ):
         self.name, self.network = name, network
         self.vocabulary = self.token_names = np.array([*genes, "<T>", "<S>", "<pad>"])
         self.d_model, self.n_layers = network.gene_embedding.embedding_dim, len(network.layers)
-        self._n_genes, self._target_depth, self._pooling, self._site = len(genes), target_depth, pooling, site
+        self._n_genes, self._reading, self._pooling, self._site = len(genes), reading, pooling, site
         self.pad_token = len(genes) + 2
         self._token_of_name = token_of_any_name({gene: n for n, gene in enumerate(genes)})
 
@@ -131,23 +121,8 @@ class ScFoundation(ModelAdapter):
         return match_by_symbol(var, self._token_of_name, self.name, self._n_genes)
 
     def tokenize(self, samples: anndata.AnnData) -> TokenSequences:
-        """Values are log1p of counts per 10,000; the total counts the genes of the list only."""
         token_of_column = self.match_genes(samples.var).token_of_column
-        blocks = count_blocks(samples.X, token_of_column, len(self.vocabulary))
-        return joined([self._encode_block(counts) for _, counts in blocks])
-
-    def _encode_block(self, counts: sparse.csr_matrix) -> TokenSequences:
-        total = np.asarray(counts.sum(1)).ravel()
-        depth = np.maximum(total, 1)  # cells without a count get no token at all
-        return with_special(
-            n_content=np.diff(counts.indptr),
-            token=counts.indices,
-            value=np.log1p(counts.data / total[row_of_entry(counts)] * TARGET_SUM),
-            last=[
-                SpecialToken(self._n_genes, self._target_depth(depth)),
-                SpecialToken(self._n_genes + 1, np.log10(depth)),
-            ],
-        )
+        return self._reading.tokens(samples.X, samples.obs["n_counts"].to_numpy(float), token_of_column, self._n_genes)
 
     def site(self, layer: int) -> nn.Module:
         return site_module(self.network, self._site, layer)
