@@ -6,7 +6,7 @@ import pytest
 
 from biosae.errors import ModelError
 from biosae.models import folders
-from biosae.models.folders import model_name, require_file, resolve_folder
+from biosae.models.folders import model_name, require_files, resolve_folder
 
 
 def test_a_folder_is_itself(tmp_path):
@@ -59,6 +59,20 @@ def test_a_failed_download_is_one_line(monkeypatch):
 
 def test_required_files_are_named(tmp_path):
     (tmp_path / "b").touch()
-    assert require_file(tmp_path, ("a", "b"), "the site") == tmp_path / "b"
-    with pytest.raises(ModelError, match="has no a or c; download it from the site"):
-        require_file(tmp_path, ("a", "c"), "the site")
+    assert require_files(tmp_path, "the site", ("a", "b")) == [tmp_path / "b"]
+    with pytest.raises(ModelError, match="has no a or c, no d; download what is missing from the site, or set model"):
+        require_files(tmp_path, "the site", ("a", "c"), ("b",), ("d",))
+
+
+def test_the_folder_inside_is_named(tmp_path):
+    for name in ("other/a", "right/a", "right/b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ModelError, match=f"has no a, no b; did you mean model_dir={tmp_path}/right"):
+        require_files(tmp_path, "the site", ("a",), ("b",))
+
+
+def test_a_file_is_not_its_folder(tmp_path):
+    (tmp_path / "best_model.pt").touch()
+    with pytest.raises(ModelError, match=f"best_model.pt is a file; give the folder that it lies in, {tmp_path}"):
+        resolve_folder(tmp_path / "best_model.pt", "the site")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -79,7 +80,18 @@ def load_inputs(cfg: DictConfig) -> Inputs:
     if OmegaConf.is_missing(cfg.data, "kind") or cfg.data.kind not in loaders:
         message = f"data.kind must be one of {', '.join(loaders)}; begin your own data YAML with `defaults: [h5ad]`"
         raise SettingError(f"{message}, [fasta] or [protein_h5]")
+    _refuse_an_unread_model(cfg.data.kind)
     return loaders[cfg.data.kind](cfg)
+
+
+def _refuse_an_unread_model(kind: str) -> None:
+    """Stops when the command line chooses a model of proteins for cells, or one of cells for proteins."""
+    said = [word.lstrip("+~") for word in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+    for group, read, advice in (("scfm", "cells", "data=h5ad"), ("plm", "proteins", "data=fasta")):
+        unread = [word for word in said if word.startswith((f"{group}=", f"{group}."))]
+        if unread and kind != read:
+            message = f"{unread[0]} is for {read}, but the data are {kind}; give {advice} data.path=FILE"
+            raise SettingError(f"{message}, or leave {group} out")
 
 
 def cell_inputs(cfg: DictConfig) -> Inputs:

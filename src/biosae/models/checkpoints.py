@@ -14,7 +14,7 @@ from torch import Tensor
 from biosae.errors import ModelError
 
 from .dictionaries import read_json
-from .folders import require_file
+from .folders import require_files
 
 Weights = dict[str, Tensor]
 
@@ -43,8 +43,8 @@ def shard_files(folder: Path, published: str) -> list[Path]:
             return [folder / name]
         if (folder / f"{name}.index.json").is_file():
             shards = sorted(set(read_json(folder / f"{name}.index.json").get("weight_map", {}).values()))
-            return [require_file(folder, (shard,), published) for shard in shards]
-    return [require_file(folder, ("model.safetensors", "pytorch_model.bin"), published)]
+            return require_files(folder, published, *[(shard,) for shard in shards])
+    return require_files(folder, published, ("model.safetensors", "pytorch_model.bin"))
 
 
 def read_shards(files: list[Path]) -> Weights:

@@ -16,7 +16,7 @@ from .base import ModelAdapter
 from .checkpoints import Weights, read_checkpoint, read_shards, shard_files
 from .dictionaries import read_json
 from .esm2_network import ESM2Network, network_weights
-from .folders import BUILTIN, HUB, model_name, require_file, resolve_folder
+from .folders import BUILTIN, HUB, model_name, require_files, resolve_folder
 from .settings import check_choice
 from .tokens import SpecialToken, TokenBatch, TokenSequences, with_special
 from .transformer import key_mask, site_module
@@ -166,7 +166,7 @@ def _read_fair(path: Path) -> _Checkpoint:
 
 
 def _read_hugging_face(folder: Path, name: str) -> _Checkpoint:
-    path = require_file(folder, ("config.json",), PUBLISHED)
+    (path,) = require_files(folder, PUBLISHED, ("config.json",))
     config = read_json(path, required=SHAPE.values())
     expected = {"model_type": "esm", "position_embedding_type": "rotary", "emb_layer_norm_before": False}
     for key, value in expected.items():

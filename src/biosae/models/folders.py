@@ -36,6 +36,8 @@ def resolve_folder(model_dir: str | Path, published: str, patterns: tuple[str, .
         folder = _download(name.removeprefix(HUB), patterns)
     else:
         folder = Path(name).expanduser()
+    if folder.is_file():
+        raise ModelError(f"model_dir={name} is a file; give the folder that it lies in, {folder.absolute().parent}")
     if not folder.is_dir():
         message = f"model_dir={name} is not a folder ({folder.absolute()}); "
         raise ModelError(message + f"give the folder of the checkpoint, published at {published}")
@@ -48,13 +50,24 @@ def model_name(model_dir: str | Path, folder: Path) -> str:
     return name.removeprefix(BUILTIN) if name.startswith(BUILTIN) else folder.name
 
 
-def require_file(folder: Path, names: tuple[str, ...], published: str) -> Path:
-    """The first of the named files that exists in ``folder``, or an error that says where it is published."""
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    expected = " or ".join(names)
-    raise ModelError(f"{folder} has no {expected}; download it from {published}, or set model_dir")
+def require_files(folder: Path, published: str, *files: tuple[str, ...]) -> list[Path]:
+    """A path for each file, the first of its names that exists; or an error that lists what is missing.
+
+    A folder of folders is a common slip: the one inside that has every file is named.
+    """
+    found = _found(folder, files)
+    missing = [" or ".join(names) for names, path in zip(files, found, strict=True) if path is None]
+    if not missing:
+        return found
+    inside = next((child for child in sorted(folder.iterdir()) if child.is_dir() and all(_found(child, files))), None)
+    advice = f"download what is missing from {published}, or set model_dir"
+    message = f"{folder} has no {', no '.join(missing)}; "
+    raise ModelError(message + (f"did you mean model_dir={inside}?" if inside else advice))
+
+
+def _found(folder: Path, files: tuple[tuple[str, ...], ...]) -> list[Path | None]:
+    paths = [[folder / name for name in names] for names in files]
+    return [next((path for path in named if path.is_file()), None) for named in paths]
 
 
 def _download(address: str, patterns: tuple[str, ...]) -> Path:

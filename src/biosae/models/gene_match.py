@@ -85,7 +85,7 @@ def _gene_match(
 ) -> GeneMatch:
     token = np.maximum(from_id, from_symbol)  # at most one of them is not -1
     n_by_id, n_by_symbol = int((from_id >= 0).sum()), int((from_symbol >= 0).sum())
-    if n_by_symbol > n_by_id:
+    if n_by_symbol >= n_by_id:
         _check_human(var["symbol"])
     n_tokens = len(np.unique(token[token >= 0]))
     if n_by_id + n_by_symbol <= MIN_SHARE * len(var) and n_tokens <= MIN_SHARE * n_genes:

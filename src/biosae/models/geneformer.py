@@ -14,7 +14,7 @@ from biosae.errors import ModelError, SettingError
 from .base import ModelAdapter
 from .checkpoints import read_weights
 from .dictionaries import read_json
-from .folders import model_name, require_file, resolve_folder
+from .folders import model_name, require_files, resolve_folder
 from .gene_match import GeneMatch, match_by_id
 from .geneformer_genes import PUBLISHED, GeneDictionaries, read_gene_dictionaries
 from .geneformer_network import EMBEDDINGS, EPS, RENAME, UNUSED, GeneformerNetwork
@@ -73,8 +73,9 @@ def load_geneformer(
     check_choice("scfm.pooling", pooling, POOLING)
     check_choice("scfm.site", site, SITES)
     folder = resolve_folder(model_dir, PUBLISHED, DICTIONARY_PATTERNS)
-    config = _read_config(require_file(folder, ("config.json",), PUBLISHED))
-    weights_file = require_file(folder, ("model.safetensors", "pytorch_model.bin"), PUBLISHED)
+    files = ("config.json",), ("model.safetensors", "pytorch_model.bin")
+    config_file, weights_file = require_files(folder, PUBLISHED, *files)
+    config = _read_config(config_file)
     genes = read_gene_dictionaries(folder, config["vocab_size"])
     network = build_frozen(lambda: _network(config), seed, empty=init == "false")
     weights = fuse_attention(renamed(read_weights(weights_file), RENAME, without=UNUSED))

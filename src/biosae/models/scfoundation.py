@@ -15,7 +15,7 @@ from biosae.errors import ModelError, SettingError
 
 from .base import ModelAdapter
 from .checkpoints import Weights, read_checkpoint
-from .folders import model_name, require_file, resolve_folder
+from .folders import model_name, require_files, resolve_folder
 from .gene_match import GeneMatch, match_by_symbol
 from .scfoundation_network import DECODER, RENAME, ScFoundationNetwork
 from .scfoundation_tokens import INPUTS, CellReading, DepthTarget
@@ -84,8 +84,8 @@ def load_scfoundation(
         raise SettingError(f"scfm.target_sum must be above 0, got {target_sum}")
     reading = CellReading(input, target_sum, DepthTarget(target_depth))
     folder = resolve_folder(model_dir, PUBLISHED)
-    weights_file = require_file(folder, ("models.safetensors", "models.ckpt"), PUBLISHED)
-    genes = _read_gene_list(require_file(folder, (GENE_LIST,), PUBLISHED))
+    files = require_files(folder, PUBLISHED, ("models.safetensors", "models.ckpt"), (GENE_LIST,))
+    weights_file, genes = files[0], _read_gene_list(files[1])
     weights, configs = read_checkpoint(weights_file)
     weights, config = _one_version(weights, configs, version, weights_file)
     weights = renamed(weights, RENAME, without=DECODER)

@@ -17,7 +17,7 @@ from biosae.errors import ModelError
 from .base import ModelAdapter
 from .checkpoints import Weights, read_weights
 from .dictionaries import read_dictionary, read_json
-from .folders import model_name, require_file, resolve_folder
+from .folders import model_name, require_files, resolve_folder
 from .gene_match import GeneMatch, match_by_symbol
 from .scgpt_network import HEADS, RENAME, BatchNorms, ScGPTNetwork
 from .scgpt_tokens import CellReading, batch_labels
@@ -81,10 +81,9 @@ def load_scgpt(
     check_choice("scfm.pooling", pooling, POOLING)
     check_choice("scfm.site", site, SITES)
     folder = resolve_folder(model_dir, PUBLISHED)
-    args = _read_args(require_file(folder, ("args.json",), PUBLISHED))
-    vocabulary_file = require_file(folder, ("vocab.json",), PUBLISHED)
-    weights_file = require_file(folder, ("model.safetensors", "best_model.pt"), PUBLISHED)
-    token = _read_vocabulary(vocabulary_file)
+    files = ("args.json",), ("vocab.json",), ("model.safetensors", "best_model.pt")
+    args_file, vocabulary_file, weights_file = require_files(folder, PUBLISHED, *files)
+    args, token = _read_args(args_file), _read_vocabulary(vocabulary_file)
     weights = renamed(read_weights(weights_file), RENAME, without=HEADS)
     network = build_frozen(lambda: _network(args, weights, len(token)), seed, empty=init == "false")
     load_weights(network, weights, ("gene_", "value_", "batch_norms."), init, weights_file)
