@@ -46,7 +46,8 @@ def cells() -> anndata.AnnData:
     generator = np.random.default_rng(0)
     counts = generator.poisson(np.linspace(0.05, 2.0, 14)[:, None], size=(14, len(GENES))).astype(np.float32)
     counts[3] = 0
-    obs = pd.DataFrame({"n_counts": counts.sum(1)}, index=[f"cell{n}" for n in range(14)])
+    donor = pd.Categorical(["b", "a"] * 7)
+    obs = pd.DataFrame({"n_counts": counts.sum(1), "donor": donor}, index=[f"cell{n}" for n in range(14)])
     var = pd.DataFrame({"ensembl_id": GENES, "symbol": SYMBOLS}, index=SYMBOLS)
     return anndata.AnnData(sparse.csr_matrix(counts), obs=obs, var=var)
 
@@ -92,6 +93,19 @@ def tiny_scgpt(tmp_path) -> Path:
     }
     torch.save(named_weights(parts), tmp_path / "best_model.pt")
     return tmp_path
+
+
+@pytest.fixture
+def tiny_scgpt_of_batches(tiny_scgpt) -> Path:
+    """The same, fine-tuned with a batch norm for each of two donors."""
+    weights = torch.load(tiny_scgpt / "best_model.pt", weights_only=True)
+    for n in range(2):
+        norm = nn.BatchNorm1d(16)
+        for part in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data):
+            part.uniform_(0.5, 1.5)
+        weights |= {f"dsbn.bns.{n}.{name}": tensor for name, tensor in norm.state_dict().items()}
+    torch.save(weights, tiny_scgpt / "best_model.pt")
+    return tiny_scgpt
 
 
 @pytest.fixture

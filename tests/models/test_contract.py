@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anndata
@@ -33,6 +35,7 @@ def load_documented(*args, **kwargs):
 LOADERS = {
     "geneformer": load_geneformer,
     "scgpt": load_scgpt,
+    "scgpt_of_batches": partial(load_scgpt, batch_key="donor"),
     "scfoundation": load_scfoundation,
     "esm2": load_esm2,
     "panel": load_documented,
@@ -67,12 +70,12 @@ def padded(adapter, sequences, samples, extra=0):
     """One batch of the samples, with ``extra`` more padding than needed."""
     batch = pad_batch(sequences, np.asarray(samples), adapter.pad_token)
     wider = lambda t, fill: torch.nn.functional.pad(t, (0, extra), value=fill)  # noqa: E731
-    return type(batch)(
+    return replace(
+        batch,
         token=wider(batch.token, adapter.pad_token),
         value=wider(batch.value, 0.0),
         mask=wider(batch.mask, False),
         special=wider(batch.special, False),
-        sample=batch.sample,
     )
 
 
@@ -131,7 +134,7 @@ def test_padding_changes_nothing(adapter, sequences):
 
 def one(samples, row):
     if isinstance(samples, anndata.AnnData):
-        return samples[[row]].copy()
+        return anndata.AnnData(samples.X[[row]], obs=samples.obs.iloc[[row]], var=samples.var)
     return type(samples)(ids=samples.ids[row : row + 1], sequences=samples.sequences[row : row + 1])
 
 
