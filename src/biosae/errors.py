@@ -7,6 +7,7 @@
     ├── ArtefactError     a file of an earlier stage that is missing, damaged or stale
     │   └── InUseError    a folder that another process is writing
     ├── TrainingError     training that cannot go on (a loss that is not a number)
+    ├── LostRankError     a process of a run of several that is gone
     └── MissingExtraError an optional dependency that is not installed
 
 Messages say what was expected, what was got, and what to do.
@@ -44,6 +45,10 @@ class InUseError(ArtefactError):
 
 class TrainingError(BiosaeError, RuntimeError):
     """Training cannot go on."""
+
+
+class LostRankError(BiosaeError):
+    """Another process of the same run is gone."""
 
 
 class MissingExtraError(BiosaeError, ImportError):

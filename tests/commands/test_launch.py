@@ -1,5 +1,8 @@
 import pytest
 
+from biosae.commands.launch import processes
+from biosae.errors import SettingError
+
 
 @pytest.mark.parametrize(
     ("override", "says"),
@@ -64,3 +67,9 @@ def test_help_lists_groups_and_settings(biosae):
     assert "sae.hyperparams.k=16" in said
     for group in ("buffer: store, stream", "data: fasta, h5ad, pbmc, protein_h5", "tracker: csv, tensorboard, wandb"):
         assert group in said
+
+
+def test_other_commands_refuse_the_processes_of_torchrun(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(SettingError, match=r"biosae analyze is for one process: .* \(train, features take it\)"):
+        processes("analyze")

@@ -26,6 +26,13 @@ class ToyStore:
     def shards(self):
         return iter(self.parts)
 
+    @property
+    def n_shards(self):
+        return len(self.parts)
+
+    def shard(self, index):
+        return self.parts[index]
+
 
 def make_shard(samples, seed):
     """Whole samples of 1 to 30 tokens each, the first of every sample special."""

@@ -19,7 +19,7 @@ def at(step: int, total_steps: int = 100) -> Progress:
 
 
 def test_l1_is_the_mean_sum(codes):
-    assert l1(codes).item() == pytest.approx(codes.values.numpy().sum() / 64)
+    assert l1(codes, codes.n_rows).item() == pytest.approx(codes.values.numpy().sum() / 64)
 
 
 @pytest.mark.parametrize("p", [0.2, 0.5, 1.0])
@@ -28,22 +28,22 @@ def test_power_is_the_sum_of_powers_up_to_smoothing(codes, p):
     n_active = (codes.values > 0).sum().item() / 64
     # Smoothing takes SMOOTHING ** p off each active code; for p = 1 nothing.
     off = n_active * SMOOTHING**p if p < 1 else 0
-    assert power(codes, p).item() == pytest.approx(expected - off, rel=1e-3)
+    assert power(codes, p, codes.n_rows).item() == pytest.approx(expected - off, rel=1e-3)
 
 
 def test_sparse_and_dense_codes_cost_the_same(codes):
     rows, features, values = codes.entries()
     sparse = Codes(values, Support.from_positions(rows * 20 + features, 64, 20))
-    assert power(sparse, 0.3).item() == pytest.approx(power(codes, 0.3).item())
-    assert l1(sparse).item() == pytest.approx(l1(codes).item())
+    assert power(sparse, 0.3, 64).item() == pytest.approx(power(codes, 0.3, 64).item())
+    assert l1(sparse, sparse.n_rows).item() == pytest.approx(l1(codes, codes.n_rows).item())
 
 
 def test_gradient_is_finite_at_zero_and_matches_finite_differences():
     """Trap of 2.9: the slope of f ** p is infinite at 0."""
     values = torch.tensor([[0.0, 1e-9, 0.01, 0.5]], dtype=torch.float64, requires_grad=True)
-    power(Codes(values), 0.2).backward()
+    power(Codes(values), 0.2, 1).backward()
     assert torch.isfinite(values.grad).all()
-    assert torch.autograd.gradcheck(lambda v: power(Codes(v), 0.2), values.detach().requires_grad_())
+    assert torch.autograd.gradcheck(lambda v: power(Codes(v), 0.2, 1), values.detach().requires_grad_())
 
 
 def test_power_falls_in_ten_levels_over_the_end_of_the_run(codes):
@@ -68,10 +68,10 @@ def test_tiny_runs_reach_the_last_power(codes, total_steps):
 
 def test_weight_keeps_the_size_of_the_penalty(codes):
     annealed = AnnealedPower(p_end=0.2, start_fraction=0.2)
-    before = annealed(codes).item()
+    before = annealed(codes, 64).item()
     for step in range(100):
         annealed.update(codes, at(step))
-    assert annealed(codes).item() == pytest.approx(before, rel=1e-5)  # the weight acts in float32
+    assert annealed(codes, 64).item() == pytest.approx(before, rel=1e-5)  # the weight acts in float32
 
 
 def test_nothing_active_changes_nothing():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from biosae.models.base import ModelAdapter
 from biosae.models.parallel import each_batch
 from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import Advance, progress_bar
+from biosae.ranks import ALONE, Ranks
 
 from .store import FORMAT, MANIFEST, ActivationStore
 
@@ -34,6 +36,7 @@ def extract_activations(
     dtype: str = "float16",
     tokens_per_batch: int = 16_384,
     tokens_per_shard: int = 262_144,
+    ranks: Ranks = ALONE,
 ) -> ActivationStore:
     """The store of these activations under ``cache``, computed unless it is there already.
 
@@ -49,6 +52,8 @@ def extract_activations(
         Padded tokens in one forward pass; bounds the model's memory.
     tokens_per_shard
         Tokens in one file; bounds the memory here.
+    ranks
+        Processes that share the work, shard by shard.
 
     Raises
     ------
@@ -67,32 +72,43 @@ def extract_activations(
     if adapter.reads_beside_tokens:
         decides["beside_tokens"] = adapter.reads_beside_tokens
     folder = Path(cache) / settings_hash(decides)
-    if (folder / MANIFEST).exists():
+    if ranks.from_first((folder / MANIFEST).exists()):
         logger.info("activations of this layer are already in %s", folder)
         return ActivationStore(folder)
     _check_disk(folder, len(sequences.token) * adapter.d_model * DTYPES[dtype].itemsize)
-    with locked(folder, waits=True):
-        if not (folder / MANIFEST).exists():  # unless another process made it while this one waited
-            remove_temporary(folder)
-            _extract(adapter, sequences, layer, folder, decides, tokens_per_batch)
+    with locked(folder, waits=True) if ranks.is_first else nullcontext():
+        if not ranks.from_first((folder / MANIFEST).exists()):  # unless another run made it while this one waited
+            if ranks.is_first:
+                remove_temporary(folder)
+            ranks.wait()
+            _extract(adapter, sequences, layer, folder, decides, tokens_per_batch, ranks)
     return ActivationStore(folder)
 
 
 def _extract(
-    adapter: ModelAdapter, sequences: TokenSequences, layer: int, folder: Path, decides: dict, tokens_per_batch: int
+    adapter: ModelAdapter,
+    sequences: TokenSequences,
+    layer: int,
+    folder: Path,
+    decides: dict,
+    tokens_per_batch: int,
+    ranks: Ranks,
 ) -> None:
     """Writes the shards that are not there yet, then the manifest that makes them a store."""
     names = []
     with progress_bar(f"{adapter.name} layer {layer}", len(sequences.token), "tokens") as advance:
         for number, samples in enumerate(_sample_ranges(sequences, decides["tokens_per_shard"])):
             path = folder / f"shard-{number:05d}.safetensors"
-            if path.exists():
+            if path.exists() or number % ranks.size != ranks.rank:
                 advance(int(sequences.lengths[samples].sum()))
             else:
                 dtype = DTYPES[decides["dtype"]]
                 _write_shard(adapter, sequences, samples, layer, dtype, tokens_per_batch, path, advance)
             names.append(path.name)
-    write_json(folder / MANIFEST, _manifest(adapter, sequences, folder, names, decides))
+    ranks.wait()
+    if ranks.is_first:
+        write_json(folder / MANIFEST, _manifest(adapter, sequences, folder, names, decides))
+    ranks.wait()
 
 
 def _sample_ranges(sequences: TokenSequences, tokens_per_shard: int) -> list[np.ndarray]:

@@ -87,9 +87,13 @@ class ActivationStore:
             message = f"{path} has {size:,} bytes, expected {shard['bytes']:,}; delete {self.folder} and rerun"
             raise ArtefactError(message)
 
+    @property
+    def n_shards(self) -> int:
+        return len(self._shards)
+
     def shards(self) -> Iterator[ActivationShard]:
         """The shards in the order of the samples."""
-        return (self.shard(index) for index in range(len(self._shards)))
+        return (self.shard(index) for index in range(self.n_shards))
 
     def shard(self, index: int) -> ActivationShard:
         path = self.folder / self._shards[index]["name"]

@@ -13,6 +13,7 @@ from biosae.analysis.score_residues import SPANS
 from biosae.artefacts import atomic_write
 from biosae.errors import ArtefactError, SettingError
 from biosae.features.encode import encode_features
+from biosae.ranks import present
 from biosae.saes import files
 
 from .inputs import Inputs, load_inputs, stored_activations
@@ -49,7 +50,7 @@ def write_features(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
     run = read_run(folder)
     check_same_model(run, inputs)
     sae = files.load(folder, device=inputs.adapter.device)
-    store = stored_activations(cfg, inputs, run["model"]["layer"])
+    store, ranks = stored_activations(cfg, inputs, run["model"]["layer"]), present()
     provenance = {"sae_hash": run["sae"]["hash"], "model": run["model"]["name"], "layer": run["model"]["layer"]}
     encode_features(
         sae,
@@ -58,8 +59,11 @@ def write_features(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
         vocabulary=vocabulary_table(inputs),
         out=folder,
         provenance=provenance,
-        obsm={"X_model": store.sample_means()} | inputs.samples.obsm,
+        obsm={"X_model": store.sample_means()} | inputs.samples.obsm if ranks.is_first else {},
+        ranks=ranks,
     )
+    if not ranks.is_first:
+        return
     write_spans(folder, inputs)
     logger.info("features in %s", folder / "features.h5ad")
 

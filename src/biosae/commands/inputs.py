@@ -34,6 +34,7 @@ from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences, joined_on_disk
 from biosae.models.vectors import StoredVectors
 from biosae.progress import progress_bar
+from biosae.ranks import present
 
 logger = logging.getLogger(__name__)
 
@@ -281,9 +282,9 @@ def load_model(model: DictConfig, device: str, group: str = "scfm") -> ModelAdap
 
 
 def choose_device(name: str) -> str:
-    """``auto`` is the first GPU, or the processor."""
+    """``auto`` is the first GPU, of several processes one for each, or the processor."""
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -300,6 +301,7 @@ def stored_activations(cfg: DictConfig, inputs: Inputs, layer: int) -> Activatio
         Path(cfg.buffer.cache or f"{cfg.experiment.root}/activations"),
         dtype=cfg.buffer.dtype,
         tokens_per_batch=cfg.buffer.tokens_per_batch,
+        ranks=present(),
     )
 
 

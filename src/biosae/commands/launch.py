@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
@@ -18,10 +18,13 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from biosae.config.schema import register
-from biosae.errors import BiosaeError
+from biosae.errors import BiosaeError, SettingError
 from biosae.progress import console
 
 Command = Callable[[DictConfig], None]
+
+SHARED = ("train", "features")
+"""Commands that several processes of torchrun do together."""
 
 
 def launch(name: str, command: Command) -> None:
@@ -35,11 +38,15 @@ def launch(name: str, command: Command) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors in the overrides reach our handler instead of Hydra's
 
     def job(cfg: DictConfig) -> None:
-        with errors_on_one_line():
+        with errors_on_one_line(), processes(name):
             command(cfg)
 
     with errors_on_one_line():
         hydra.main(version_base="1.3", config_path="pkg://biosae.config", config_name=name)(job)()
+    if _under_torchrun():
+        from biosae.ranks import leave
+
+        leave()
 
 
 @contextmanager
@@ -50,11 +57,41 @@ def errors_on_one_line() -> Iterator[None]:
     except (BiosaeError, HydraException, OmegaConfBaseException) as error:
         if os.environ.get("BIOSAE_DEBUG"):
             raise
-        console.print(f"[bold red]error:[/] {escape(message_of(error))}", soft_wrap=True, highlight=False)
+        if _speaks():
+            console.quiet = False
+            console.print(f"[bold red]error:[/] {escape(message_of(error))}", soft_wrap=True, highlight=False)
         sys.exit(1)
     except KeyboardInterrupt as stop:
         console.print(str(stop) or "stopped", highlight=False)
         sys.exit(130)
+
+
+def _under_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def processes(name: str) -> AbstractContextManager[None]:
+    """The processes of torchrun, connected, of which the first speaks; nothing without torchrun.
+
+    Torch is not loaded for commands that do without.
+    """
+    if not _under_torchrun():
+        return nullcontext()
+    if name not in SHARED:
+        raise SettingError(f"biosae {name} is for one process: start it without torchrun ({', '.join(SHARED)} take it)")
+    from biosae.ranks import connected
+
+    console.quiet = os.environ["RANK"] != "0"
+    return connected()
+
+
+def _speaks() -> bool:
+    """Whether an error is told here: of several processes the first that fails tells it."""
+    if not _under_torchrun():
+        return True
+    from biosae.ranks import is_first_to_fail
+
+    return is_first_to_fail()
 
 
 def message_of(error: BaseException) -> str:

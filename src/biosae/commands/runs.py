@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from biosae.artefacts import atomic_write, read_json, remove_temporary, write_json
 from biosae.errors import ArtefactError
 from biosae.locks import locked
+from biosae.ranks import present
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ UNFINISHED = "unfinished.json"
 def open_run_folder(experiment: DictConfig, identity: str, takes_trained: bool = False) -> Iterator[Path]:
     """A locked folder to train in: that of a run of the same identity that was cut off, or else a new one.
 
+    Of several processes the first opens it for all.
     What is cut off holds ``unfinished.json``, until `finish`; a folder that another process has locked is not taken.
 
     Parameters
@@ -34,14 +36,18 @@ def open_run_folder(experiment: DictConfig, identity: str, takes_trained: bool =
     takes_trained
         Also a run of which only stages after training are missing.
     """
+    ranks = present()
     with ExitStack() as stack:
+        if not ranks.is_first:
+            yield ranks.from_first()
+            return
         folder = _cut_off(experiment, identity, takes_trained, stack) if experiment.resume else None
         if folder is None:
             folder = new_run_folder(experiment.root, experiment.number)
             stack.enter_context(locked(folder))
             write_json(folder / UNFINISHED, {"identity": identity, "started": datetime.now().isoformat()})
             logger.info("run folder %s", folder)
-        yield folder
+        yield ranks.from_first(folder)
 
 
 def _cut_off(experiment: DictConfig, identity: str, takes_trained: bool, stack: ExitStack) -> Path | None:
@@ -84,8 +90,9 @@ def is_trained(folder: Path) -> bool:
 @contextmanager
 def open_run(cfg: DictConfig) -> Iterator[Path]:
     """The folder of the finished training that ``sae_checkpoint`` names, locked for a stage that writes there."""
+    ranks = present()
     folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
-    with locked(folder):
+    with locked(folder) if ranks.is_first else nullcontext():
         yield folder
 
 

@@ -19,12 +19,14 @@ from biosae.activations.store import ActivationStore
 from biosae.activations.stream import StreamedActivations
 from biosae.artefacts import atomic_write, content_hash, settings_hash, write_json
 from biosae.errors import SettingError
+from biosae.ranks import present
 from biosae.saes.architecture import Architecture
 from biosae.saes.base import SAE
 from biosae.saes.build import build
 from biosae.training.checkpoint import drop_checkpoints, latest_step
 from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.settings import TrainerSettings
+from biosae.training.tracker import NoTracker
 from biosae.training.trainer import Run, Trainer
 
 from .inputs import Inputs, choose_device, data_hash, load_inputs, stored_activations, with_tokens
@@ -83,13 +85,18 @@ def identity(cfg: DictConfig, inputs: Inputs) -> str:
 def train_in(folder: Path, prepared: Prepared) -> None:
     """Trains in a run folder, from its checkpoint if there is one."""
     cfg, inputs = prepared.cfg, prepared.inputs
-    run = Run(prepared.sae, prepared.settings, folder, instantiate(cfg.tracker))
-    start(cfg, inputs, run)
-    trainer = Trainer([run], prepared.training, prepared.validation, cfg.seed, cfg.experiment.checkpoint_seconds)
+    ranks = present()
+    run = Run(prepared.sae, prepared.settings, folder, instantiate(cfg.tracker) if ranks.is_first else NoTracker())
+    if ranks.is_first:
+        start(cfg, inputs, run)
+    seconds = cfg.experiment.checkpoint_seconds
+    trainer = Trainer([run], prepared.training, prepared.validation, cfg.seed, seconds, ranks)
     try:
         (evaluation,) = trainer.run(resume=latest_step([folder]) is not None)
     finally:
         run.tracker.close()
+    if not ranks.is_first:
+        return
     record(cfg, inputs, prepared.layer, run, evaluation, prepared.training, prepared.store)
     drop_checkpoints(folder)
 

@@ -18,6 +18,7 @@ from biosae.activations.store import ActivationShard, ActivationStore
 from biosae.artefacts import atomic_write, content_hash, write_json
 from biosae.errors import DataError
 from biosae.progress import progress_bar
+from biosae.ranks import ALONE, Ranks
 from biosae.saes.base import SAE
 from biosae.saes.codes import Codes
 
@@ -37,6 +38,7 @@ def encode_features(
     provenance: dict,
     obsm: dict[str, np.ndarray],
     batch_tokens: int = 8192,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Writes ``token_codes/`` and ``features.h5ad`` into ``out``.
 
@@ -53,7 +55,9 @@ def encode_features(
     provenance
         ``sae_hash``, ``model`` and ``layer``; kept in ``uns["biosae"]``.
     obsm
-        Arrays with one row a sample, such as ``X_model``.
+        Arrays with one row a sample, such as ``X_model``; the first process is asked.
+    ranks
+        Processes that share the encoding, shard by shard; the first pools the codes.
 
     Raises
     ------
@@ -66,7 +70,9 @@ def encode_features(
     if store.n_tokens == 0:
         raise DataError("no sample has a token the model knows, so there is nothing to encode; see the matched genes")
     folder = Path(out) / "token_codes"
-    shards = _write_token_codes(sae, store, folder, provenance, batch_tokens)
+    shards = _write_token_codes(sae, store, folder, provenance, batch_tokens, ranks)
+    if not ranks.is_first:
+        return
     with atomic_write(folder / VOCABULARY) as temporary:
         vocabulary[["token", "identifier", "name"]].to_csv(temporary, index=False)
     write_json(folder / MANIFEST, _manifest(sae, store, provenance, shards))
@@ -112,23 +118,24 @@ def encode_shard(encoder: Encoder, shard: ActivationShard, batch_tokens: int, de
 
 
 def _write_token_codes(
-    sae: SAE, store: ActivationStore, folder: Path, provenance: dict, batch_tokens: int
+    sae: SAE, store: ActivationStore, folder: Path, provenance: dict, batch_tokens: int, ranks: Ranks
 ) -> list[dict]:
     """Encodes the shards that are not there yet; gives their lines of the manifest."""
     (folder / MANIFEST).unlink(missing_ok=True)
-    written = []
+    written = {}
     with progress_bar("encoding tokens", store.n_tokens, "tokens") as advance:
-        for number, shard in enumerate(store.shards()):
-            path = folder / f"shard-{number:05d}.safetensors"
+        for number in range(ranks.rank, store.n_shards, ranks.size):
+            path, shard = folder / f"shard-{number:05d}.safetensors", store.shard(number)
             source = {"format": str(FORMAT), "sae": provenance["sae_hash"], "activations": store.hash}
             if source_of(path) != source:
                 encode_shard(sae, shard, batch_tokens, sae.W_dec.device).write(path, source)
-            written.append(_shard_entry(path))
+            written[number] = _shard_entry(path)
             advance(len(shard))
+    written = {number: entry for part in ranks.gathered(written) for number, entry in part.items()}
     for path in folder.glob("shard-*.safetensors"):
-        if path.name not in {shard["name"] for shard in written}:
-            path.unlink()
-    return written
+        if path.name not in {entry["name"] for entry in written.values()}:
+            path.unlink(missing_ok=True)
+    return [written[number] for number in sorted(written)]
 
 
 def _shard_entry(path: Path) -> dict:

@@ -26,7 +26,8 @@ def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
     target = forward.residual
     if len(features) == 0:
         return target.new_zeros(())
-    variance = (target - target.mean(0)).square().sum()
+    mean = forward.ranks.total(target.sum(0)) / forward.n_tokens
+    variance = forward.ranks.total((target - mean).square().sum())
     if not variance > 0:
         return target.new_zeros(())
     k = min(max(1, target.shape[1] // 2), len(features))
@@ -37,7 +38,7 @@ def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
 def strongest(pre: PreActivations, k: int) -> Codes:
     """The positive entries, at most the ``k`` largest of a row."""
     codes = positive(pre)
-    if codes.l0().max() <= k:
+    if (codes.l0() <= k).all():
         return codes
     values, indices = torch.relu(pre.dense).topk(k, sorted=False)
     return Codes(torch.zeros_like(pre.dense).scatter(1, indices, values))

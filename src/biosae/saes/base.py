@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from biosae.errors import DataError, SettingError
+from biosae.ranks import ALONE, Ranks
 
 from .architecture import PLAIN, Architecture
 from .codes import Codes, Support
@@ -36,6 +37,9 @@ class Forward:
         ``(n, d_in)``.
     token_unit
         ``(n, 1)`` one normalised unit as a share of the token's norm, where losses count in that; else None.
+    ranks
+        The processes that share the batch: rows here are those of this process, and losses are its share of the
+        batch's, so that they add up to it.
     """
 
     x: Tensor
@@ -43,6 +47,12 @@ class Forward:
     codes: Codes
     reconstruction: Tensor
     token_unit: Tensor | None = None
+    ranks: Ranks = ALONE
+
+    @cached_property
+    def n_tokens(self) -> int:
+        """Rows of the whole batch, those of other processes included."""
+        return self.ranks.count(len(self.x))
 
     @cached_property
     def residual(self) -> Tensor:
@@ -52,8 +62,8 @@ class Forward:
     def error(self, reconstruction: Tensor) -> Tensor:
         """Mean over tokens of the squared norm of what a reconstruction leaves over, in the unit of the losses."""
         if self.token_unit is None:
-            return squared_error(self.x, reconstruction)
-        return squared_error(self.token_unit * self.x, self.token_unit * reconstruction)
+            return squared_error(self.x, reconstruction, self.n_tokens)
+        return squared_error(self.token_unit * self.x, self.token_unit * reconstruction, self.n_tokens)
 
     def in_loss_unit(self, codes: Codes) -> Codes:
         """Codes as penalties count them."""
@@ -162,7 +172,7 @@ class SAE(nn.Module, ABC):
             raise DataError("activations contain NaN or infinite values; check the model and its input")
         wide = self._layer_normed(x.double())
         mean = wide.mean(0)
-        scale = squared_error(wide, mean.expand_as(wide)).sqrt()
+        scale = squared_error(wide, mean.expand_as(wide), len(wide)).sqrt()
         if not scale > 0:
             raise DataError(f"all {len(x)} activations are equal: there is nothing to learn from them")
         self.input_mean.copy_(mean)
@@ -171,7 +181,7 @@ class SAE(nn.Module, ABC):
     def normalise(self, x: Tensor) -> Tensor:
         """Host units to normalised units."""
         self._check_input(x)
-        return (self._layer_normed(x) - self.input_mean) / self.input_scale
+        return self._normalised(x)
 
     def host_units(self, normalised: Tensor, x: Tensor | None = None) -> Tensor:
         """Normalised units to host units; what `normalise` makes of ``x``, for the same tokens, back to ``x``.
@@ -200,14 +210,14 @@ class SAE(nn.Module, ABC):
         """Reconstruction of ``(n_tokens, d_in)`` activations, both in host units, by the inference path."""
         return self.decode(self.encode(x), x)
 
-    def training_forward(self, x: Tensor) -> Forward:
-        """Codes and reconstruction with gradients; ``x`` in host units."""
-        return self._forward(x, self.select_for_training)
+    def training_forward(self, x: Tensor, ranks: Ranks = ALONE) -> Forward:
+        """Codes and reconstruction with gradients; ``x`` in host units, this process's share of the batch."""
+        return self._forward(x, self.select_for_training, ranks)
 
     @torch.no_grad()
-    def inference_forward(self, x: Tensor) -> Forward:
+    def inference_forward(self, x: Tensor, ranks: Ranks = ALONE) -> Forward:
         """The same by the inference path, for what is measured of a trained SAE."""
-        return self._forward(x, self.select)
+        return self._forward(x, self.select, ranks)
 
     def losses(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         """The terms whose sum is minimised; changes no state."""
@@ -256,15 +266,19 @@ class SAE(nn.Module, ABC):
         """Standard deviation of a pre-activation before training."""
         return self.architecture.encoder_norm * self.d_in**-0.5
 
-    def _forward(self, x: Tensor, select: Callable[[PreActivations], Codes]) -> Forward:
-        normalised = self.normalise(x)
-        pre = self._pre(normalised)
+    def _forward(self, x: Tensor, select: Callable[[PreActivations], Codes], ranks: Ranks) -> Forward:
+        self._check_input(x, fewest=1 if ranks.size == 1 else 0)
+        normalised = self._normalised(x)
+        pre = self._pre(normalised, ranks)
         codes = select(pre)
         reconstruction = codes.decode(self.W_dec) + self.b_dec
-        return Forward(normalised, pre, codes, reconstruction, self._token_unit(x))
+        return Forward(normalised, pre, codes, reconstruction, self._token_unit(x), ranks)
 
-    def _pre(self, x: Tensor) -> PreActivations:
-        return PreActivations(x, self.b_dec, self.W_enc, self.b_enc)
+    def _pre(self, x: Tensor, ranks: Ranks = ALONE) -> PreActivations:
+        return PreActivations(x, self.b_dec, self.W_enc, self.b_enc, ranks)
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        return (self._layer_normed(x) - self.input_mean) / self.input_scale
 
     def _layer_normed(self, x: Tensor) -> Tensor:
         if not self.architecture.layer_norm:
@@ -282,8 +296,8 @@ class SAE(nn.Module, ABC):
         unit = self.input_scale * _own_scale(x)[1] if self.architecture.layer_norm else self.input_scale
         return unit / norm
 
-    def _check_input(self, x: Tensor) -> None:
-        if x.ndim != 2 or x.shape[1] != self.d_in or len(x) == 0:
+    def _check_input(self, x: Tensor, fewest: int = 1) -> None:
+        if x.ndim != 2 or x.shape[1] != self.d_in or len(x) < fewest:
             message = f"activations must be (n_tokens, d_in={self.d_in}) with at least one token"
             raise DataError(f"{message}, got shape {tuple(x.shape)}; drop padding and flatten before the SAE")
 
@@ -299,9 +313,9 @@ def _per_row(numbers: Tensor, support: Support | None) -> Tensor:
     return numbers if support is None else numbers.view(-1).index_select(0, support.rows)
 
 
-def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
-    """Mean over rows of the squared Euclidean distance."""
-    return nn.functional.mse_loss(reconstruction, x, reduction="sum") / len(x)
+def squared_error(x: Tensor, reconstruction: Tensor, n_rows: int) -> Tensor:
+    """Sum over rows of the squared Euclidean distance, for each of ``n_rows``."""
+    return nn.functional.mse_loss(reconstruction, x, reduction="sum") / n_rows
 
 
 def check_at_least(name: str, value: float, lowest: float) -> None:

@@ -64,5 +64,6 @@ class BatchTopK(SAE):
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
         if self.annealed_k.is_over:  # a threshold of the many-feature phase would linger
-            self.threshold.update(forward.codes, self.threshold_window_fraction * progress.total_steps)
+            window = self.threshold_window_fraction * progress.total_steps
+            self.threshold.update(forward.codes, window, forward.ranks)
         self.annealed_k.update(progress)

@@ -57,7 +57,7 @@ def entries_above(matrix: Tensor, lowest: Tensor | float) -> tuple[Tensor, Tenso
 
 def _in_threads(rows: Callable[[int, int], Result], n_rows: int) -> list[Result]:
     """The results for consecutive blocks of rows, one block a thread."""
-    n_threads = min(torch.get_num_threads(), n_rows)
+    n_threads = max(1, min(torch.get_num_threads(), n_rows))
     bounds = np.linspace(0, n_rows, n_threads + 1).astype(int)
     others = [_pool().submit(rows, *bounds[i : i + 2]) for i in range(1, n_threads)]
     return [rows(*bounds[:2]), *(other.result() for other in others)]

@@ -74,10 +74,12 @@ class JumpReLU(SAE):
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         codes = forward.codes
         if self.penalty == "tanh":
-            return {"tanh": weight * torch.tanh(codes.values / self.fresh_spread).sum() / codes.n_rows / self.target_l0}
+            total = torch.tanh(codes.values / self.fresh_spread).sum()
+            return {"tanh": weight * total / forward.n_tokens / self.target_l0}
         threshold = per_feature(self.threshold, codes.support)
-        l0 = step(forward.pre.at(codes.support), threshold, self.window).sum() / codes.n_rows
-        return {"l0_target": weight * (l0 / self.target_l0 - 1).square()}
+        fired = step(forward.pre.at(codes.support), threshold, self.window).sum()
+        l0 = forward.ranks.total_with_gradient(fired) / forward.n_tokens
+        return {"l0_target": weight * (l0 / self.target_l0 - 1).square() / forward.ranks.size}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
         self.threshold.clamp_(min=0)

@@ -29,7 +29,7 @@ def prefix_widths(fractions: Sequence[float], d_sae: int) -> list[int]:
 def nested_loss(forward: Forward, widths: Sequence[int], W_dec: Tensor, b_dec: Tensor) -> Tensor:
     """Mean over prefixes of the squared error of the reconstruction by the first ``width`` features."""
     groups = decoded_groups(forward.codes, widths, W_dec)
-    return _NestedError.apply(forward.x, b_dec, groups, forward.token_unit) / (groups.shape[0] * groups.shape[1])
+    return _NestedError.apply(forward.x, b_dec, groups, forward.token_unit) / (forward.n_tokens * groups.shape[1])
 
 
 class _NestedError(Function):
@@ -71,4 +71,4 @@ def decoded_groups(codes: Codes, widths: Sequence[int], W_dec: Tensor) -> Tensor
         rows, values, features = rows[order], values[order], features[order]
     counts = torch.bincount(rows, minlength=codes.n_rows * len(widths))
     by_group = Support(torch.nn.functional.pad(counts.cumsum(0), (1, 0)), features, codes.d_sae)
-    return Codes(values, by_group).decode(W_dec).view(codes.n_rows, len(widths), -1)
+    return Codes(values, by_group).decode(W_dec).view(codes.n_rows, len(widths), W_dec.shape[1])

@@ -54,7 +54,7 @@ class PAnneal(SAE):
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
-        return {"power": weight * self.penalty(forward.in_loss_unit(forward.codes))}
+        return {"power": weight * self.penalty(forward.in_loss_unit(forward.codes), forward.n_tokens)}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
-        self.penalty.update(forward.in_loss_unit(forward.codes), progress)
+        self.penalty.update(forward.in_loss_unit(forward.codes), progress, forward.ranks)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from biosae.ranks import ALONE, Ranks
+
 from .base import Progress
 from .codes import Codes
 
@@ -12,14 +14,14 @@ SMOOTHING = 1e-3
 """Codes far below this are penalised linearly: the slope of ``f ** p`` at 0 is infinite."""
 
 
-def l1(codes: Codes) -> Tensor:
-    """Mean over tokens of the sum of codes."""
-    return codes.values.sum() / codes.n_rows
+def l1(codes: Codes, n_tokens: int) -> Tensor:
+    """Sum of codes, for each of ``n_tokens``."""
+    return codes.values.sum() / n_tokens
 
 
-def power(codes: Codes, p: float) -> Tensor:
-    """Mean over tokens of the sum of codes to the power ``p``; equal to `l1` for ``p = 1``."""
-    return ((codes.values + SMOOTHING) ** p - SMOOTHING**p).sum() / codes.n_rows
+def power(codes: Codes, p: float, n_tokens: int) -> Tensor:
+    """Sum of codes to the power ``p``, for each of ``n_tokens``; equal to `l1` for ``p = 1``."""
+    return ((codes.values + SMOOTHING) ** p - SMOOTHING**p).sum() / n_tokens
 
 
 class AnnealedPower(nn.Module):
@@ -38,18 +40,20 @@ class AnnealedPower(nn.Module):
         self.register_buffer("p", torch.ones((), dtype=torch.float64))
         self.register_buffer("weight", torch.ones((), dtype=torch.float64))
 
-    def forward(self, codes: Codes) -> Tensor:
+    def forward(self, codes: Codes, n_tokens: int) -> Tensor:
         """The penalty of some codes at the present power."""
-        return self.weight.float() * power(codes, self.p.item())
+        return self.weight.float() * power(codes, self.p.item(), n_tokens)
 
     @torch.no_grad()
-    def update(self, codes: Codes, progress: Progress) -> None:
-        """Moves the power to where it belongs after a step with these codes."""
+    def update(self, codes: Codes, progress: Progress, ranks: Ranks = ALONE) -> None:
+        """Moves the power to where it belongs after a step with these codes, this process's share of the batch's."""
         over = ((progress.step + 1) / progress.total_steps - self.start_fraction) / max(1 - self.start_fraction, 1e-12)
         n_done = min(max(int(over * self.N_STEPS), 0), self.N_STEPS - 1)
         p = 1 - (1 - self.p_end) * n_done / (self.N_STEPS - 1)
-        before = power(codes, self.p.item())
-        if p == self.p.item() or not before > 0:
+        if p == self.p.item():
             return
-        self.weight.mul_(before / power(codes, p))
+        before, after = ranks.total(torch.stack([power(codes, self.p.item(), 1), power(codes, p, 1)]))
+        if not before > 0:
+            return
+        self.weight.mul_(before / after)
         self.p.fill_(p)

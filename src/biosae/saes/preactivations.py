@@ -13,9 +13,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from biosae.ranks import ALONE, Ranks
+
 from .codes import Support
 from .sparse import sampled_product
-from .topk_search import batch_lower_bound, entries_above, largest_in_rows
+from .topk_search import batch_lower_bound, entries_above, largest_in_rows, largest_of_all
 
 CHUNK_VALUES = 1 << 21
 """Pre-activations in a chunk on a CPU: 8 MB, so that selection reads from the cache."""
@@ -33,10 +35,12 @@ class PreActivations:
         ``(n_rows, d_in)`` normalised activations.
     b_dec, W_enc, b_enc
         ``(d_in,)``, ``(d_in, d_sae)`` and ``(d_sae,)``.
+    ranks
+        The processes that share the batch; rows here are those of this one.
     """
 
-    def __init__(self, x: Tensor, b_dec: Tensor, W_enc: Tensor, b_enc: Tensor):
-        self.x, self.b_dec, self.W_enc, self.b_enc = x, b_dec, W_enc, b_enc
+    def __init__(self, x: Tensor, b_dec: Tensor, W_enc: Tensor, b_enc: Tensor, ranks: Ranks = ALONE):
+        self.x, self.b_dec, self.W_enc, self.b_enc, self.ranks = x, b_dec, W_enc, b_enc, ranks
         self._known: dict[Support, Tensor] = {}
 
     @property
@@ -76,14 +80,14 @@ class PreActivations:
         return self._remember(Support.from_indices(torch.cat(indices), self.d_sae), torch.cat(values).view(-1))
 
     def largest_of_batch(self, k: int) -> Support:
-        """The ``k * n_rows`` largest positive entries of the whole matrix, or all positive ones if fewer."""
-        wanted = k * self.n_rows
-        lowest = batch_lower_bound(self._sample(), k)
+        """The ``k`` times as many largest positive entries as the batch has rows, or all positive ones if fewer."""
+        wanted = k * self.ranks.count(self.n_rows)
+        lowest = self.ranks.lowest(torch.tensor(batch_lower_bound(self._sample(), k), dtype=torch.float64)).item()
         positions, values = self._above(lowest)
-        if len(values) < wanted and lowest > 0:
+        if self.ranks.count(len(values)) < wanted and lowest > 0:
             positions, values = self._above(0.0)
-        if len(values) > wanted:
-            kept = values.topk(wanted, sorted=False).indices.sort().values
+        if self.ranks.count(len(values)) > wanted:
+            kept = largest_of_all(values, wanted, self.ranks)
             positions, values = positions[kept], values[kept]
         return self._remember(Support.from_positions(positions, self.n_rows, self.d_sae), values)
 
@@ -119,7 +123,7 @@ class PreActivations:
     @torch.no_grad()
     def _sample(self) -> Tensor:
         """``(at most 64, d_sae)`` rows spread over the batch."""
-        step = -(-self.n_rows // 64)
+        step = max(1, -(-self.n_rows // 64))
         return self._product(self._inputs[::step])
 
     def _share_above(self, lowest: Tensor | float) -> float:

@@ -59,4 +59,4 @@ class Standard(SAE):
         if self.weigh_by_decoder_norm:
             codes = Codes(codes.values * per_feature(self.W_dec.norm(dim=1), codes.support), codes.support)
         weight = self.l1_coefficient * progress.ramp(self.sparsity_warmup_fraction)
-        return {"l1": weight * l1(forward.in_loss_unit(codes))}
+        return {"l1": weight * l1(forward.in_loss_unit(codes), forward.n_tokens)}

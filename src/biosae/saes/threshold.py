@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from biosae.ranks import ALONE, Ranks
+
 from .codes import Codes
 
 
@@ -27,14 +29,15 @@ class RunningThreshold(nn.Module):
         return self.average / self.weight.clamp(min=torch.finfo(torch.float64).tiny)
 
     @torch.no_grad()
-    def update(self, codes: Codes, window_steps: float) -> None:
+    def update(self, codes: Codes, window_steps: float, ranks: Ranks = ALONE) -> None:
         """Takes in one training batch; a batch without any code changes nothing.
 
-        ``window_steps`` is how many steps the mean reaches back.
+        ``window_steps`` is how many steps the mean reaches back, ``ranks`` are the processes that share the batch.
         """
         kept = codes.values[codes.values > 0]
-        if len(kept) == 0:
+        smallest = ranks.lowest(kept.min() if len(kept) else kept.new_tensor(torch.inf))
+        if not torch.isfinite(smallest):
             return
         share = 1 / max(window_steps, 1)
-        self.average.lerp_(kept.min().double(), share)
+        self.average.lerp_(smallest.double(), share)
         self.weight.lerp_(torch.ones_like(self.weight), share)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import torch
 from torch import Tensor
 
+from biosae.ranks import Ranks
+
 from . import compiled_search
+
+HALF = 16
+"""Bits in half a float32."""
 
 
 def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -41,10 +48,42 @@ def entries_above(matrix: Tensor, lowest: Tensor | float) -> tuple[Tensor, Tenso
 
 
 def batch_lower_bound(sample: Tensor, k: int) -> float:
-    """A number that most likely fewer than all and more than ``k`` entries a row exceed, from some of the rows."""
+    """A number that most likely fewer than all and more than ``k`` entries a row exceed, from some of the rows.
+
+    Infinite without rows.
+    """
     n_rows, width = sample.shape
     wanted = min(round(1.3 * k * n_rows) + 1, sample.numel())
+    if wanted == 0:
+        return inf
     return max(0.0, sample.flatten().topk(wanted, sorted=False).values.min().item())
+
+
+def largest_of_all(values: Tensor, n: int, ranks: Ranks) -> Tensor:
+    """Places, ascending, of the ``values`` here that are among the ``n`` largest of all processes, which have more.
+
+    Positive float32 numbers are ordered like their bits. Two histograms, of the upper and then of the lower half of
+    the bits, give the ``n``-th largest number exactly; of those equal to it the first processes keep theirs.
+    """
+    if ranks.size == 1:
+        return values.topk(n, sorted=False).indices.sort().values
+    bits = values.float().view(torch.int32)
+    upper = bits >> HALF
+    upper_edge, n = _bin_of_nth(upper, n, ranks)
+    lower_edge, n = _bin_of_nth((bits & (1 << HALF) - 1)[upper == upper_edge], n, ranks)
+    edge = (upper_edge << HALF) + lower_edge
+    ties = (bits == edge).nonzero().squeeze(1)
+    everywhere = ranks.total(torch.eye(ranks.size, dtype=torch.int64)[ranks.rank] * len(ties))
+    own = max(0, n - int(everywhere[: ranks.rank].sum()))
+    return torch.cat([(bits > edge).nonzero().squeeze(1), ties[:own]]).sort().values
+
+
+def _bin_of_nth(numbers: Tensor, n: int, ranks: Ranks) -> tuple[int, int]:
+    """The ``n``-th largest of the whole numbers of all processes, and how many of its equals are among the ``n``."""
+    counts = ranks.total(torch.bincount(numbers, minlength=1 << HALF))
+    above = counts.flip(0).cumsum(0).flip(0) - counts
+    found = int((above < n).nonzero()[0])
+    return found, n - int(above[found])
 
 
 def _group_size(width: int, k: int) -> int:

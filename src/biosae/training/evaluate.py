@@ -7,12 +7,13 @@ from torch import Tensor
 
 from biosae.activations.source import ActivationSource
 from biosae.errors import DataError
+from biosae.ranks import ALONE, Ranks
 from biosae.saes.base import SAE, Progress
 
 
 @torch.no_grad()
-def evaluate(sae: SAE, source: ActivationSource, batch_size: int) -> dict[str, float]:
-    """The numbers of evaluation.json over one pass of ``source``, summed in float64.
+def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: Ranks = ALONE) -> dict[str, float]:
+    """The numbers of evaluation.json over one pass of ``source``, summed in float64; ``ranks`` share the work.
 
     ``loss``
         What the SAE minimises, as a mean over tokens: penalties have their full weight, and no feature counts as
@@ -32,24 +33,30 @@ def evaluate(sae: SAE, source: ActivationSource, batch_size: int) -> dict[str, f
         Mean of ``|r|^2`` over mean of ``x . r``, around the fitted centre; below 1 the reconstruction ``r`` is
         shrunken (Rajamanoharan et al. 2024, arXiv 2404.16014, equation 10).
     """
-    sums = _Sums(sae)
+    sums = _Sums(sae, ranks)
     for x in source.batches(batch_size, seed=0):
-        sums.add(x.to(sae.W_dec.device))
+        sums.add(ranks.share(x).to(sae.W_dec.device))
+    sums.add_up()
     return sums.metrics()
+
+
+SUMMED = ("loss", "error", "relative_error", "x_square", "cosine", "l0", "reconstruction_square", "product")
 
 
 class _Sums:
     """Numerators and denominators, divided once at the end."""
 
-    def __init__(self, sae: SAE):
-        self.sae = sae
+    def __init__(self, sae: SAE, ranks: Ranks):
+        self.sae, self.ranks = sae, ranks
         self.n_tokens = 0
-        self.totals: dict[str, Tensor] = {}
-        self.fired = torch.zeros(sae.d_sae, dtype=torch.bool, device=sae.W_dec.device)
+        device = sae.W_dec.device
+        self.totals = {name: torch.zeros((), dtype=torch.float64, device=device) for name in SUMMED}
+        self.totals["x"] = torch.zeros(sae.d_in, dtype=torch.float64, device=device)
+        self.fired = torch.zeros(sae.d_sae, dtype=torch.bool, device=device)
         self._run_is_over = Progress(1, 1, torch.zeros_like(self.fired))
 
     def add(self, x: Tensor) -> None:
-        forward = self.sae.inference_forward(x)
+        forward = self.sae.inference_forward(x, self.ranks)
         codes = forward.codes
         reconstruction = self.sae.host_units(forward.reconstruction, x).double()
         loss = sum(self.sae.losses(forward, self._run_is_over).values())
@@ -59,7 +66,7 @@ class _Sums:
         error = (x - reconstruction).square().sum(1)
         self.n_tokens += len(x)
         self.fired |= codes.firing_counts() > 0
-        self._add("loss", loss.double() * len(x))
+        self._add("loss", loss.double() * forward.n_tokens)
         self._add("error", error.sum())
         self._add("relative_error", torch.nan_to_num(error / x.square().sum(1), nan=0.0).sum())
         self._add("x", x.sum(0))
@@ -70,7 +77,13 @@ class _Sums:
         self._add("product", (centred * centred_reconstruction).sum())
 
     def _add(self, name: str, amount: Tensor) -> None:
-        self.totals[name] = self.totals.get(name, 0) + amount
+        self.totals[name] += amount
+
+    def add_up(self) -> None:
+        """Takes in what the other processes have added."""
+        self.n_tokens = self.ranks.count(self.n_tokens)
+        self.fired = self.ranks.total(self.fired.int()) > 0
+        self.ranks.add_up(list(self.totals.values()))
 
     def metrics(self) -> dict[str, float]:
         if self.n_tokens == 0:

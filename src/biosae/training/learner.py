@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from math import isfinite
 
 import torch
 from torch import Tensor
 
 from biosae.errors import TrainingError
+from biosae.ranks import ALONE, Ranks
 from biosae.saes.base import SAE, Forward, Progress
 
 from .average import WeightAverage
@@ -27,10 +29,12 @@ class Learner:
         Trained in place; its normaliser is fitted.
     total_steps, total_tokens
         Length of the run, which all schedules are shares of.
+    ranks
+        The processes that share every batch; each has a copy of the SAE, and after every step they are equal.
     """
 
-    def __init__(self, sae: SAE, settings: TrainerSettings, total_steps: int, total_tokens: int):
-        self.sae, self.settings, self.total_steps = sae, settings, total_steps
+    def __init__(self, sae: SAE, settings: TrainerSettings, total_steps: int, total_tokens: int, ranks: Ranks = ALONE):
+        self.sae, self.settings, self.total_steps, self.ranks = sae, settings, total_steps, ranks
         self.lr = default_lr(sae) if settings.lr is None else settings.lr
         self.dead_after_tokens = settings.dead_window_fraction * total_tokens
         device = sae.W_dec.device
@@ -48,7 +52,7 @@ class Learner:
         return Progress(self.n_steps, self.total_steps, self.tokens_since_fired > self.dead_after_tokens)
 
     def step(self, x: Tensor) -> None:
-        """Learns from one ``(batch, d_in)`` batch in host units.
+        """Learns from this process's share of a ``(batch, d_in)`` batch in host units.
 
         Raises
         ------
@@ -57,14 +61,16 @@ class Learner:
         """
         progress = self.progress()
         with self._autocast():
-            forward = self.sae.training_forward(x)
+            forward = self.sae.training_forward(x, self.ranks)
             losses = self.sae.losses(forward, progress)
         loss = sum(losses.values())
-        self._check_finite(loss, losses)
+        whole = self.ranks.total(torch.stack([loss.detach(), *(term.detach() for term in losses.values())]))
+        measured = dict(zip(("loss", *losses), whole.tolist(), strict=True))
+        self._check_finite(measured)
         self._update(loss)
         with torch.no_grad():
             self.sae.after_step(forward, progress)
-        self._count(forward, {"loss": loss, **losses})
+        self._count(forward, measured)
         if self.n_steps in self.resample_steps:
             revived = resample(self.sae, self.optimizer, forward, self.progress().dead, seed=self.n_steps)
             self.tokens_since_fired[revived] = 0
@@ -126,10 +132,10 @@ class Learner:
         dtype = AMP_DTYPES.get(self.settings.precision)
         return torch.autocast(self.sae.W_dec.device.type, dtype=dtype, enabled=dtype is not None)
 
-    def _check_finite(self, loss: Tensor, losses: dict[str, Tensor]) -> None:
-        if torch.isfinite(loss):
+    def _check_finite(self, losses: dict[str, float]) -> None:
+        if isfinite(losses["loss"]):
             return
-        broken = ", ".join(f"{name} {term.item():g}" for name, term in losses.items())
+        broken = ", ".join(f"{name} {term:g}" for name, term in losses.items() if name != "loss")
         raise TrainingError(f"the loss is not finite at step {self.n_steps} ({broken}); lower lr={self.lr:g}")
 
     def _update(self, loss: Tensor) -> None:
@@ -138,6 +144,7 @@ class Learner:
             group["lr"] = self.lr * factor * group["share"]
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
+        self.ranks.add_up([parameter.grad for parameter in self.sae.parameters()])
         self.scaler.unscale_(self.optimizer)
         self.sae.project_decoder_gradient()
         torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.max_grad_norm)
@@ -146,18 +153,20 @@ class Learner:
         self.sae.normalize_decoder()
 
     @torch.no_grad()
-    def _count(self, forward: Forward, losses: dict[str, Tensor]) -> None:
-        n = len(forward.x)
-        fired = forward.codes.firing_counts()
+    def _count(self, forward: Forward, losses: dict[str, float]) -> None:
+        n = forward.n_tokens
+        fired = self.ranks.total(forward.codes.firing_counts())
+        squares = torch.tensor([squared_norm(forward.residual), squared_norm(forward.x)], dtype=torch.float64)
+        error, variance = self.ranks.total(squares).tolist()
         self.tokens_since_fired.add_(n)[fired > 0] = 0
         self.n_steps += 1
         self.n_tokens += n
         self._sums["n_tokens"] += n
-        self._sums["error"] += squared_norm(forward.residual)
-        self._sums["variance"] += squared_norm(forward.x)
+        self._sums["error"] += error
+        self._sums["variance"] += variance
         self._sums["mean:l0"] += float(fired.sum())
         for name, term in losses.items():
-            self._sums[f"mean:{name}"] += n * term.item()
+            self._sums[f"mean:{name}"] += n * term
 
 
 def _groups(sae: SAE) -> list[dict]:

@@ -17,13 +17,14 @@ def resample(sae: SAE, optimizer: Optimizer, forward: Forward, dead: Tensor, see
     the input's direction, an encoder of 0.2 times the mean norm of the living, and no bias (Bricken
     et al. 2023, Towards Monosemanticity, appendix). Meant for the ReLU variants: others have AuxK.
     """
-    errors = forward.residual.square().sum(1).double().square()
+    errors = forward.ranks.whole(forward.residual.square().sum(1).double().square(), forward.n_tokens)
     n_drawn = min(int(dead.sum()), int((errors > 0).sum()))
     features = dead.nonzero().squeeze(1)[:n_drawn]
     if len(features) == 0:
         return features
     generator = torch.Generator(errors.device).manual_seed(seed)
-    inputs = forward.x[torch.multinomial(errors, n_drawn, generator=generator)] - sae.b_dec
+    drawn = torch.multinomial(errors, n_drawn, generator=generator)
+    inputs = forward.ranks.whole(forward.x, forward.n_tokens)[drawn] - sae.b_dec
     directions = torch.nn.functional.normalize(inputs, dim=1)
     alive = sae.W_enc[:, ~dead].norm(dim=0)
     scale = 0.2 * alive.mean() if len(alive) else torch.ones((), device=errors.device)

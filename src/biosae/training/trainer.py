@@ -16,6 +16,7 @@ from torch import Tensor
 from biosae.activations.source import ActivationSource
 from biosae.errors import ArtefactError, SettingError, TrainingError
 from biosae.progress import progress_bar
+from biosae.ranks import ALONE, Ranks
 from biosae.saes import files
 from biosae.saes.base import SAE
 
@@ -65,6 +66,8 @@ class Trainer:
         Decides the order of the activations.
     checkpoint_seconds
         A checkpoint is written at the first step that is so long after the last one; 0 is every step, None never.
+    ranks
+        The processes that share every batch. The first writes; all give the same result, that of one process.
     """
 
     def __init__(
@@ -74,12 +77,17 @@ class Trainer:
         validation: ActivationSource,
         seed: int = 0,
         checkpoint_seconds: float | None = None,
+        ranks: Ranks = ALONE,
     ):
         self.runs, self.source, self.validation, self.seed = list(runs), source, validation, seed
-        self.checkpoint_seconds = checkpoint_seconds
+        self.checkpoint_seconds, self.ranks = checkpoint_seconds, ranks
         self.settings = _common_settings(self.runs)
         self.total_steps = self.settings.total_steps(source.n_tokens)
         self.total_tokens = self.settings.total_tokens(source.n_tokens)
+        if self.settings.batch_size < ranks.size:
+            raise SettingError(
+                f"batch_size={self.settings.batch_size} leaves some of {ranks.size} processes without work"
+            )
         for run in self.runs:
             if run.sae.d_in != source.d_in:
                 raise SettingError(f"the SAE has d_in={run.sae.d_in}, the activations have width {source.d_in}")
@@ -98,21 +106,23 @@ class Trainer:
         """
         if not resume:
             self._fit_normalisers()
-        learners = [Learner(run.sae, run.settings, self.total_steps, self.total_tokens) for run in self.runs]
+        length = self.total_steps, self.total_tokens
+        learners = [Learner(run.sae, run.settings, *length, self.ranks) for run in self.runs]
         if resume:
             self._restore(learners)
         self._loop(learners)
         for run, learner in zip(self.runs, learners, strict=True):
             self._keep(run, learner)
-        return [evaluate(run.sae, self.validation, self.settings.batch_size) for run in self.runs]
+        return [self._evaluate(run.sae) for run in self.runs]
 
     def _keep(self, run: Run, learner: Learner) -> None:
         """Leaves the wanted weights in the SAE and in its folder."""
         if run.settings.keep_best:
+            self.ranks.wait()  # until the first process has written it
             kept = files.load(run.folder, run.sae.W_dec.device)
         else:
             kept = learner.result()
-            files.save(kept, run.folder)
+            self._write_sae(kept, run.folder)
         run.sae.load_state_dict(kept.state_dict())
 
     def _restore(self, learners: list[Learner]) -> None:
@@ -138,7 +148,7 @@ class Trainer:
                     run.sae.b_dec.copy_(geometric_median(run.sae.normalise(sample)))
 
     def _loop(self, learners: list[Learner]) -> None:
-        with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts() as interrupted:
+        with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts(self.ranks) as interrupted:
             advance(learners[0].n_tokens)
             saved_at = time.monotonic()
             for x in self._batches(learners[0].n_steps):
@@ -146,8 +156,8 @@ class Trainer:
                 due = learners[0].n_steps % self.settings.eval_every == 0 or learners[0].n_steps == self.total_steps
                 if due:
                     self._report(learners)
-                stopping = interrupted()
-                if stopping or self._is_checkpoint_due(saved_at):
+                stopping = self.ranks.any(interrupted())
+                if stopping or self.ranks.any(self._is_checkpoint_due(saved_at)):
                     self._save(learners)
                     saved_at = time.monotonic()
                 if stopping:
@@ -171,7 +181,7 @@ class Trainer:
     def _step(self, learners: list[Learner], x: Tensor) -> None:
         for run, learner in zip(self.runs, learners, strict=True):
             try:
-                learner.step(x.to(run.sae.W_dec.device))
+                learner.step(self.ranks.share(x).to(run.sae.W_dec.device))
             except TrainingError as error:
                 kept = latest_step([run.folder])
                 where = "no checkpoint was due yet" if kept is None else f"the last good checkpoint is of step {kept}"
@@ -181,22 +191,32 @@ class Trainer:
         for run, learner in zip(self.runs, learners, strict=True):
             measured = {
                 "train": learner.metrics(),
-                "validate": evaluate(learner.result(), self.validation, self.settings.batch_size),
+                "validate": self._evaluate(learner.result()),
             }
             for split, metrics in measured.items():
                 metrics.pop("n_tokens", None)
                 run.rows.append({"step": learner.n_steps, "tokens": learner.n_tokens, "split": split, **metrics})
-                if run.tracker is not None:
+                if run.tracker is not None and self.ranks.is_first:
                     run.tracker.log({f"{split}/{name}": value for name, value in metrics.items()}, learner.n_steps)
-            write_metrics(Path(run.folder) / "metrics.csv", run.rows)
+            if self.ranks.is_first:
+                write_metrics(Path(run.folder) / "metrics.csv", run.rows)
             if run.settings.keep_best and run.evaluations_since_best() == 0:
-                files.save(learner.result(), run.folder)
+                self._write_sae(learner.result(), run.folder)
+
+    def _evaluate(self, sae: SAE) -> dict[str, float]:
+        return evaluate(sae, self.validation, self.settings.batch_size, self.ranks)
+
+    def _write_sae(self, sae: SAE, folder: Path) -> None:
+        if self.ranks.is_first:
+            files.save(sae, folder)
 
     def _is_checkpoint_due(self, saved_at: float) -> bool:
         return self.checkpoint_seconds is not None and time.monotonic() - saved_at >= self.checkpoint_seconds
 
     def _save(self, learners: list[Learner]) -> None:
         """One checkpoint of all SAEs; only then the one before is removed, so that a whole one is always there."""
+        if not self.ranks.is_first:
+            return
         for run, learner in zip(self.runs, learners, strict=True):
             save_checkpoint(run.folder, learner, run.rows, self.seed)
         for run in self.runs:
@@ -218,8 +238,11 @@ def _common_settings(runs: list[Run]) -> TrainerSettings:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed or SIGTERM came since the block began; a second one acts at once."""
+def _interrupts(ranks: Ranks) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed or SIGTERM came since the block began; a second one acts at once.
+
+    Of several processes each only takes note: it may get the signal twice, from the terminal and from torchrun.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
@@ -228,7 +251,8 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: object) -> None:
         asked.set()
-        signal.signal(number, previous[number])
+        if ranks.size == 1:
+            signal.signal(number, previous[number])
 
     for number in previous:
         signal.signal(number, note)
