@@ -88,5 +88,20 @@ def write_comparison(run: Path) -> None:
     pd.DataFrame(rows).to_csv(run.parent / "comparison.csv", index=False)
 
 
+def write_sweep(run: Path) -> None:
+    """sweep.csv beside the run folder: two runs at two layers; a run may be called as a number."""
+    rows = [("0123", "TopK", 1, 0.4, 8), (run.name, INJECTED, 2, 0.3, 16)]
+    table = pd.DataFrame(rows, columns=["run", "variant", "scfm.layer", "fvu", "l0"])
+    table.to_csv(run.parent / "sweep.csv", index=False)
+
+
+def write_controls(run: Path) -> None:
+    """controls.csv: the SAE beside one other set of axes."""
+    rows = [("sae", "cell_type", 40, 8.0, 5, 4, 0.25, 3.75, 0.82, 0.7, 0.12)]
+    rows += [(INJECTED, "cell_type", 16, None, 5, 5, 0.25, 4.75, 0.8, 0.7, 0.1)]
+    columns = "axes label n_axes l0 n_concepts n_recovered expected_by_chance excess auroc null_auroc above_null"
+    pd.DataFrame(rows, columns=columns.split()).to_csv(run / "controls.csv", index=False)
+
+
 def _setting(key: str, method: str, features: list[int], label: str) -> dict:
     return {"key": key, "method": method, "features": features, "n_features": 2, "label": label, "seed": None}

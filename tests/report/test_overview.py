@@ -11,7 +11,7 @@ from .synthetic import CLASSES, D_SAE
 
 
 def test_is_json(run):
-    json.dumps(overview(run), allow_nan=False)
+    json.dumps(overview(run, []), allow_nan=False)
 
 
 def test_every_living_feature_is_in_the_density_histogram_once(run):

@@ -1,5 +1,8 @@
+import csv
+import io
 import os
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -8,7 +11,7 @@ from biosae.report.page import write_report, write_single_page
 from . import chromium
 
 PROGRAM = chromium.find()
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+SCREENSHOTS = Path(__file__).resolve().parents[2] / ".artifacts" / "screenshots"
 INJECTED = "<img src=x onerror=alert(1)>"
 
 needs_browser = [
@@ -124,6 +127,51 @@ class TestInBrowser:
 
     def test_csv_quotes_what_needs_it(self, page):
         assert page.evaluate("figure.csv([['a,b', 'c\"d', null, 1.5]])") == '"a,b","c""d",,1.5\n'
+
+    def test_csv_has_no_formula_from_a_name(self, page):
+        rows = "[['=1+1', '@SUM(A1)', '-cmd', '+', -1.5, '-1.5', 'HLA-A']]"
+        assert page.evaluate(f"figure.csv({rows})") == "'=1+1,'@SUM(A1),'-cmd,'+,-1.5,-1.5,HLA-A\n"
+
+    @pytest.mark.parametrize("route", ["#/label/cell_type/%", "#/constructor", "#/__proto__/x", "#/gene/%00%3Cb%3E"])
+    def test_a_broken_link_says_so_and_breaks_nothing(self, page, route):
+        page.go(route)
+        assert texts(page, "h1") == ["Not here"]
+        assert page.evaluate("document.querySelectorAll('#content b').length") == 0
+        page.go("#/")
+        assert page.errors == []
+
+    def test_first_page_shows_cells_and_the_features_that_mark_their_classes(self, page):
+        page.go("#/")
+        page.wait("document.querySelectorAll('.tile canvas').length === 5")
+        assert INJECTED in texts(page, ".tile strong")
+        assert page.evaluate("document.querySelector('.tile').getAttribute('href')").startswith("#/feature/")
+        painted = (
+            "[...document.querySelectorAll('.pair canvas')].map((canvas) => canvas.width && canvas.getContext('2d')"
+            ".getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0))"
+        )
+        page.wait(f"{painted}.every(Boolean)")
+        assert page.errors == []
+
+    def test_every_download_of_every_page_is_well_formed(self, page):
+        page.evaluate(
+            "window.saved = []; URL.createObjectURL = (blob) => { saved.push(blob.text()); return 'blob:x'; };"
+            "biosae.load('core').then((core) => { core.features.names[4] = 'a\\u0001\\u0008<b>&\\ud800'; })"
+        )
+        for route in ("#/", "#/feature/4", "#/feature/0", "#/label/cell_type/B%20cells", "#/gene/ENSG00000000000"):
+            page.go(route)
+            page.wait("[...document.querySelectorAll('.drawing')].every((drawing) => drawing.querySelector('svg'))")
+            if route == "#/":
+                page.wait("document.querySelectorAll('.tile canvas').length === 5")
+            page.evaluate("document.querySelectorAll('.tools button').forEach((button) => button.click())")
+        kinds = "Promise.all(saved).then((all) => all.filter((text) => text.startsWith('<svg')))"
+        drawings = page.evaluate(kinds)
+        assert len(drawings) >= 15
+        for drawing in drawings:
+            ElementTree.fromstring(drawing)  # raises on what is no XML
+        tables = page.evaluate("Promise.all(saved).then((all) => all.filter((text) => !text.startsWith('<svg')))")
+        for table in tables:
+            rows = list(csv.reader(io.StringIO(table)))
+            assert len({len(row) for row in rows}) == 1 and len(rows) > 1
 
     def test_svg_download_stands_alone(self, page):
         page.go("#/feature/0")

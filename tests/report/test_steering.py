@@ -6,7 +6,7 @@ import anndata
 import pytest
 
 from biosae.errors import ArtefactError
-from biosae.report.comparison import comparison
+from biosae.report.comparison import comparison, frontier
 from biosae.report.page import write_report
 from biosae.report.run import read_run
 from biosae.report.steering import read_steering
@@ -17,9 +17,11 @@ from .synthetic_steering import (
     INJECTED,
     MOVED,
     write_comparison,
+    write_controls,
     write_integration,
     write_stability,
     write_steering,
+    write_sweep,
 )
 from .test_page import PROGRAM, SCREENSHOTS, needs_browser, texts
 
@@ -28,7 +30,7 @@ from .test_page import PROGRAM, SCREENSHOTS, needs_browser, texts
 def steered_run(run_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compared") / "topk"
     shutil.copytree(run_folder, folder, ignore=shutil.ignore_patterns("report"))
-    for write in (write_steering, write_stability, write_comparison):
+    for write in (write_steering, write_stability, write_comparison, write_sweep, write_controls):
         write(folder)
     return folder
 
@@ -64,10 +66,39 @@ def test_features_know_which_edits_they_are_in_and_which_move_them(steered_run):
 
 
 def test_comparison_has_a_list_an_epoch(steered_run):
-    rows = comparison(read_run(steered_run))
+    rows = comparison(read_run(steered_run))["variants"]
     assert [(row["model"], row["split"]) for row in rows][:2] == [("topk", "train"), ("topk", "test")]
     assert rows[0]["epochs"] == [1, 2, 3]
     assert rows[0]["nmse"] == pytest.approx([0.2, 0.1, 0.2 / 3])
+
+
+def test_frontier_shows_where_each_variant_ended_on_held_out_tokens(steered_run):
+    run = read_run(steered_run)
+    compared = comparison(run) | {"sweep": None}
+    expected = [("topk", 0.2 / 3, True), (INJECTED, 0.4 / 3, False)]
+    assert [(p["name"], p["fvu"], p["mine"]) for p in frontier(compared, run)] == [
+        (name, pytest.approx(fvu), mine) for name, fvu, mine in expected
+    ]
+
+
+def test_runs_of_the_experiment_keep_their_settings(steered_run):
+    run = read_run(steered_run)
+    sweep = comparison(run)["sweep"]
+    assert sweep["settings"] == ["variant", "scfm.layer"]
+    assert sweep["measures"] == ["fvu", "l0"]
+    assert sweep["rows"][1] == {"run": "topk", "variant": INJECTED, "scfm.layer": 2, "fvu": 0.3, "l0": 16}
+    assert [(p["name"], p["mine"]) for p in frontier(comparison(run), run)] == [("0123", False), ("topk", True)]
+
+
+def test_controls_come_as_they_were_written(steered_run):
+    first, second = comparison(read_run(steered_run))["controls"]
+    assert (first["axes"], first["above_null"], second["axes"], second["l0"]) == ("sae", 0.12, INJECTED, None)
+
+
+def test_a_damaged_sweep_names_its_command(own_steered_run):
+    (own_steered_run.parent / "sweep.csv").write_text("run,variant\na,b\n")
+    with pytest.raises(ArtefactError, match="sweep.csv cannot be read.*biosae sweep"):
+        comparison(read_run(own_steered_run))
 
 
 def test_a_run_without_steering_has_no_such_pages(report):
@@ -94,8 +125,8 @@ class TestInBrowser:
     pytestmark = needs_browser
 
     def test_pages_are_in_the_navigation_and_open_without_errors(self, page):
-        assert texts(page, "#navigation a")[-3:] == ["Steering", "Stability", "Variants"]
-        for route, title in (("steering", "Steering"), ("stability", "Stability"), ("comparison", "Variants")):
+        assert texts(page, "#navigation a")[-3:] == ["Steering", "Stability", "Comparison"]
+        for route, title in (("steering", "Steering"), ("stability", "Stability"), ("comparison", "Comparison")):
             page.go(f"#/{route}")
             assert texts(page, "h1") == [title]
             page.wait("document.querySelector('.drawing svg')")
@@ -116,7 +147,7 @@ class TestInBrowser:
         page.evaluate("figure.saved = null; URL.createObjectURL = (b) => { figure.saved = b.text(); return 'blob:x'; }")
         choose = "(box) => { box.value = 'transfer_macro_f1'; box.dispatchEvent(new Event('change')); }"
         page.evaluate(f"({choose})(document.querySelector('select[aria-label=Score]'))")
-        page.wait("document.querySelector('.drawing svg .title')?.textContent === 'features edited'")
+        page.wait("document.querySelector('select[aria-label=Score]').closest('figure').querySelector('.drawing svg')")
         assert "Integration: label transfer, macro-F1" in texts(page, "h2")
         buttons = (
             "document.querySelector('select[aria-label=Score]').closest('figure').querySelectorAll('.tools button')"
@@ -140,6 +171,18 @@ class TestInBrowser:
         assert any("0.400 (0.300 to 0.500)" in text for text in texts(page, "td"))
         page.go("#/feature/20")
         assert not any("Steering effect" in text for text in texts(page, "h2"))
+
+    def test_comparison_shows_axes_runs_and_variants(self, page):
+        page.errors.clear()  # of downloads that an earlier test caught
+        page.go("#/comparison")
+        assert texts(page, "h2.section") == ["Simpler axes", "Runs of this experiment", "Variants"]
+        assert "By layer" in texts(page, "h2")
+        assert {"4 of 5", "topk (this)", INJECTED} <= set(texts(page, "td"))
+        page.wait("[...document.querySelectorAll('.drawing')].every((drawing) => drawing.querySelector('svg'))")
+        assert any(INJECTED in text for text in texts(page, "svg text"))
+        page.go("#/")
+        assert "Reconstruction against sparsity" in texts(page, "h2")
+        assert page.errors == []
 
     def test_stability_says_how_many_come_back(self, page):
         page.go("#/stability")

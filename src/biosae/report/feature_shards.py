@@ -22,6 +22,7 @@ N_BINS = 40
 N_TOP_CELLS = 20
 N_SETS = 20
 SET_COLUMNS = ("set", "source", "overlap", "list_size", "set_size", "fold", "p_value", "q_value", "genes")
+MOST_SHOWN = 9  # features on the first page
 N_TOKENS = 150  # of a feature, drawn evenly over its activations, for expression against activation
 
 
@@ -58,6 +59,14 @@ def feature_shards(
         if directions is not None:
             content["neighbours"] = nearest_features(directions, first, last)
         yield f"features-{number}", content
+
+
+def gallery(run: Run, labels: list[dict[str, Any]], cells: CellMap) -> dict[str, Any]:
+    """The features that mark the classes of the first label best, and the cells on the map where they fire."""
+    best = sorted(labels[0]["best"], key=lambda row: -(row["auroc"] or 0))[:MOST_SHOWN]
+    codes = run.table.X.tocsc()
+    block = [_column(codes, row["feature"]) for row in best]
+    return {"label": labels[0]["key"], "best": best, "cells": _shown_cells(block, _places(cells, run.table.n_obs))}
 
 
 def _column(codes: Any, feature: int) -> tuple[np.ndarray, np.ndarray]:

@@ -31,7 +31,8 @@ class LabelTables:
     def __init__(self, run: Run):
         self._run = run
         table = run.labels if run.labels is not None else pd.DataFrame({"label": [], "class": []})
-        self.keys: list[str] = list(dict.fromkeys(table["label"]))
+        known = list(dict.fromkeys(table["label"]))
+        self.keys: list[str] = sorted(known, key=lambda key: key == run.settings["data"].get("batch_key"))
         self.classes = {key: sorted(set(table.loc[table["label"] == key, "class"])) for key in self.keys}
         self._matrices = {key: self._matrix(table[table["label"] == key], key) for key in self.keys}
 

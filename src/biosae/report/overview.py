@@ -20,12 +20,13 @@ N_BINS = 36
 LOWEST_FREQUENCY = 1e-5
 
 
-def overview(run: Run) -> dict[str, Any]:
-    """Content of the first page as JSON."""
+def overview(run: Run, beside: list[dict[str, Any]]) -> dict[str, Any]:
+    """Content of the first page as JSON; ``beside`` is the frontier of the runs beside it."""
     return {
         "settings": run.settings,
         "evaluation": {name: number(value) for name, value in (run.evaluation or {}).items()},
         "curves": training_curves(run.metrics),
+        "frontier": beside,
         "density": density_histogram(run),
         "labels": [label_summary(run, key) for key in run.label_keys],
         "sites": sites(run),

@@ -14,8 +14,8 @@ from biosae.progress import progress_bar
 
 from .cells import cells
 from .columns import feature_list
-from .comparison import comparison
-from .feature_shards import FEATURES_PER_SHARD, feature_shards
+from .comparison import comparison, frontier
+from .feature_shards import FEATURES_PER_SHARD, feature_shards, gallery
 from .genes import GENES_PER_SHARD, GeneIndex
 from .labels import LabelTables
 from .layout import cell_map
@@ -88,14 +88,19 @@ def shards(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     genes, labels = GeneIndex(run), LabelTables(run)
     shown = cell_map(run.table, run.folder)
     steering, compared = read_steering(run.folder), comparison(run)
-    yield "core", _core(run, genes, labels) | {"has_steering": steering.exists, "has_comparison": compared is not None}
+    first = overview(run, frontier(compared, run))
+    has_gallery = shown is not None and any(label["best"] for label in first["labels"][:1])
+    has = {"gallery": has_gallery, "steering": steering.exists, "comparison": compared is not None}
+    yield "core", _core(run, genes, labels) | {"overview": first, "has": has}
     yield "cells", cells(run, shown)
+    if has_gallery:
+        yield "gallery", gallery(run, first["labels"], shown)
     yield from labels.shards()
     yield from genes.shards()
     if steering.exists:
         yield "steering", steering.content()
     if compared is not None:
-        yield "comparison", {"rows": compared}
+        yield "comparison", compared
     yield from feature_shards(run, genes, labels, shown, tracks_of(run), steering)
 
 
@@ -107,7 +112,6 @@ def _core(run: Run, genes: GeneIndex, labels: LabelTables) -> dict[str, Any]:
         "token": token,
         "features_per_shard": FEATURES_PER_SHARD,
         "genes_per_shard": GENES_PER_SHARD,
-        "overview": overview(run),
         "features": feature_list(run, genes),
         "genes": {"names": genes.names, "identifiers": genes.identifiers},
         "labels": labels.content(),

@@ -24,7 +24,7 @@ TEXT_METRICS = ("class", "kind", "top_genes", "family", "set", "source")
 TEXT_COLUMNS = (
     *("class", "gene", "identifier", "label", "split", "set", "source", "genes"),
     *("key", "method", "chooser", "operation", "unit", "where", "error", "metric"),
-    *("part", "group_by", "group", "best_on_select", "model"),
+    *("part", "group_by", "group", "best_on_select", "model", "axes"),
 )
 
 
@@ -69,9 +69,10 @@ class Run:
 
     @property
     def label_keys(self) -> list[str]:
-        """The columns of ``obs`` with classes that were scored, in the order of scores.csv."""
+        """The columns of ``obs`` with classes that were scored, in the order of scores.csv, batches last."""
         scored = [analysis for analysis, metric in self.scores.columns if metric == "auroc"]
-        return [analysis.removeprefix("label:") for analysis in scored if analysis.startswith("label:")]
+        keys = [analysis.removeprefix("label:") for analysis in scored if analysis.startswith("label:")]
+        return sorted(keys, key=lambda key: key == self.settings["data"].get("batch_key"))
 
     def score(self, analysis: str, metric: str) -> pd.Series | None:
         """One column of scores.csv, None when that analysis was not run."""
@@ -158,6 +159,14 @@ def optional_csv(path: Path, made_by: str) -> pd.DataFrame | None:
         raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{made_by}`") from error
     numbers = [name for name in table.columns if name not in text]
     return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
+
+
+def records(table: pd.DataFrame | None, columns: tuple[str, ...] | None = None) -> list[dict[str, Any]] | None:
+    """The rows of a table as JSON, which knows no NaN; None for no table."""
+    if table is None:
+        return None
+    rows = table if columns is None else table[list(columns)]
+    return rows.astype(object).where(rows.notna(), None).to_dict("records")
 
 
 def _read_decoder(path: Path) -> np.ndarray | None:

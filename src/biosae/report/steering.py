@@ -15,7 +15,7 @@ from anndata.io import read_elem
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError
 
-from .run import optional_csv, optional_json
+from .run import optional_csv, optional_json, records
 
 EFFECTS = ("target_gap", "label_gap", "label_kept", "shift")
 PERTURBED = ("distance_closed", "energy_closed", "label_kept", "label_accuracy")
@@ -59,10 +59,9 @@ class Steering:
             effects = effects[(effects["group_by"] == "all") & effects["metric"].isin(EFFECTS)]
         return {
             "scored": self.scored,
-            "integration": _records(self.integration),
-            "effects": _records(effects, (*SETTING, *ESTIMATE)),
-            "labels": {key: setting["label"] for key, setting in self.settings.items()},
-            "perturbation": _records(_reported(self.perturbation), (*SETTING, *ESTIMATE)),
+            "integration": records(self.integration),
+            "effects": records(effects, (*SETTING, *ESTIMATE)),
+            "perturbation": records(_reported(self.perturbation), (*SETTING, *ESTIMATE)),
         }
 
     def of_features(self, first: int, last: int) -> list[dict[str, Any]]:
@@ -101,7 +100,7 @@ class Steering:
     def _moved_by_feature(self) -> dict[int, list[dict[str, Any]]]:
         if self.moved is None:
             return {}
-        return {int(f): _records(rows) for f, rows in self.moved.groupby("feature")}
+        return {int(f): records(rows) for f, rows in self.moved.groupby("feature")}
 
 
 def read_steering(folder: Path) -> Steering:
@@ -146,10 +145,3 @@ def _reported(table: pd.DataFrame | None) -> pd.DataFrame | None:
         return None
     best = table["best_on_select"].astype(str).str.lower() == "true"
     return table[(table["part"] == "test") & (table["group_by"] == "all") & best & table["metric"].isin(PERTURBED)]
-
-
-def _records(table: pd.DataFrame | None, columns: tuple[str, ...] | None = None) -> list[dict[str, Any]] | None:
-    if table is None:
-        return None
-    rows = table if columns is None else table[list(columns)]
-    return rows.astype(object).where(rows.notna(), None).to_dict("records")  # JSON knows no NaN

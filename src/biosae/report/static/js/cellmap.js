@@ -5,6 +5,7 @@ const cellmap = (() => {
   const { el, svg, number } = dom;
   const STEPS = 24;
   const SMALL = 1.5; // px; a point under this radius is a square of pixels, which is many times quicker than a path
+  const MOST_NAMES = 20; // written on the map; the legend has more
   const GREY = 255; // category of a missing value
   // Okabe and Ito's colours first, then Tol's muted ones
   const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#882255", "#44aa99", "#999933", "#332288", "#aa4499", "#88ccee", "#661100", "#6699cc"];
@@ -21,6 +22,14 @@ const cellmap = (() => {
       const i = Math.min(stops.length - 2, Math.floor(at));
       return "#" + stops[i].map((c, k) => Math.round(c + (stops[i + 1][k] - c) * (at - i)).toString(16).padStart(2, "0")).join("");
     });
+  }
+
+  // Of n points the level of each, from the i-th part of a shard's points; zero where the feature is silent.
+  function levelsOf({ offsets, index, level }, i, n) {
+    const levels = new Uint8Array(n);
+    const own = biosae.part(offsets, level, i);
+    biosae.part(offsets, index, i).forEach((point, k) => (levels[point] = own[k]));
+    return levels;
   }
 
   // Levels stretched between the first and last percentile of the active cells, so that shades tell them apart.
@@ -47,9 +56,21 @@ const cellmap = (() => {
     return [...groups].sort(([a], [b]) => (b === GREY) - (a === GREY)).map(([key, members]) => [key === GREY ? grey : color(key), members]);
   }
 
-  // map: {x, y} in 65,536ths, method; paint: stretched levels or {category}; describe(i) is the tooltip's text
-  function make({ map, paint, describe, height = 400 }) {
-    const canvas = el("canvas", { role: "img", "aria-label": "Map of cells" });
+  const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+
+  // Where the names of categories stand: in the middle of their points, moved down where two would overlap.
+  function placed(entries) {
+    const done = [];
+    for (const entry of entries.sort((a, b) => a.y - b.y)) {
+      for (const other of done) if (Math.abs(entry.x - other.x) < 3.4 * (entry.text.length + other.text.length) && entry.y - other.y < 14) entry.y = other.y + 14;
+      done.push(entry);
+    }
+    return done;
+  }
+
+  // map: {x, y} in 65,536ths, method; paint: stretched levels or {category, names}; describe(i) is the tooltip's text
+  function make({ map, paint, describe, height = 400, title = "Map of cells" }) {
+    const canvas = el("canvas", { role: "img", "aria-label": title });
     const tip = el("div", { class: "tip", hidden: true });
     const holder = el("div", { class: "map" }, canvas, tip);
     const { x, y } = map;
@@ -57,7 +78,7 @@ const cellmap = (() => {
 
     const px = (i) => size.left + (x[i] / 65535) * size.scale;
     const py = (i) => size.top + size.scale - (y[i] / 65535) * size.scale;
-    const radius = () => Math.max(1.1, Math.min(3.2, 130 / Math.sqrt(x.length)));
+    const radius = () => Math.max(0.7, Math.min(3.2, 130 / Math.sqrt(x.length)) * Math.min(1, size.scale / 340));
 
     function place(width) {
       const [spanX, spanY] = [x, y].map((values) => values.reduce((a, b) => Math.max(a, b), 0) / 65535 || 1);
@@ -76,6 +97,25 @@ const cellmap = (() => {
       const groups = layers(x.length, paint);
       if (radius() < SMALL) squares(context, groups, ratio);
       else circles(context, groups, ratio);
+      write(context, ratio);
+    }
+
+    function names() {
+      if (!paint.names || paint.names.length > MOST_NAMES) return [];
+      const members = paint.names.map(() => []);
+      for (let i = 0; i < x.length; i++) members[paint.category[i]]?.push(i);
+      const entries = members.map((own, k) => own.length && { text: paint.names[k], x: median(own.map(px)), y: median(own.map(py)) });
+      return placed(entries.filter(Boolean));
+    }
+
+    function write(context, ratio) {
+      context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      Object.assign(context, { font: `600 12px ${getComputedStyle(canvas).fontFamily}`, textAlign: "center", textBaseline: "middle", lineJoin: "round", lineWidth: 4 });
+      Object.assign(context, { strokeStyle: variable("--card"), fillStyle: variable("--text") });
+      for (const { text, x: left, y: top } of names()) {
+        context.strokeText(text, left, top);
+        context.fillText(text, left, top);
+      }
     }
 
     function squares(context, groups, ratio) {
@@ -118,7 +158,7 @@ const cellmap = (() => {
       return { i: best, mx, my };
     }
 
-    canvas.addEventListener("pointermove", (event) => {
+    if (describe) canvas.addEventListener("pointermove", (event) => {
       const { i, mx, my } = nearest(event);
       tip.hidden = i < 0;
       if (i < 0) return;
@@ -133,15 +173,18 @@ const cellmap = (() => {
     }).observe(holder);
     window.addEventListener("theme", () => holder.isConnected && draw());
 
-    function svgText() {
+    function drawing() {
       const r = radius().toFixed(1);
       const groups = layers(x.length, paint).map(([fill, members]) => svg("g", { fill }, members.map((i) => svg("circle", { cx: px(i).toFixed(1), cy: py(i).toFixed(1), r }))));
-      const drawing = svg("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${size.width} ${height}`, width: size.width, height }, groups);
-      return new XMLSerializer().serializeToString(drawing);
+      const text = { "text-anchor": "middle", "font-family": "sans-serif", "font-size": 12, "font-weight": 600, fill: variable("--text"), stroke: variable("--card"), "stroke-width": 3, "paint-order": "stroke" };
+      const written = names().map((name) => svg("text", { x: name.x.toFixed(1), y: (name.y + 4).toFixed(1), ...text }, name.text));
+      return svg("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${size.width} ${height}`, width: size.width, height }, groups, written);
     }
 
+    const svgText = () => new XMLSerializer().serializeToString(drawing());
+
     const repaint = (next) => ((paint = next), draw());
-    return { element: holder, repaint, svgText };
+    return { element: holder, repaint, drawing, svgText };
   }
 
   // top is the value of level 255
@@ -157,5 +200,5 @@ const cellmap = (() => {
     }));
   }
 
-  return { make, legend, stretched };
+  return { make, legend, stretched, levelsOf };
 })();

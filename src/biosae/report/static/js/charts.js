@@ -33,10 +33,12 @@ const charts = (() => {
   function logarithmic(domain, range) {
     const [low, high] = domain.map(Math.log10);
     const scale = (value) => range[0] + ((Math.log10(value) - low) / (high - low || 1)) * (range[1] - range[0]);
+    const steps = high - low < 2 ? [1, 2, 5] : [1];
     const powers = [];
-    for (let p = Math.ceil(low - 1e-9); p <= high + 1e-9; p++) powers.push(10 ** p);
+    for (let p = Math.floor(low); p <= high + 1e-9; p++) powers.push(...steps.map((k) => k * 10 ** p));
+    const shown = powers.filter((value) => value >= domain[0] * (1 - 1e-9) && value <= domain[1] * (1 + 1e-9));
     const text = (value) => (value >= 0.01 && value <= 1000 ? short(Number(value.toPrecision(3))) : `1e${Math.round(Math.log10(value))}`.replace("-", "−"));
-    return Object.assign(scale, { ticks: powers, text });
+    return Object.assign(scale, { ticks: shown, text });
   }
 
   const label = (x, y, text, anchor = "middle", name = "tick") => svg("text", { x, y, "text-anchor": anchor, class: name }, text);
@@ -78,9 +80,9 @@ const charts = (() => {
   function curves(width, { series, xTitle, yTitle, domainX, domainY, rules = [], height = 220 }) {
     const all = (key) => series.flatMap((s) => Array.from(s[key]));
     const x = linear(domainX ?? [0, Math.max(...all("x"))], [LEFT, width - RIGHT]);
-    const y = linear(domainY ?? [0, Math.max(...all("y")) * 1.05 || 1], [height - BOTTOM, TOP]);
+    const y = linear(domainY ?? [0, Math.max(...all("y")) * 1.05 || 0.1], [height - BOTTOM, TOP]);
     const lines = series.map((s) => svg("polyline", { points: Array.from(s.x, (v, i) => `${x(v).toFixed(1)},${y(s.y[i]).toFixed(1)}`).join(" "), class: `line ${s.class ?? ""}` }));
-    const names = series.filter((s) => s.name).map((s, i) => label(LEFT + 80 * i, 12, s.name, "start", `key ${s.class ?? ""}`));
+    const names = series.length > 1 && series.map((s, i) => label(LEFT + 80 * i, 12, s.name, "start", `key ${s.class ?? ""}`));
     const across = rules.map((r) => [
       svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(r.y), y2: y(r.y), class: "null" }),
       label(width - RIGHT, y(r.y) - 5, r.text, "end"),
@@ -95,6 +97,21 @@ const charts = (() => {
     const x = wide ? logarithmic([low, high], [LEFT + 6, width - RIGHT]) : linear([Math.min(0, ...xs), Math.max(...xs)], [LEFT, width - RIGHT]);
     const y = linear([0, Math.max(...ys) * 1.05], [height - BOTTOM, TOP]);
     const dots = Array.from(xs, (v, i) => svg("circle", { cx: x(v), cy: y(ys[i]), r: 3, class: "point" }, svg("title", null, titles[i])));
+    return drawing(width, height, `${yTitle} by ${xTitle}`, frame(width, height, x, y, xTitle, yTitle), dots);
+  }
+
+  // Runs as named dots, the own one marked; rows: [{x, y, name, strong, title}]
+  function scatter(width, { rows, xTitle, yTitle, height = 280 }) {
+    const x = linear([0, Math.max(...rows.map((row) => row.x)) * 1.08], [LEFT, width - RIGHT]);
+    const y = linear([0, Math.max(...rows.map((row) => row.y)) * 1.08 || 1], [height - BOTTOM, TOP]);
+    const few = rows.length <= 12;
+    const dots = rows.map((row) => {
+      const left = x(row.x) > width * 0.75;
+      return [
+        svg("circle", { cx: x(row.x), cy: y(row.y), r: row.strong ? 6 : 4.5, class: row.strong ? "dot" : "dot weak" }, svg("title", null, row.title)),
+        (few || row.strong) && label(x(row.x) + (left ? -9 : 9), y(row.y) + 4, shortened(row.name, width * 0.25), left ? "end" : "start", row.strong ? "row" : "tick"),
+      ];
+    });
     return drawing(width, height, `${yTitle} by ${xTitle}`, frame(width, height, x, y, xTitle, yTitle), dots);
   }
 
@@ -205,5 +222,5 @@ const charts = (() => {
     return drawing(width, height + used, `${yTitle} by ${xTitle}`, frame(width, height + used, x, y, xTitle, yTitle), legend, across, drawn);
   }
 
-  return { histogram, curves, points, bars, dots, levels };
+  return { histogram, curves, points, scatter, bars, dots, levels };
 })();

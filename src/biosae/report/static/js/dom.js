@@ -29,7 +29,11 @@ const dom = (() => {
 
   const fixed = (value, digits = 2) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits));
   const percent = (value) => (value === null || Number.isNaN(value) ? "–" : `${number(100 * value, 2)} %`);
-  const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+  const plurals = (noun) => (/(s|x|ch|sh)$/.test(noun) ? `${noun}es` : /[^aeiou]y$/.test(noun) ? `${noun.slice(0, -1)}ies` : `${noun}s`);
+  const plural = (n, noun) => `${n.toLocaleString("en")} ${n === 1 ? noun : plurals(noun)}`;
+  // A column of obs or of scores.csv as words: cell_type, biosae_part.
+  const words = (name) => name.replace(/^biosae_/, "").replaceAll("_", " ");
+  const when = (time) => (/^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(time) ? `${time.slice(0, 10)} ${time.slice(11, 16)} UTC` : time);
 
-  return { el, svg, route, link, number, fixed, percent, plural };
+  return { el, svg, route, link, number, fixed, percent, plural, plurals, words, when };
 })();

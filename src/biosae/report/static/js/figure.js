@@ -7,17 +7,23 @@ const figure = (() => {
 
   function save(name, type, text) {
     const url = URL.createObjectURL(new Blob([text], { type }));
-    el("a", { href: url, download: name }).click();
+    el("a", { href: url, download: name.replace(/[^\w.+-]+/g, "_") }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   }
 
+  // A name that a spreadsheet would run as a formula gets the apostrophe that makes it text there.
+  const inert = (text) => (/^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
+
   function csv(rows) {
     const cell = (value) => {
-      const text = value === null || value === undefined || Number.isNaN(value) ? "" : String(value);
+      const text = value === null || value === undefined || Number.isNaN(value) ? "" : inert(String(value));
       return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
     };
     return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
   }
+
+  // Characters that XML does not allow, which a name in a stranger's file may have.
+  const allowed = (text) => text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "\ufffd");
 
   // The drawing with its computed styles written out, so that it looks the same without the style sheet.
   function standalone(drawing) {
@@ -46,7 +52,7 @@ const figure = (() => {
   // parts: title, note, body (element) or draw (width -> svg), rows (-> CSV rows), svgText (-> text), tools
   function make({ title, note, name, body, draw, rows, svgText, tools, wide }) {
     const content = body ?? responsive(draw);
-    const text = svgText ?? (() => standalone(content.querySelector("svg")));
+    const text = () => allowed(svgText ? svgText() : standalone(content.querySelector("svg")));
     const buttons = [
       (draw || svgText) && el("button", { type: "button", class: "small", title: "Download this figure", onclick: () => save(`${name}.svg`, "image/svg+xml", text()) }, "SVG"),
       rows && el("button", { type: "button", class: "small", title: "Download the data of this figure", onclick: () => save(`${name}.csv`, "text/csv", csv(rows())) }, "CSV"),

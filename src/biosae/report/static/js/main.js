@@ -9,17 +9,25 @@
   let shown = 0;
 
   function place() {
-    const [page = "", ...parts] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+    const [page = "", ...parts] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
     return { page, parts };
+  }
+
+  function decoded(text) {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return text; // a stray % in a link typed by hand
+    }
   }
 
   function navigation(page) {
     const entries = [["", "Overview"], ["features", "Features"]];
     if (core.labels.length) entries.push(["labels", "Labels"]);
     if (core.genes.names.length > 1) entries.push(["genes", core.token === "gene" ? "Genes" : "Residues"]);
-    if (core.has_steering) entries.push(["steering", "Steering"]);
+    if (core.has.steering) entries.push(["steering", "Steering"]);
     if (stabilityPage.has(core)) entries.push(["stability", "Stability"]);
-    if (core.has_comparison) entries.push(["comparison", "Variants"]);
+    if (core.has.comparison) entries.push(["comparison", "Comparison"]);
     const current = (name) => (name === page || (page && name === `${page}s`) ? "page" : null);
     document.getElementById("navigation").replaceChildren(...entries.map(([name, text]) => link(`#/${name}`, text, { "aria-current": current(name) })));
   }
@@ -29,7 +37,7 @@
     const { page, parts } = place();
     let view;
     try {
-      if (!(page in pages)) throw new Error(`No page ${page}.`);
+      if (!Object.hasOwn(pages, page)) throw new Error(`No page ${page}.`);
       view = await pages[page].render(core, parts);
     } catch (error) {
       view = el("div", null, el("h1", null, "Not here"), el("p", { class: "lead" }, error.message), link("#/", "Overview"));
@@ -38,7 +46,7 @@
     navigation(page);
     content.replaceChildren(view);
     window.scrollTo(0, 0);
-    document.title = `${pages[page]?.title(parts) ?? "Not here"} · feature atlas`;
+    document.title = `${Object.hasOwn(pages, page) ? pages[page].title(parts) : "Not here"} · feature atlas`;
     document.documentElement.dataset.page = location.hash || "#/";
   }
 
@@ -73,7 +81,7 @@
       return content.replaceChildren(el("p", null, error.message));
     }
     const { settings } = core.overview;
-    document.getElementById("footer").textContent = `${settings.model.name}, layer ${settings.model.layer} · ${settings.data.name} · ${settings.sae.variant} · biosae ${settings.biosae} · ${settings.created}`;
+    document.getElementById("footer").textContent = `${settings.model.name}, layer ${settings.model.layer} · ${settings.data.name} · ${settings.sae.variant} · biosae ${settings.biosae} · ${dom.when(settings.created)}`;
     window.addEventListener("hashchange", show);
     window.addEventListener("keydown", keys);
     await show();

@@ -2,9 +2,10 @@
 "use strict";
 
 const featurePage = (() => {
-  const { el, link, route, number, fixed, percent } = dom;
+  const { el, link, route, number, fixed, percent, words } = dom;
   const { part } = biosae;
   const N_GENES = 15;
+  const [GAP, LINE] = [18, 6]; // px between figures, and of a line of the grid, as in style.css
 
   // The matrices of one label column hold a row a feature; this is the row of one metric.
   const row = (matrix, i, n) => (matrix ? matrix.subarray(i * n, (i + 1) * n) : null);
@@ -32,15 +33,13 @@ const featurePage = (() => {
       [core.token === "gene" ? "Genes" : "Residues", number(score(core, "genes", "effective_genes", feature)), "effective number, by share of activation"],
       [`${core.token === "gene" ? "Gene" : "Residue"} identity`, percent(score(core, "expression", "gene_identity_share", feature) ?? NaN), `of its variance is which ${core.token} it reads`],
     ].filter(([, value]) => value !== "–");
-    return el("dl", { class: "numbers" }, entries.map(([title, value, note]) => el("div", null, el("dt", null, title), el("dd", null, value, el("small", null, note)))));
+    return overviewPage.grid(entries.map(([title, value, note]) => el("div", null, el("dt", null, title), el("dd", null, value, el("small", null, note)))));
   }
 
   function map(core, cells, shard, i, feature) {
     if (!cells.map || !shard.cells) return null;
     const shown = cells.map.sample;
-    const levels = new Uint8Array(shown.length);
-    const level = part(shard.cells.offsets, shard.cells.level, i);
-    part(shard.cells.offsets, shard.cells.index, i).forEach((cell, k) => (levels[cell] = level[k]));
+    const levels = cellmap.levelsOf(shard.cells, i, shown.length);
     const top = core.features.max_code[feature];
     const code = (cell) => (levels[cell] / 255) * top;
     const tags = (cell) => cells.columns.map((column) => column.categories[column.values[shown[cell]]] ?? "–");
@@ -50,11 +49,11 @@ const featurePage = (() => {
     const holder = el("div", null, view.element, cellmap.legend(activation, [], top));
     const repaint = (event) => {
       const column = cells.columns[event.target.value];
-      const paint = column ? { category: Uint8Array.from(shown, (sample) => column.values[sample]) } : activation;
+      const paint = column ? { category: Uint8Array.from(shown, (sample) => column.values[sample]), names: column.categories } : activation;
       view.repaint(paint);
       holder.lastChild.replaceWith(cellmap.legend(paint, column?.categories, top));
     };
-    const choice = el("select", { "aria-label": "Colour the map by", onchange: repaint }, el("option", { value: "" }, "activation"), cells.columns.map((column, k) => el("option", { value: k }, column.name)));
+    const choice = el("select", { "aria-label": "Colour the map by", onchange: repaint }, el("option", { value: "" }, "activation"), cells.columns.map((column, k) => el("option", { value: k }, words(column.name))));
     return figure.make({
       title: `Where it fires`, name: `feature-${feature}-map`, body: holder, svgText: view.svgText, tools: choice,
       rows: () => [[core.sample, "x", "y", "activation", ...cells.columns.map((c) => c.name)], ...Array.from(shown, (s, c) => [cells.names[s], cells.map.x[c], cells.map.y[c], code(c), ...tags(c)])],
@@ -77,11 +76,11 @@ const featurePage = (() => {
       if (!rows.some((r) => !Number.isNaN(r.value))) return null;
       const chance = own("null_auroc");
       return figure.make({
-        title: `How well it tells ${key.replaceAll("_", " ")}s apart`, name: `feature-${feature}-${key}`,
+        title: `How well it tells ${dom.plurals(words(key))} apart`, name: `feature-${feature}-${key}`,
         draw: (width) => charts.dots(width, { rows, domain: [0, 1], xTitle: "AUROC on test samples (0.5 is chance)", reference: chance, referenceText: chance === undefined || Number.isNaN(chance) ? "" : `null ${fixed(chance)}` }),
         rows: () => [["class", "n_positive_test", "auroc_select", "auroc", "auroc_low", "auroc_high", "average_precision", "f1"],
           ...classes.map((name, c) => [name, n_test[c], get("auroc_select")?.[c], auroc[c], rows[c].low, rows[c].high, get("average_precision")?.[c], get("f1")?.[c]])],
-        note: marked ? `Large dot: ${marked}, chosen on the select samples; q = ${number(own("q_value"), 2)}. Bar: 95 % interval.` : "No class was chosen on the select samples.",
+        note: marked ? `Large dot: ${marked}, chosen on the select samples${Number.isNaN(own("q_value") ?? NaN) ? "" : `; q = ${number(own("q_value"), 2)}`}. Bar: 95 % interval.` : "No class was chosen on the select samples.",
       });
     });
   }
@@ -139,8 +138,8 @@ const featurePage = (() => {
       rows: Array.from(sample.keys()), height: "340px",
       columns: [
         { key: "cell", title: core.sample, value: (k) => cells.names[sample[k]], cell: (k) => el("span", { title: cells.names[sample[k]] }, cells.names[sample[k]]) },
-        ...cells.columns.map((column) => ({ key: column.name, title: column.name, value: (k) => tag(column, k), cell: (k) => tag(column, k) })),
         { key: "code", title: "activation", numeric: true, value: (k) => code[k], cell: (k) => number(code[k]) },
+        ...cells.columns.map((column) => ({ key: column.name, title: words(column.name), value: (k) => tag(column, k), cell: (k) => el("span", { title: tag(column, k) }, tag(column, k)) })),
       ],
     });
     return figure.make({
@@ -218,14 +217,29 @@ const featurePage = (() => {
     const [cells, shard] = await Promise.all([biosae.load("cells"), biosae.load(`features-${Math.floor(feature / core.features_per_shard)}`)]);
     const i = feature - shard.first;
     const dead = !(core.features.max_code[feature] > 0);
-    const column = (...figures) => el("div", { class: "stack" }, ...figures);
-    const body = dead
-      ? [el("p", { class: "wide quiet" }, "This feature never fires on these samples."), column(neighbours(core, shard, i, feature)), column(allScores(core, feature))]
-      : [
-        column(map(core, cells, shard, i, feature), genes(core, shard, i, feature), histogram(core, shard, i, feature), allScores(core, feature)),
-        column(tracks.make(core, cells, shard, i, feature), labels(core, shard, i, feature), topCells(core, cells, shard, i, feature), enrichment(core, shard, i, feature), expression(core, shard, i, feature), neighbours(core, shard, i, feature), steering(shard, i, feature)),
-      ];
-    return el("div", null, header(core, feature), dead ? null : summary(core, feature), el("div", { class: "grid" }, body));
+    const figures = [neighbours(core, shard, i, feature), allScores(core, feature)];
+    if (!dead) {
+      figures.unshift(
+        map(core, cells, shard, i, feature), tracks.make(core, cells, shard, i, feature), ...labels(core, shard, i, feature), genes(core, shard, i, feature),
+        topCells(core, cells, shard, i, feature), enrichment(core, shard, i, feature), histogram(core, shard, i, feature), expression(core, shard, i, feature), steering(shard, i, feature));
+    }
+    return el("div", null, header(core, feature), dead ? el("p", { class: "quiet" }, "This feature never fires on these samples.") : summary(core, feature), balanced(figures.filter(Boolean)));
+  }
+
+  // Two columns of nearly one height: each figure goes where there is more room. In one column the order stays.
+  function balanced(figures) {
+    const grid = el("div", { class: "balanced" }, figures);
+    const place = () => {
+      const used = [1, 1]; // the next free line of each column
+      for (const [one, lines] of figures.map((one) => [one, Math.ceil((one.offsetHeight + GAP) / LINE)])) {
+        const side = used[0] <= used[1] ? 0 : 1;
+        one.style.gridArea = `${used[side]} / ${side + 1} / span ${lines} / auto`;
+        used[side] += lines;
+      }
+    };
+    const watch = new ResizeObserver(place);
+    figures.forEach((one) => watch.observe(one));
+    return grid;
   }
 
   return { render, title: ([feature]) => `Feature ${feature}` };

@@ -13,6 +13,7 @@ const featuresPage = (() => {
     kind: "dead, rare, normal or dense",
   };
 
+  const titleOf = ({ analysis, metric }) => `${dom.words(analysis.replace(":", " "))}: ${dom.words(metric)}`;
   const id = (column) => `${column.analysis}/${column.metric}`;
 
   function value(column, feature) {
@@ -103,7 +104,7 @@ const featuresPage = (() => {
       kind && el("select", { "aria-label": "Kind of feature", onchange: set("kind") }, option("any frequency", "", state.kind), kind.categories.map((name) => option(name, name, state.kind))),
       el("label", null, el("input", { type: "checkbox", checked: state.named, onchange: set("named") }), "named only"),
       el("label", null, el("select", { "aria-label": "Score to filter by", onchange: set("column") }, option("any score", "", state.column),
-        columns.filter((column) => column.kind === "number").map((column) => option(`${column.analysis} ${column.metric}`, id(column), state.column))), "≥",
+        columns.filter((column) => column.kind === "number").map((column) => option(titleOf(column), id(column), state.column))), "≥",
         el("input", { type: "number", step: "any", "aria-label": "Least value", value: state.low, oninput: set("low") })),
     ];
   }
@@ -126,7 +127,7 @@ const featuresPage = (() => {
       const column = core.features.columns.find((c) => id(c) === event.target.value);
       if (column && !scores.includes(column)) list.setColumns(tableColumns(core, (scores = [...scores, column])));
       event.target.value = "";
-    } }, el("option", { value: "" }, "add column"), core.features.columns.map((column) => el("option", { value: id(column) }, `${column.analysis} ${column.metric}`)));
+    } }, el("option", { value: "" }, "add column"), core.features.columns.map((column) => el("option", { value: id(column) }, titleOf(column))));
     const all = () => [["feature", "name", ...core.features.columns.map(id)], ...list.rows().map((f) => [f, core.features.names[f], ...core.features.columns.map((c) => value(c, f))])];
     const download = el("button", { type: "button", onclick: () => figure.save("features.csv", "text/csv", figure.csv(all())) }, "CSV");
     update();

@@ -2,16 +2,23 @@
 "use strict";
 
 const labelsPage = (() => {
-  const { el, link, route, number, fixed, percent } = dom;
+  const { el, link, route, number, fixed, percent, words } = dom;
   const METRICS = ["auroc_select", "auroc", "average_precision", "f1"];
   const TITLES = { auroc_select: "AUROC on select", auroc: "AUROC on test", average_precision: "average precision", f1: "F1" };
 
   function index(core) {
-    return el("div", { class: "stack" }, el("h1", null, "Labels"), core.labels.map(({ key, classes, n_test }) => el("section", { class: "card" },
-      el("div", { class: "head" }, el("h2", null, key.replaceAll("_", " "))),
-      el("div", { class: "cloud" }, classes.map((name, c) => link(route("label", key, name), `${name} · ${number(n_test[c])}`))),
-      el("p", { class: "note" }, "Beside each class: its number of test samples."))),
-      core.overview.labels.filter((label) => label.best.length).map((label) => overviewPage.best(label, core.features.names)));
+    return el("div", null, el("h1", null, "Labels"), el("p", { class: "lead" }, "What the samples are annotated with. Choose a class to see which features mark it, and how sure that is."),
+      el("div", { class: "grid" }, core.labels.map(({ key, classes, n_test }) => {
+        const summary = core.overview.labels.find((label) => label.key === key && label.best.length);
+        const drawn = new Set(summary?.best.map((row) => row.class));
+        const others = classes.map((name, c) => ({ name, n: n_test[c] })).filter(({ name }) => !drawn.has(name));
+        return [
+          summary && overviewPage.best(summary, core.features.names),
+          others.length > 0 && el("section", { class: "card" }, el("div", { class: "head" }, el("h2", null, drawn.size ? `Others of ${words(key)}` : words(key))),
+            el("div", { class: "cloud" }, others.map(({ name, n }) => link(route("label", key, name), [name, el("small", null, number(n))]))),
+            el("p", { class: "note" }, "Beside each class: its number of test samples.")),
+        ];
+      })));
   }
 
   function curve(points, name, feature) {
@@ -52,7 +59,7 @@ const labelsPage = (() => {
       ],
     });
     return el("div", null,
-      el("p", { class: "eyebrow" }, link("#/labels", "Labels"), ` / ${key.replaceAll("_", " ")}`), el("h1", null, name),
+      el("p", { class: "eyebrow" }, link("#/labels", "Labels"), ` / ${words(key)}`), el("h1", null, name),
       el("p", { class: "lead" }, `${number(core.labels[k].n_test[c])} test samples carry this label.` + (best ? ` Best feature: ${best.feature}, held-out AUROC ${fixed(best.auroc)} beside a null of ${fixed(best.null_auroc)}.` : " No feature marks it better than any other class.")),
       el("div", { class: "grid" }, strongest(entry, feature, names, Boolean(entry.auroc_low), best?.null_auroc), curve(entry.curve, name, entry.curve?.feature),
         figure.make({ title: "Features that mark it", name: `label-${key}`, wide: true, body: list.element,

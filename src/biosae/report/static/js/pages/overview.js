@@ -2,7 +2,7 @@
 "use strict";
 
 const overviewPage = (() => {
-  const { el, route, link, number, fixed, percent, plural } = dom;
+  const { el, route, link, number, fixed, percent, plural, words } = dom;
   const MOST_SITES = 30;
   const QUANTITIES = { fvu: "Variance left unexplained (FVU)", l0: "Active features per token (L0)", dead_fraction: "Share of dead features" };
 
@@ -16,7 +16,7 @@ const overviewPage = (() => {
   function headline({ evaluation, labels, enrichment }) {
     const entry = (title, value, note) => el("div", null, el("dt", null, title), el("dd", null, value, el("small", null, note)));
     const first = labels.map((label) => entry(
-      `Features that mark a ${label.key.replaceAll("_", " ")}`, number(label.n_supported),
+      `Features that mark a ${words(label.key)}`, number(label.n_supported),
       `of ${number(label.n_tested)}, above the null of the best; by chance ${number(label.classes_by_chance, 2)} of ${label.n_classes} classes would have one`));
     if (enrichment) first.push(entry("Features with a gene set", percent(enrichment.annotated_share), `beside ${percent(enrichment.matched_share)} of random lists matched in size and popularity`));
     const numbers = [
@@ -25,17 +25,24 @@ const overviewPage = (() => {
       ["Dead features", "dead_fraction", percent, "never active on held-out tokens"],
       ["Embedding recovery", "recovery_vs_mean", percent, "100 % is the unedited model, 0 % the mean ablation"],
     ].filter(([, key]) => evaluation[key] !== undefined && evaluation[key] !== null);
-    return el("dl", { class: "numbers" }, first, numbers.map(([title, key, format, note]) => entry(title, format(evaluation[key]), note)));
+    return grid([...first, ...numbers.map(([title, key, format, note]) => entry(title, format(evaluation[key]), note))]);
+  }
+
+  // Numbers in full lines: five in one, six in two of three.
+  function grid(entries) {
+    const list = el("dl", { class: "numbers" }, entries);
+    list.style.setProperty("--columns", entries.length <= 5 ? entries.length : Math.ceil(entries.length / 2));
+    return list;
   }
 
   function concerns({ concerns: found }) {
     if (!found.length) return null;
-    return el("section", { class: "card wide concerns", "aria-label": "What a referee would ask" },
+    return el("section", { class: "card concerns", "aria-label": "What a referee would ask" },
       el("h2", null, "What a referee would ask"),
       el("dl", null, found.map(({ title, text }) => el("div", null, el("dt", null, title), el("dd", null, text)))));
   }
 
-  function best(label, featureNames) {
+  function best(label, featureNames, wide) {
     const rows = label.best.slice().sort((a, b) => b.auroc - a.auroc).map((row) => ({
       label: row.class, href: route("label", label.key, row.class), value: row.auroc, low: row.auroc_low, high: row.auroc_high,
       reference: row.null_auroc, strong: row.q_value <= 0.05 && row.auroc > row.null_auroc,
@@ -44,10 +51,10 @@ const overviewPage = (() => {
     const columns = ["class", "feature", "auroc_select", "auroc", "auroc_low", "auroc_high", "null_auroc", "q_value"];
     const low = Math.min(0.5, ...rows.map((row) => row.value)); // a wide interval may leave the axis
     return figure.make({
-      title: `The best feature of each ${label.key.replaceAll("_", " ")}`, name: `best-${label.key}`, wide: true,
+      title: `The best feature of each ${words(label.key)}`, name: `best-${label.key}`, wide,
       draw: (width) => charts.dots(width, { rows, domain: [Math.floor(low * 10) / 10, 1], xTitle: "AUROC on test samples", referenceText: "dashed: null of the best of all features" }),
       rows: () => [columns, ...label.best.map((row) => columns.map((name) => row[name]))],
-      note: "The feature was chosen on the select samples and scored once on the test samples. Bar: 95 % interval. Dashed: 95th percentile of the best feature's AUROC when labels are permuted. Grey dots do not pass.",
+      note: "Chosen on the select samples, scored once on the test samples. Bar: 95 % interval. Dashed: 95th percentile of the best AUROC when labels are permuted; grey dots do not pass it.",
     });
   }
 
@@ -91,6 +98,69 @@ const overviewPage = (() => {
     });
   }
 
+  // The cells by class, and the features that mark the classes on the same map. Comes after the page: it needs all cells.
+  async function maps(core) {
+    const [cells, shown] = await Promise.all([biosae.load("cells"), biosae.load("gallery")]);
+    const column = cells.columns.find((c) => c.name === shown.label) ?? cells.columns[0];
+    return [classes(core, cells, column), gallery(core, cells, shown)];
+  }
+
+  function classes(core, cells, first) {
+    const { sample } = cells.map;
+    const of = (column) => ({ category: Uint8Array.from(sample, (s) => column.values[s]), names: column.categories });
+    const tag = (column, i) => column.categories[column.values[sample[i]]] ?? "–";
+    const describe = (i) => [cells.names[sample[i]], ...cells.columns.map((column) => tag(column, i))].join("\n");
+    const view = cellmap.make({ map: cells.map, paint: of(first), describe, height: 440 });
+    const holder = el("div", null, view.element, cellmap.legend(of(first), first.categories));
+    const choose = ({ target }) => {
+      const column = cells.columns[target.value];
+      view.repaint(of(column));
+      holder.lastChild.replaceWith(cellmap.legend(of(column), column.categories));
+    };
+    const tools = el("select", { "aria-label": "Colour the map by", onchange: choose }, cells.columns.map((column, k) => el("option", { value: k, selected: column === first }, words(column.name))));
+    return figure.make({
+      title: `The ${core.sample}s`, name: "map", body: holder, svgText: view.svgText, tools,
+      rows: () => [[core.sample, "x", "y", ...cells.columns.map((c) => c.name)], ...Array.from(sample, (s, i) => [cells.names[s], cells.map.x[i], cells.map.y[i], ...cells.columns.map((column) => tag(column, i))])],
+      note: `${cells.map.method}; ${number(sample.length)} of ${number(cells.names.length)} ${core.sample}s.`,
+    });
+  }
+
+  function gallery(core, cells, shown) {
+    const n = cells.map.sample.length;
+    const views = shown.best.map((row, k) => {
+      const levels = cellmap.levelsOf(shown.cells, k, n);
+      return { row, levels, view: cellmap.make({ map: cells.map, paint: cellmap.stretched(levels), height: 132, title: `Where feature ${row.feature} fires` }) };
+    });
+    const tiles = views.map(({ row, view }) => el("a", { class: "tile", href: route("feature", row.feature), title: core.features.names[row.feature] },
+      view.element, el("strong", null, row.class), el("small", null, `feature ${row.feature} · AUROC ${fixed(row.auroc)}`)));
+    const drawing = () => {
+      const [width, height, across] = [200, 170, 3];
+      const parts = views.map(({ row, view }, k) => {
+        const part = view.drawing();
+        for (const [name, value] of Object.entries({ x: (k % across) * width, y: Math.floor(k / across) * height, width, height: 140 })) part.setAttribute(name, value);
+        return [part, dom.svg("text", { x: (k % across) * width + width / 2, y: Math.floor(k / across) * height + 156, "text-anchor": "middle", "font-family": "sans-serif", "font-size": 12 }, `${row.class} (feature ${row.feature})`)];
+      });
+      const size = { width: across * width, height: Math.ceil(views.length / across) * height };
+      return new XMLSerializer().serializeToString(dom.svg("svg", { xmlns: "http://www.w3.org/2000/svg", ...size }, parts));
+    };
+    return figure.make({
+      title: `Features that mark a ${words(shown.label)}`, name: "marking-features", body: el("div", { class: "tiles" }, tiles), svgText: drawing,
+      rows: () => [[core.sample, ...shown.best.map((row) => `feature ${row.feature}`)], ...Array.from(cells.map.sample, (s, i) => [cells.names[s], ...views.map(({ row, levels }) => (levels[i] / 255) * core.features.max_code[row.feature])])],
+      note: "Where the best feature of each class fires; in grey cells it is silent. Some may not pass their null: see below.",
+    });
+  }
+
+  function frontier({ frontier: rows }) {
+    const known = rows.filter((row) => row.l0 !== null && row.fvu !== null);
+    if (known.length < 2) return null;
+    return figure.make({
+      title: "Reconstruction against sparsity", name: "frontier", wide: true,
+      draw: (width) => charts.scatter(width, { rows: known.map((row) => ({ x: row.l0, y: row.fvu, name: row.name, strong: row.mine, title: `${row.name}: L0 ${number(row.l0)}, FVU ${fixed(row.fvu, 3)}` })), xTitle: "active features per token (L0)", yTitle: "unexplained variance (FVU)" }),
+      rows: () => [["run", "l0", "fvu", "this_run"], ...rows.map((row) => [row.name, row.l0, row.fvu, row.mine])],
+      note: "Held-out tokens; this run in colour, beside the runs of its experiment. Down and to the left is better.",
+    });
+  }
+
   function provenance({ settings }) {
     const { data, model, sae, split, activations } = settings;
     const rows = [
@@ -100,7 +170,7 @@ const overviewPage = (() => {
       ["Vocabulary", model.n_genes_matched !== undefined && model.n_genes_matched !== null ? `${number(model.n_genes_matched)} genes matched` : "–"],
       ["SAE", `${sae.variant}, ${number(sae.d_in)} → ${number(sae.d_sae)}, weights ${sae.hash}`],
       ["Tokens", activations ? `${number(activations.n_train_tokens)} for training of ${number(activations.n_tokens)}` : "–"],
-      ["Run", `seed ${settings.seed}, ${settings.created}`],
+      ["Run", `seed ${settings.seed}, ${dom.when(settings.created)}`],
       ["Command", settings.command],
       ["Versions", [`biosae ${settings.biosae}`, ...Object.entries(settings.versions ?? {}).map(([name, version]) => `${name} ${version}`)].join(", ")],
     ];
@@ -110,18 +180,24 @@ const overviewPage = (() => {
 
   function render(core) {
     const content = core.overview;
+    const marked = content.labels.filter((label) => label.best.length);
+    const place = el("div", { class: "wide pair" });
+    if (core.has.gallery) maps(core).then((figures) => place.replaceChildren(...figures));
     return el("div", null,
       el("h1", null, `${number(content.settings.sae.d_sae)} features of ${content.settings.model.name}`),
       el("p", { class: "lead" }, lead(content, core.sample)),
       headline(content),
       el("div", { class: "grid" },
-        content.labels.filter((label) => label.best.length).map((label) => best(label, core.features.names)),
-        sites(content, core.features.names),
+        core.has.gallery && place,
+        marked.slice(0, 1).map((label) => best(label, core.features.names)),
         concerns(content),
+        marked.length > 1 && el("div", { class: "wide row" }, marked.slice(1).map((label) => best(label, core.features.names))),
+        sites(content, core.features.names),
+        frontier(content),
         el("div", { class: "wide row" }, curves(content), density(content)),
         provenance(content)),
       el("p", { class: "note" }, link("#/features", "All features"), " · a report of files only: copy the folder, and it opens anywhere."));
   }
 
-  return { render, best, title: () => "Overview" };
+  return { render, best, grid, title: () => "Overview" };
 })();

@@ -13,13 +13,15 @@ const steeringPage = (() => {
     transfer_macro_f1: "label transfer, macro-F1", transfer_accuracy: "label transfer, accuracy",
   };
   const EFFECTS = {
-    target_gap: "distance between the groups left", label_gap: "distance between labels left", label_kept: "samples that keep their label",
+    target_gap: "distance between groups that is left", label_gap: "distance between labels that is left", label_kept: "samples that keep their label",
     shift: "samples move by (in units of their spread)",
   };
   const PERTURBED = {
     distance_closed: "distance to the treated closed", energy_closed: "energy distance to the treated closed", label_kept: "samples that keep their label",
     label_accuracy: "accuracy of the label vote",
   };
+
+  const ORDER = Object.keys(METHODS);
 
   const sentence = (text) => text[0].toUpperCase() + text.slice(1);
   const nameOf = (row) => METHODS[row.method]?.[0] ?? row.method;
@@ -92,32 +94,42 @@ const steeringPage = (() => {
     });
   }
 
-  function estimates(rows, titles, labels, name, note) {
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+  // One point of a method: of several draws their mean and range, of one its interval.
+  function drawn(rows) {
+    const values = rows.map((row) => row.estimate);
+    const several = rows.length > 1;
+    const [value, low, high] = several ? [mean(values), Math.min(...values), Math.max(...values)] : [values[0], rows[0].low, rows[0].high];
+    const features = rows[0].n_features === null ? "" : `, ${plural(rows[0].n_features, "feature")}`;
+    return { value, low, high, title: `${nameOf(rows[0])}${features}: ${withInterval(value, low, high)}${several ? `, mean and range of ${rows.length} draws` : ""}` };
+  }
+
+  function estimates(rows, titles, name, note) {
     return (metric) => {
-      const mine = rows.filter((row) => row.metric === metric);
+      const mine = atLargestValue(rows.filter((row) => row.metric === metric && row.estimate !== null));
       if (!mine.length) return null;
-      const spans = mine.flatMap((row) => [row.estimate, row.low, row.high]).filter((value) => value !== null);
-      const dots = mine.map((row) => ({
-        label: labels[row.key] ?? [nameOf(row), row.n_features !== null ? plural(row.n_features, "feature") : "", row.seed !== null ? `seed ${row.seed}` : ""].filter(Boolean).join(", "),
-        value: row.estimate, low: row.low, high: row.high, strong: row.method === "sae",
-        note: `${nameOf(row)}: ${withInterval(row.estimate, row.low, row.high)}`,
-      }));
+      const counts = [...new Set(mine.map((row) => row.n_features).filter((n) => n !== null))].sort((a, b) => a - b);
+      const of = (method, n) => mine.filter((row) => row.method === method && row.n_features === n);
+      const methods = [...new Set(mine.map((row) => row.method))].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b));
+      const look = (method) => ({ name: nameOf({ method }), class: METHODS[method]?.[1] ?? "s8" });
+      const series = methods.map((method) => ({ ...look(method), points: counts.map((n, level) => ({ n, level })).filter(({ n }) => of(method, n).length).map(({ n, level }) => ({ level, ...drawn(of(method, n)) })) }));
+      const rules = methods.filter((method) => of(method, null).length).map((method) => ({ ...drawn(of(method, null)), ...look(method) }));
       const columns = Object.keys(mine[0]);
       return {
         title: sentence(titles[metric]), name: `${name}-${metric}`,
-        draw: (width) => charts.dots(width, { rows: dots, domain: [Math.min(0, ...spans), Math.max(...spans, 0.1)], xTitle: titles[metric], referenceText: "" }),
-        rows: () => [columns, ...mine.map((row) => columns.map((column) => row[column]))],
+        draw: (width) => charts.levels(width, { levels: counts.map((n) => number(n)), series: series.filter((one) => one.points.length), rules, xTitle: "features edited", yTitle: titles[metric] }),
+        rows: () => [columns, ...rows.filter((row) => row.metric === metric).map((row) => columns.map((column) => row[column]))],
         note,
       };
     };
   }
 
   function lead(scored) {
-    if (!scored) return "What the edits of `biosae steer` do to the embeddings of test samples.";
+    if (!scored) return "What editing features does to the embeddings of test samples, beside edits that need no SAE.";
     const { settings, n_scored, n_available, n_per_batch } = scored;
     const thinned = n_scored < n_available ? `, drawn from ${number(n_available)}` : "";
-    return `${plural(n_scored, "sample")} of ${settings.parts.join(" and ")}${thinned}: ${plural(Object.keys(n_per_batch).length, "batch")
-      .replace("batchs", "batches")} (${settings.batch_key}), ${plural(scored.labels.length, "label")} (${settings.label_key}). Features were chosen on other samples.`;
+    return `${plural(n_scored, "sample")} of ${settings.parts.join(" and ")}${thinned}: ${plural(Object.keys(n_per_batch).length, "batch")} (${settings.batch_key}), ${plural(scored.labels.length, "label")} (${settings.label_key}). Features were chosen on other samples.`;
   }
 
   function leftOut(scored) {
@@ -128,17 +140,17 @@ const steeringPage = (() => {
   }
 
   async function render() {
-    const { scored, integration, effects, perturbation, labels } = await biosae.load("steering");
+    const { scored, integration, effects, perturbation } = await biosae.load("steering");
     return el("div", null,
       el("h1", null, "Steering"),
       el("p", { class: "lead" }, lead(scored)),
       el("div", { class: "grid" },
         integration && chosen(SCORES, "Score", (metric) => scores(integration, metric)),
         integration && methodTable(integration),
-        effects && chosen(EFFECTS, "Effect", estimates(effects, EFFECTS, labels, "steering", "Test samples; bar: 95 % bootstrap interval. Large dots: features of the SAE; the others are baselines.")),
-        perturbation && chosen(PERTURBED, "Effect", estimates(perturbation, PERTURBED, {}, "perturbation", "Control samples of the test part, each method at the strength that was best on the select samples."))),
+        effects && chosen(EFFECTS, "Effect", estimates(effects, EFFECTS, "steering", "Test samples; 1 is the unedited model. Bars and bands: 95 % bootstrap intervals; of several random draws, their range. Horizontal lines edit no features.")),
+        perturbation && chosen(PERTURBED, "Effect", estimates(perturbation, PERTURBED, "perturbation", "Control samples of the test part, each method at the strength that was best on the select samples. Bars and bands: 95 % bootstrap intervals; of several random draws, their range."))),
       leftOut(scored));
   }
 
-  return { render, withInterval, title: () => "Steering" };
+  return { render, withInterval, chosen, title: () => "Steering" };
 })();
