@@ -58,4 +58,4 @@ def test_sites_come_with_their_null_and_the_best_amino_acid(run):
     summary = run.analysis.get("summary", {}) | {"residues": {"concepts": [concept | {"threshold": 0.5}]}}
     found = overview(replace(run, analysis=run.analysis | {"summary": summary}))["sites"]
     assert found == [concept]
-    assert overview(run)["sites"] == []
+    assert overview(run, [])["sites"] == []
