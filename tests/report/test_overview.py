@@ -56,6 +56,6 @@ def test_sites_come_with_their_null_and_the_best_amino_acid(run):
     scores = {"f1": 0.6, "precision": 0.5, "recall": 0.75, "null_f1": 0.3, "p_value": 0.01, "residue_f1": 0.2}
     concept = {"concept": "Domain", "feature": 4, "residue": "W"} | scores
     summary = run.analysis.get("summary", {}) | {"residues": {"concepts": [concept | {"threshold": 0.5}]}}
-    found = overview(replace(run, analysis=run.analysis | {"summary": summary}))["sites"]
+    found = overview(replace(run, analysis=run.analysis | {"summary": summary}), [])["sites"]
     assert found == [concept]
     assert overview(run, [])["sites"] == []
