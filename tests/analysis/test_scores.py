@@ -187,7 +187,7 @@ def test_prerank_tests_the_markers(run):
     assert (table["q_value"] >= table["p_value"]).all()
 
 
-def test_prerank_leaves_large_files_out(run, caplog):
+def test_tests_by_rank_leave_large_files_out(run, caplog):
     pytest.importorskip("gseapy", reason="the extra enrich is not installed")
     many = {f"set {i}": [f"GENE{n}" for n in range(10)] for i in range(201)}
     few = {"first ten": [f"GENE{n}" for n in range(10)]}
@@ -195,7 +195,8 @@ def test_prerank_leaves_large_files_out(run, caplog):
         (run / f"{name}.json").write_text(json.dumps(sets))
     score(run, prerank=True, gene_sets=[run / "many.json", run / "few.json"], n_permutations=20)
     assert set(pd.read_csv(run / "tables" / "prerank.csv")["source"]) == {"few"}
-    assert "many has 201 sets, GSEA takes files of up to 200: left out" in caplog.text
+    assert set(pd.read_csv(run / "scores.csv", header=[0, 1])["enrichment_by_rank", "source"].dropna()) == {"few"}
+    assert caplog.text.count("many has more than 200 sets: tests by rank leave it out") == 1
 
 
 def test_prerank_without_markers_is_refused(run):

@@ -8,7 +8,7 @@ from biosae.analysis.continuous import spearman
 from biosae.analysis.enrichment import joint_q_values, over_representation
 from biosae.analysis.families import family_scores
 from biosae.analysis.geometry import geometry_scores, subspace_energy
-from biosae.analysis.ranks import ranks
+from biosae.analysis.ranks import auroc, ranks
 from biosae.analysis.replicates import donor_correlations, signed_rank_p_values
 from biosae.analysis.sorted_codes import SortedCodes
 from biosae.analysis.stability import stability_scores
@@ -30,6 +30,11 @@ def test_enrichment():
     assert tests.overlap.data.tolist() == [5]
     assert tests.p_value == pytest.approx([0.000195], abs=5e-7)
     assert joint_q_values(tests.p_value, 12_000).tolist() == [1.0]
+
+
+def test_enrichment_by_rank():
+    mean_code, in_set = sparse.csr_matrix([[3.0], [2], [1], [0], [0]]), np.array([[1], [0], [1], [0], [0]], dtype=bool)
+    assert auroc(ranks(SortedCodes.of(mean_code)), in_set).item() == pytest.approx(0.833, abs=5e-4)
 
 
 def test_donors():

@@ -12,16 +12,17 @@ from biosae.errors import DataError
 
 from .enrichment import MAX_SET, MIN_SET, enrichment
 from .families import family_members, family_scores
-from .gene_sets import GeneSets, hallmark_sets
+from .gene_sets import GeneSets, hallmark_sets, packaged_gene_sets
 from .genes import gene_scores, gene_table
 from .prerank import prerank_of_features
+from .rank_enrichment import rank_enrichment
 from .results import Results
-from .summary import enrichment_summary
+from .summary import enrichment_summary, rank_enrichment_summary
 from .token_sums import TokenSums
 
 logger = logging.getLogger(__name__)
 
-MAX_PRERANK_SETS = 200
+MAX_RANKED_SETS = 200
 
 
 def score_genes(
@@ -31,15 +32,38 @@ def score_genes(
     sets: GeneSets,
     families: dict[str, list[str]],
     rows: np.ndarray,
+    n_permutations: int,
     seed: int,
 ) -> None:
-    """Genes, and where tokens are genes also their families and sets."""
+    """Genes, and where tokens are genes also their families and sets.
+
+    Parameters
+    ----------
+    sets
+        The user's own, tested beside those that come with the package.
+    """
     results.tables["genes"] = gene_table(sums, vocabulary)
     results.add("genes", gene_scores(sums, results.tables["genes"]), rows)
     symbols = symbols_of_tokens(sums, vocabulary)
     seen = symbols[sums.n_tokens > 0]
     if any(members.any() for members in family_members(seen, families).values()):
         results.add("families", family_scores(sums.total, sums.n_tokens, symbols, families), rows)
+    _score_sets(results, sums, symbols, sets, rows, n_permutations, seed)
+
+
+def _score_sets(
+    results: Results,
+    sums: TokenSums,
+    symbols: np.ndarray,
+    sets: GeneSets,
+    rows: np.ndarray,
+    n_permutations: int,
+    seed: int,
+) -> None:
+    """Gene sets by the top genes of each feature, and by the rank of all genes."""
+    seen = symbols[sums.n_tokens > 0]
+    packaged, ranked_sets = packaged_gene_sets(), hallmark_sets() + _of_small_files(sets)
+    sets = packaged + sets
     if sets.membership(seen).nnz == 0:  # residues, or genes under other names
         logger.info("none of the %d tokens seen is a gene of any set, so no set is tested", len(seen))
         return
@@ -53,6 +77,14 @@ def score_genes(
     results.add("enrichment", found.scores, rows)
     results.tables["enrichment"] = found.table
     logger.info("gene sets: %d tests, %d genes in the background", found.n_tests, found.n_background)
+    for source in sorted({*sets.sources} - {*packaged.sources, *ranked_sets.sources}):
+        logger.warning("%s has more than %d sets: tests by rank leave it out", source, MAX_RANKED_SETS)
+    by_rank = rank_enrichment(sums.total, sums.n_tokens, symbols, ranked_sets, n_permutations, seed)
+    if by_rank.n_sets:
+        results.add("enrichment_by_rank", by_rank.scores, rows)
+        results.tables["enrichment_by_rank"] = by_rank.table
+        results.summary["enrichment_by_rank"] = rank_enrichment_summary(by_rank)
+        logger.info("gene sets by rank: %d tests", by_rank.n_tests)
 
 
 def score_prerank(
@@ -76,12 +108,9 @@ def score_prerank(
 
 
 def _of_small_files(sets: GeneSets) -> GeneSets:
-    """GSEA takes half a minute a feature for a thousand sets, so files of more than `MAX_PRERANK_SETS` are left out."""
+    """Walking over all genes takes long for thousands of sets, so files of more than `MAX_RANKED_SETS` are left out."""
     n_sets = Counter(sets.sources)
-    for source, n in n_sets.items():
-        if n > MAX_PRERANK_SETS:
-            logger.warning("%s has %d sets, GSEA takes files of up to %d: left out", source, n, MAX_PRERANK_SETS)
-    return sets.chosen([i for i, source in enumerate(sets.sources) if n_sets[source] <= MAX_PRERANK_SETS])
+    return sets.chosen([i for i, source in enumerate(sets.sources) if n_sets[source] <= MAX_RANKED_SETS])
 
 
 def symbols_of_tokens(sums: TokenSums, vocabulary: pd.DataFrame) -> np.ndarray:

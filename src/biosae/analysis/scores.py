@@ -17,7 +17,7 @@ from biosae.features.token_codes import TokenCodes
 
 from .density import density, density_histogram
 from .expression import expression_scores, value_quartiles
-from .gene_sets import packaged_gene_sets, read_families, read_gene_sets
+from .gene_sets import read_families, read_gene_sets
 from .geometry import decoder_map, geometry_scores, read_decoder
 from .results import Results, write_results
 from .score_genes import score_genes, score_prerank
@@ -98,7 +98,7 @@ def analyze(
     if run_gene_scoring or run_expression_scoring:
         sums = sum_over_tokens(codes, rows)
     if run_gene_scoring:
-        score_genes(results, sums, codes.vocabulary, packaged_gene_sets() + own_sets, families, rows, seed)
+        score_genes(results, sums, codes.vocabulary, own_sets, families, rows, n_permutations, seed)
     if run_expression_scoring:
         results.add("expression", expression_scores(sums).join(value_quartiles(codes, rows)), rows)
     if run_label_scoring:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from .enrichment import Enrichment
 from .labels import LabelScores
+from .rank_enrichment import RankEnrichment
 
 MARKER_COLUMNS = (
     *("class", "feature", "auroc_select", "auroc", "auroc_low", "auroc_high", "null_auroc", "p_value", "q_value"),
@@ -58,6 +59,13 @@ def enrichment_summary(found: Enrichment) -> dict:
     names = ("n_tests", "n_background", "n_sets", "annotated_share", "matched_share")
     names += ("simes_share", "matched_simes_share", "sources_left_out")
     return {name: getattr(found, name) for name in names}
+
+
+def rank_enrichment_summary(found: RankEnrichment) -> dict:
+    """Size of the family of tests, and the share of features with a set that lies high."""
+    q_value = found.scores["q_value"].dropna()
+    share = float((q_value < SIGNIFICANT_Q).mean()) if len(q_value) else 0.0
+    return {"n_tests": found.n_tests, "n_sets": found.n_sets, "annotated_share": share}
 
 
 def plain(record: dict) -> dict:
