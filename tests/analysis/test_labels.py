@@ -4,7 +4,7 @@ import pytest
 from scipy import sparse, stats
 from sklearn.metrics import adjusted_mutual_info_score, average_precision_score, f1_score, roc_auc_score
 
-from biosae.analysis.labels import BEST, label_scores
+from biosae.analysis.labels import BEST, best_labels, label_scores
 from biosae.errors import DataError
 
 PARTS = ("train", "validate", "select", "test")
@@ -214,3 +214,25 @@ def test_a_sample_may_have_several_terms_and_each_is_scored_against_the_rest():
         assert rows.loc[(0, term), "n_positive_test"] == has[known, n].sum()
         expected = roc_auc_score(has[known, n], dense[known, 3])
         np.testing.assert_allclose(rows.loc[(3, term), "auroc"], expected, atol=1e-6)
+
+
+def test_the_label_that_is_marked_best_and_the_next():
+    codes, label, part = make(13, n_samples=600)
+    generator = np.random.default_rng(13)
+    batch = pd.Series(generator.choice(["b1", "b2"], 600), name="batch")
+    codes = codes.tolil()
+    rows = np.flatnonzero(batch == "b2")
+    codes[rows, 3] = codes[rows, 3].toarray() + 0.5
+    rows = np.flatnonzero(label == "C")
+    codes[rows, 4] = codes[rows, 4].toarray() + 0.5
+    codes[:, 5] = 0
+    scores = {each.name: score(codes.tocsr(), each, part) for each in (label, batch)}
+    found = best_labels(pd.concat([one.every.assign(label=name) for name, one in scores.items()], ignore_index=True))
+    assert found.loc[3, ["label", "class", "label_next"]].tolist() == ["batch", "b2", "cell_type"]
+    assert found.loc[4, ["label", "class", "label_next"]].tolist() == ["cell_type", "C", "batch"]
+    assert found.loc[5].isna().all() and len(found) == 20
+    for feature in (3, 4):
+        first, following = (scores[found.loc[feature, name]].best.loc[feature] for name in ("label", "label_next"))
+        assert (first["class"], following["class"]) == tuple(found.loc[feature, ["class", "class_next"]])
+        assert found.loc[feature, "auroc"] == first["auroc"]
+        assert found.loc[feature, "margin"] == pytest.approx(first["auroc"] - following["auroc"])

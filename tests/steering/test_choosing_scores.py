@@ -19,9 +19,12 @@ def run(tmp_path):
             ("label:batch", "auroc"),
             ("label:batch", "f1"),
             ("label:batch", "ami"),
+            ("labels", "margin"),
+            ("residues", "f1_select"),
+            ("residues", "f1"),
         ]
     )
-    numbers = np.random.default_rng(0).random((12, 6)).astype(object)
+    numbers = np.random.default_rng(0).random((12, 9)).astype(object)
     numbers[:, 1] = "normal"
     pd.DataFrame(numbers, columns=columns).rename_axis("feature").to_csv(tmp_path / "scores.csv")
     (tmp_path / "features.h5ad").write_text("features")
@@ -64,6 +67,11 @@ def test_a_score_of_the_test_samples_is_replaced_by_its_twin(run, table, name):
     np.testing.assert_allclose(score_to_choose_by(name, run, table), expected)
 
 
+def test_residues_are_chosen_by_their_f1_on_select(run, table):
+    expected = scores_of(run)["residues"]["f1_select"]
+    np.testing.assert_allclose(score_to_choose_by("residues/f1", run, table), expected)
+
+
 def test_scores_without_labels_are_taken_as_they_are(run, table):
     found = score_to_choose_by("density/frequency_token", run, table)
     np.testing.assert_allclose(found, scores_of(run)["density"]["frequency_token"])
@@ -76,7 +84,8 @@ def test_ami_needs_no_scores(tmp_path, table):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("label:batch/f1", "score of the test samples.*choose by label:batch/auroc or label:batch/ami"),
+        ("label:batch/f1", "score of the test samples.*choose by label:batch/auroc or residues/f1 or label:batch/ami"),
+        ("labels/margin", "score of the test samples.*choose by label:batch/auroc or residues/f1 or label:batch/ami"),
         ("label:batsh/auroc", "no column label:batsh/auroc; did you mean label:batch/auroc"),
         ("zebra/stripes", "it has the analyses density, label:batch"),
         ("density/kind", "is text \\(normal\\)"),

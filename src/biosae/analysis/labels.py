@@ -34,7 +34,8 @@ class LabelScores:
     best
         One row a feature: the columns of ``label:<column>`` in docs/formats.md.
     every
-        One row for every feature and class: the columns of tables/labels.csv without ``label``.
+        One row for every feature and class: the columns of tables/labels.csv without ``label``, and ``merit``,
+        by which classes are compared on the select samples; NaN for a feature that never fires.
     markers
         One row a class: the feature that marks it best on the select samples, with the columns of ``best``.
     left_out
@@ -113,6 +114,8 @@ def label_scores(
     of_all |= {"p_single": null.p_single, "q_value": benjamini_hochberg(null.p_single)}
     report = _Report(of_all, test, classes, null, resample_weights(group, len(test_rows), generator))
     features = np.flatnonzero(np.diff(select.codes.offsets) + np.diff(test.codes.offsets))
+    of_all["merit"] = np.full_like(of_all["auroc"], np.nan)
+    of_all["merit"][features] = merit(select)[features]
     with progress_bar(f"Intervals of {label.name}", len(features) + len(classes), "features") as advance:
         best = report.of_pairs(features, class_of_feature[features], advance)
         markers = report.of_pairs(feature_of_class, np.arange(len(classes)), advance)
@@ -136,18 +139,39 @@ BEST = (
 
 
 def _choose(select: LabelledCodes) -> Choice:
-    """Class and runner-up of each feature, feature of each class, thresholds, as the select samples say.
+    """Class and runner-up of each feature, feature of each class, thresholds, as the select samples say."""
+    order = np.argsort(-merit(select), axis=1, kind="stable")
+    runner_up = order[:, 1] if order.shape[1] > 1 else np.full(len(order), -1)
+    thresholds = best_thresholds(select.codes, select.member)
+    best_feature = auroc(select.ranked, select.member).argmax(axis=0)
+    return Choice((order[:, 0], runner_up, best_feature, thresholds), select.rows)
 
-    A class of few samples reaches a large AUROC by luck with many features, so classes are compared
-    by their AUROC less `LUCK` standard deviations of what chance gives a class of their size.
+
+def merit(select: LabelledCodes) -> np.ndarray:
+    """``(n_features, n_classes)`` what a feature's classes are compared by.
+
+    A class of few samples reaches a large AUROC by luck with many features, so it is the AUROC less `LUCK`
+    standard deviations of what chance gives a class of this size.
     """
-    reached = auroc(select.ranked, select.member)
     n, n_members = len(select.rows), select.member.sum(axis=0)
     by_luck = np.sqrt((n + 1) / (12 * n_members * (n - n_members)))
-    order = np.argsort(LUCK * by_luck - reached, axis=1, kind="stable")
-    runner_up = order[:, 1] if reached.shape[1] > 1 else np.full(len(order), -1)
-    thresholds = best_thresholds(select.codes, select.member)
-    return Choice((order[:, 0], runner_up, reached.argmax(axis=0), thresholds), select.rows)
+    return auroc(select.ranked, select.member) - LUCK * by_luck
+
+
+def best_labels(every: pd.DataFrame) -> pd.DataFrame:
+    """Which of several labels each feature marks best, and by what margin over the next: the columns of ``labels``.
+
+    Parameters
+    ----------
+    every
+        Rows of several labels as `LabelScores.every` has them, with ``label``.
+    """
+    of_label = every.dropna(subset="merit").sort_values(["feature", "merit"], ascending=[True, False], kind="stable")
+    of_label = of_label.drop_duplicates(["feature", "label"]).groupby("feature")
+    best, following = (of_label.nth(n).set_index("feature")[["label", "class", "auroc"]] for n in (0, 1))
+    found = best.astype({"class": object}).join(following.astype({"class": object}), rsuffix="_next")
+    found["margin"] = found["auroc"] - found.pop("auroc_next")
+    return found.reindex(range(every["feature"].max() + 1)).rename_axis("feature")
 
 
 def _agreement(test: LabelledCodes, thresholds: np.ndarray) -> dict[str, np.ndarray]:
@@ -213,7 +237,7 @@ def _long(
         "n_positive_select": np.tile(select.member.sum(axis=0), n_features),
         "n_positive_test": np.tile(test.member.sum(axis=0), n_features),
     }
-    names = ("auroc_select", "auroc", "average_precision", "f1", "threshold", "p_single", "q_value")
+    names = ("auroc_select", "auroc", "average_precision", "f1", "threshold", "p_single", "q_value", "merit")
     return pd.DataFrame(columns | {name: of_all[name].ravel() for name in names})
 
 

@@ -12,7 +12,7 @@ from biosae.errors import DataError
 
 from .choice import Choice
 from .continuous import continuous_scores, is_continuous
-from .labels import LabelScores, class_names, label_scores
+from .labels import LabelScores, best_labels, class_names, label_scores
 from .replicates import MIN_DONORS, donor_correlations, donor_scores
 from .results import Results
 from .summary import continuous_summary, label_summary
@@ -49,7 +49,10 @@ def score_labels(
             logger.warning("%s is not scored: %s", key, error)
     every = [found for found in every if found is not None]
     if every:
-        results.tables["labels"] = pd.concat(every, ignore_index=True)[list(LABEL_COLUMNS)]
+        together = pd.concat(every, ignore_index=True)
+        results.tables["labels"] = together[list(LABEL_COLUMNS)]
+    if len(every) > 1:
+        results.add_selected("labels", best_labels(together), table.obs["biosae_part"].astype(str).to_numpy())
 
 
 def _score_numbers(

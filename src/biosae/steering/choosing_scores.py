@@ -17,23 +17,16 @@ from biosae.errors import ArtefactError, DataError, SettingError
 
 from .activity import choosing_rows
 
-SELECT_TWIN = {
-    "auroc": "auroc_select",
-    "auroc_select": "auroc_select",
-    "spearman": "spearman_select",
-    "spearman_select": "spearman_select",
-}
-"""Columns of ``label:`` analyses and the column that holds the same score of the select samples."""
-
-ON_TEST = ("label:", "donors:")
-"""Analyses whose other columns are scores of the test samples."""
+ON_TEST = ("label:", "labels", "donors:", "residues")
+"""Analyses of the test samples; a column that ends in ``_select`` is the same score of the select samples."""
 
 
 def score_to_choose_by(name: str, run: Path, table: anndata.AnnData) -> np.ndarray:
     """``(d_sae,)`` the score ``analysis/metric``, NaN where a feature has none.
 
-    ``label:<column>/ami`` is computed here, on the train and select samples. ``auroc`` and ``spearman`` are read from
-    scores.csv in their ``_select`` form; scores without labels (density, genes, geometry) as they are there.
+    ``label:<column>/ami`` is computed here, on the train and select samples. ``auroc``, ``spearman`` and the ``f1`` of
+    residues are read from scores.csv in their ``_select`` form; scores without labels (density, genes, geometry) as
+    they are there.
 
     Raises
     ------
@@ -49,15 +42,16 @@ def score_to_choose_by(name: str, run: Path, table: anndata.AnnData) -> np.ndarr
         return label_ami(table, analysis.removeprefix("label:"))
     scores = read_scores(run)
     known = [f"{first}/{second}" for first, second in scores.columns]
-    if name not in known and f"{analysis}/{SELECT_TWIN.get(metric, metric)}" not in known:
+    twin = f"{metric.removesuffix('_select')}_select"
+    if name not in known and f"{analysis}/{twin}" not in known:
         raise SettingError(f"scores.csv has no column {name}; {_nearest(name, known)}")
     if analysis.startswith(ON_TEST):
-        if metric not in SELECT_TWIN:
+        if f"{analysis}/{twin}" not in known:
             message = f"{name} is a score of the test samples, on which steering is evaluated; choose by"
-            raise SettingError(
-                f"{message} {analysis}/auroc or {analysis}/ami, which are not taken from the test samples"
-            )
-        metric = SELECT_TWIN[metric]
+            others = [other.removesuffix("_select") for other in known if other.endswith("_select")]
+            others += [f"{first}/ami" for first in scores.columns.unique(0) if first.startswith("label:")]
+            raise SettingError(f"{message} {' or '.join(others)}, which are not taken from the test samples")
+        metric = twin
     column = scores[analysis][metric]
     if not pd.api.types.is_numeric_dtype(column.dtype):
         raise SettingError(f"{name} is text ({column.dropna().iloc[0]}); choose by a column of numbers")
