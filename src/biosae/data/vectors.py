@@ -87,7 +87,7 @@ class Vectors:
             if wrong.any():
                 row = rows[np.searchsorted(ends, np.flatnonzero(wrong)[0], side="right")]
                 message = f"{self.files[self._places[row][0]]}: {self.ids[row]} holds {what}"
-                raise DataError(f"{message} ({int(wrong.sum())} such rows here); leave it out or embed it again")
+                raise DataError(f"{message} (such rows here: {int(wrong.sum())}); leave it out or embed it again")
 
 
 def _decompress(path: Path, wanted: list[tuple[Dataset, np.ndarray]]) -> None:
