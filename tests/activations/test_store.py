@@ -138,3 +138,25 @@ def test_unknown_dtype_and_samples_without_tokens_are_refused(store, adapter, se
         extract_activations(adapter, sequences, 0, tmp_path, dtype="int8")
     with pytest.raises(DataError, match="none of the chosen samples has a token"):
         store.content_of(np.array([3, 29]), buffer_tokens=128)
+
+
+def test_other_layers_are_stored_by_the_same_pass(adapter, sequences, tmp_path):
+    settings = {"dtype": "float32", "tokens_per_batch": 64, "tokens_per_shard": 100}
+    alone = [extract_activations(adapter, sequences, layer, tmp_path / "alone", **settings) for layer in (0, 1)]
+    before = adapter.n_forward
+    first = extract_activations(adapter, sequences, 0, tmp_path / "both", also_layers=[-1, 0], **settings)
+    assert adapter.n_forward - before == before / 2
+    second = extract_activations(adapter, sequences, 1, tmp_path / "both", **settings)
+    assert adapter.n_forward - before == before / 2
+    assert [first.hash, second.hash] == [store.hash for store in alone]
+    assert [store.folder.name for store in (first, second)] == [store.folder.name for store in alone]
+    with pytest.raises(SettingError, match="has layers 0 to 1"):
+        extract_activations(adapter, sequences, 0, tmp_path, also_layers=[2])
+
+
+def test_a_layer_that_is_stored_is_not_computed_again_for_another(store, adapter, sequences, tmp_path):
+    before = adapter.n_forward
+    settings = {"tokens_per_batch": 64, "tokens_per_shard": 100}
+    again = extract_activations(adapter, sequences, 0, tmp_path, "float32", also_layers=[1], **settings)
+    assert adapter.n_forward > before and again.hash == store.hash
+    assert len([path for path in tmp_path.iterdir() if (path / "manifest.json").exists()]) == 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ def extract_activations(
     tokens_per_batch: int = 16_384,
     tokens_per_shard: int = 262_144,
     ranks: Ranks = ALONE,
+    also_layers: Sequence[int] = (),
 ) -> ActivationStore:
     """The store of these activations under ``cache``, computed unless it is there already.
 
@@ -54,6 +56,9 @@ def extract_activations(
         Tokens in one file; bounds the memory here.
     ranks
         Processes that share the work, shard by shard.
+    also_layers
+        Other layers whose activations the same forward passes leave in stores of their own, each with a shard of
+        its own in memory meanwhile.
 
     Raises
     ------
@@ -66,48 +71,63 @@ def extract_activations(
         raise SettingError(f"buffer.dtype must be one of {', '.join(DTYPES)}, got {dtype}")
     layer = adapter.layer_index(layer)
     decides = {
-        "format": FORMAT, "model": adapter.fingerprint, "layer": layer, "dtype": dtype,
+        "format": FORMAT, "model": adapter.fingerprint, "dtype": dtype,
         "tokens": sequences.hash, "tokens_per_shard": tokens_per_shard,
     }  # fmt: skip
     if adapter.reads_beside_tokens:
         decides["beside_tokens"] = adapter.reads_beside_tokens
-    folder = Path(cache) / settings_hash(decides)
-    if ranks.from_first((folder / MANIFEST).exists()):
+    stores = {
+        Path(cache) / settings_hash(decides | {"layer": wanted}): wanted
+        for wanted in sorted({layer, *map(adapter.layer_index, also_layers)})
+    }
+    folder = next(folder for folder, wanted in stores.items() if wanted == layer)
+    lacking = _lacking(stores, ranks)
+    if not lacking:
         logger.info("activations of this layer are already in %s", folder)
         return ActivationStore(folder)
-    _check_disk(folder, len(sequences.token) * adapter.d_model * DTYPES[dtype].itemsize)
-    with locked(folder, waits=True) if ranks.is_first else nullcontext():
-        if not ranks.from_first((folder / MANIFEST).exists()):  # unless another run made it while this one waited
-            if ranks.is_first:
-                remove_temporary(folder)
+    _check_disk(folder, len(lacking) * len(sequences.token) * adapter.d_model * DTYPES[dtype].itemsize)
+    with ExitStack() as locks:
+        for path in sorted(lacking) if ranks.is_first else ():  # in one order, so that no two runs wait for each other
+            locks.enter_context(locked(path, waits=True))
+        lacking = _lacking(lacking, ranks)  # unless another run made them while this one waited
+        if lacking:
+            for path in lacking if ranks.is_first else ():
+                remove_temporary(path)
             ranks.wait()
-            _extract(adapter, sequences, layer, folder, decides, tokens_per_batch, ranks)
+            _extract(adapter, sequences, lacking, decides, tokens_per_batch, ranks)
     return ActivationStore(folder)
+
+
+def _lacking(stores: dict[Path, int], ranks: Ranks) -> dict[Path, int]:
+    """Those stores that are not finished, as the first process sees it."""
+    there = [ranks.from_first((folder / MANIFEST).exists()) for folder in stores]
+    return {folder: layer for (folder, layer), done in zip(stores.items(), there, strict=True) if not done}
 
 
 def _extract(
     adapter: ModelAdapter,
     sequences: TokenSequences,
-    layer: int,
-    folder: Path,
+    stores: dict[Path, int],
     decides: dict,
     tokens_per_batch: int,
     ranks: Ranks,
 ) -> None:
-    """Writes the shards that are not there yet, then the manifest that makes them a store."""
+    """Writes the shards that are not there yet, then the manifest that makes them a store, for the layer of each."""
     names = []
-    with progress_bar(f"{adapter.name} layer {layer}", len(sequences.token), "tokens") as advance:
+    layers = ", ".join(map(str, sorted(stores.values())))
+    with progress_bar(f"{adapter.name} layer {layers}", len(sequences.token), "tokens") as advance:
         for number, samples in enumerate(_sample_ranges(sequences, decides["tokens_per_shard"])):
-            path = folder / f"shard-{number:05d}.safetensors"
-            if path.exists() or number % ranks.size != ranks.rank:
-                advance(int(sequences.lengths[samples].sum()))
-            else:
+            names.append(f"shard-{number:05d}.safetensors")
+            paths = {folder / names[-1]: layer for folder, layer in stores.items()}
+            paths = {path: layer for path, layer in paths.items() if not path.exists()}
+            if paths and number % ranks.size == ranks.rank:
                 dtype = DTYPES[decides["dtype"]]
-                _write_shard(adapter, sequences, samples, layer, dtype, tokens_per_batch, path, advance)
-            names.append(path.name)
+                _write_shards(adapter, sequences, samples, paths, dtype, tokens_per_batch, advance)
+            else:
+                advance(int(sequences.lengths[samples].sum()))
     ranks.wait()
-    if ranks.is_first:
-        write_json(folder / MANIFEST, _manifest(adapter, sequences, folder, names, decides))
+    for folder, layer in stores.items() if ranks.is_first else ():
+        write_json(folder / MANIFEST, _manifest(adapter, sequences, folder, names, decides | {"layer": layer}))
     ranks.wait()
 
 
@@ -122,36 +142,36 @@ def _sample_ranges(sequences: TokenSequences, tokens_per_shard: int) -> list[np.
     return ranges
 
 
-def _write_shard(
+def _write_shards(
     adapter: ModelAdapter,
     sequences: TokenSequences,
     samples: np.ndarray,
-    layer: int,
+    layers: dict[Path, int],
     dtype: torch.dtype,
     tokens_per_batch: int,
-    path: Path,
     advance: Advance,
 ) -> None:
+    """One file for each layer, from one pass over the samples."""
     tokens = slice(sequences.offsets[samples[0]], sequences.offsets[samples[-1] + 1])
-    values = torch.empty(tokens.stop - tokens.start, adapter.d_model, dtype=dtype)
+    values = {path: torch.empty(tokens.stop - tokens.start, adapter.d_model, dtype=dtype) for path in layers}
 
-    def stored(adapter: ModelAdapter, batch: TokenBatch) -> Tensor:
-        (hidden,) = adapter.activations(batch, [layer])
-        return _as_dtype(hidden, dtype).cpu()
+    def stored(adapter: ModelAdapter, batch: TokenBatch) -> list[Tensor]:
+        return [_as_dtype(hidden, dtype).cpu() for hidden in adapter.activations(batch, list(layers.values()))]
 
-    for batch, hidden in each_batch(adapter, sequences, samples, tokens_per_batch, stored):
+    for batch, found in each_batch(adapter, sequences, samples, tokens_per_batch, stored):
         rows = np.concatenate([np.arange(*sequences.offsets[s : s + 2]) for s in batch.sample.tolist()]) - tokens.start
-        values[torch.from_numpy(rows)] = hidden
+        for path, hidden in zip(layers, found, strict=True):
+            values[path][torch.from_numpy(rows)] = hidden
         advance(len(rows))
-    tensors = {
-        "values": values,
+    shared = {
         "token": torch.from_numpy(sequences.token[tokens].copy()),
         "sample": torch.from_numpy(np.repeat(samples, sequences.lengths[samples])),
         "value": torch.from_numpy(sequences.value[tokens].copy()),
         "special": torch.from_numpy(sequences.special[tokens].copy()),
     }
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary)
+    for path in layers:
+        with atomic_write(path) as temporary:
+            save_file({"values": values[path], **shared}, temporary)
 
 
 def _as_dtype(hidden: Tensor, dtype: torch.dtype) -> Tensor:

@@ -302,6 +302,7 @@ def stored_activations(cfg: DictConfig, inputs: Inputs, layer: int) -> Activatio
         dtype=cfg.buffer.dtype,
         tokens_per_batch=cfg.buffer.tokens_per_batch,
         ranks=present(),
+        also_layers=cfg.buffer.also_layers,
     )
 
 

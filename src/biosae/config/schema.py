@@ -120,6 +120,7 @@ class Buffer:
     tokens_per_batch: int = MISSING
     cache: str | None = None
     dtype: str = "float16"
+    also_layers: list[int] = field(default_factory=list)
 
 
 Training = make_dataclass(
