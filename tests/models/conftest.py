@@ -41,8 +41,8 @@ def canonical_cells(adata: anndata.AnnData) -> anndata.AnnData:
 
 
 @pytest.fixture
-def cells() -> anndata.AnnData:
-    """Fourteen cells of different depth over the genes of `tiny_geneformer`; the fourth is empty."""
+def tiny_cells() -> anndata.AnnData:
+    """Fourteen cells of two donors, of different depth over the genes of `tiny_geneformer`; the fourth is empty."""
     generator = np.random.default_rng(0)
     counts = generator.poisson(np.linspace(0.05, 2.0, 14)[:, None], size=(14, len(GENES))).astype(np.float32)
     counts[3] = 0
@@ -50,6 +50,12 @@ def cells() -> anndata.AnnData:
     obs = pd.DataFrame({"n_counts": counts.sum(1), "donor": donor}, index=[f"cell{n}" for n in range(14)])
     var = pd.DataFrame({"ensembl_id": GENES, "symbol": SYMBOLS}, index=SYMBOLS)
     return anndata.AnnData(sparse.csr_matrix(counts), obs=obs, var=var)
+
+
+@pytest.fixture
+def cells(tiny_cells) -> anndata.AnnData:
+    """`tiny_cells`, where no golden file takes the name."""
+    return tiny_cells
 
 
 @pytest.fixture
@@ -97,14 +103,20 @@ def tiny_scgpt(tmp_path) -> Path:
 
 @pytest.fixture
 def tiny_scgpt_of_batches(tiny_scgpt) -> Path:
-    """The same, fine-tuned with a batch norm for each of two donors."""
+    """The same, fine-tuned on two batches, with a head that predicts expression from state and batch."""
     weights = torch.load(tiny_scgpt / "best_model.pt", weights_only=True)
+    generator = torch.Generator().manual_seed(1)
     for n in range(2):
-        norm = nn.BatchNorm1d(16)
-        for part in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data):
-            part.uniform_(0.5, 1.5)
-        weights |= {f"dsbn.bns.{n}.{name}": tensor for name, tensor in norm.state_dict().items()}
-    torch.save(weights, tiny_scgpt / "best_model.pt")
+        norm = nn.BatchNorm1d(16, eps=6.1e-5)
+        for tensor in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data):
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        weights |= named_weights({f"dsbn.bns.{n}": norm})
+    parts = {
+        "decoder.fc": nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1)),
+        "batch_encoder.embedding": nn.Embedding(2, 16),
+        "batch_encoder.enc_norm": nn.LayerNorm(16),
+    }
+    torch.save(weights | named_weights(parts), tiny_scgpt / "best_model.pt")
     return tiny_scgpt
 
 

@@ -7,6 +7,7 @@ import anndata
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import sparse
 
 from biosae.errors import ModelError, SettingError
@@ -223,6 +224,35 @@ def test_a_batch_norm_for_each_batch(root, cells, tmp_path):
         load_scgpt(tmp_path).tokenize(cells)
     with pytest.raises(ModelError, match="batch_key=donor has 1 batches"):
         adapter.tokenize(cells[::2].copy())
+
+
+def test_predicted_expression_is_that_of_the_official_decoder(root, expected):
+    adapter = load_scgpt(root)
+    batch = official_batch(expected["embed_gene_ids"], expected["embed_values"], expected["embed_padding_mask"])
+    predicted = adapter.expression(adapter.run(batch), batch)[batch.mask]
+    np.testing.assert_allclose(predicted, expected["embed_mlm_output"], **CLOSE)
+    assert torch.equal(adapter.predict(batch, 0, lambda x: x), predicted[batch.content[batch.mask]])
+    assert adapter.predicts == "bins, 0 to 50"
+    assert load_scgpt(root, random_init="blocks").predicts is None  # a trained head reads nothing off random states
+
+
+def test_the_head_of_a_model_of_batches_reads_the_batch(tiny_scgpt_of_batches, tiny_cells):
+    adapter = load_scgpt(tiny_scgpt_of_batches, batch_key="donor")
+    batch = pad_batch(adapter.tokenize(tiny_cells), np.array([0, 5]), adapter.pad_token)
+    hidden = adapter.run(batch)
+    weights = torch.load(tiny_scgpt_of_batches / "best_model.pt", weights_only=True)
+    embedding = F.layer_norm(
+        weights["batch_encoder.embedding.weight"], (16,),
+        weights["batch_encoder.enc_norm.weight"], weights["batch_encoder.enc_norm.bias"],
+    )  # fmt: skip
+    x = torch.cat([hidden[1, 2], embedding[0]])  # cell 5 is of donor a
+    for n in (0, 2):
+        x = F.leaky_relu(F.linear(x, weights[f"decoder.fc.{n}.weight"], weights[f"decoder.fc.{n}.bias"]), 0.01)
+    x = F.linear(x, weights["decoder.fc.4.weight"], weights["decoder.fc.4.bias"])
+    torch.testing.assert_close(adapter.expression(hidden, batch)[1, 2], x[0])
+    parts = [adapter.predict(batch, 1, edit) for edit in (lambda x: x, lambda x: 0.5 * x)]
+    together = adapter.predict_each(batch, 1, [lambda x: x, lambda x: 0.5 * x])
+    assert all(map(torch.equal, together, parts)) and not torch.equal(*parts)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ class ModelAdapter(ABC):
         Content hash of what decides activations beside weights and tokens, "" for models proper.
     precision
         ``fp32``, or ``bf16`` for products in bfloat16; see `in_precision`.
+    predicts
+        Unit of the expression that the network's own head predicts for each gene token (`expression`); None without one.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ModelAdapter(ABC):
     pretrained_on: list[str] | None = None
     reads_beside_tokens: str = ""
     precision: str = "fp32"
+    predicts: str | None = None
 
     @abstractmethod
     def tokenize(self, samples) -> TokenSequences:
@@ -91,6 +94,10 @@ class ModelAdapter(ABC):
         """
         weight = batch.content.unsqueeze(-1).to(hidden.dtype)  # (n, L, 1)
         return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    def expression(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
+        """``(n, L)`` what the model's own head predicts of every token from the final hidden states, if it `predicts`."""
+        raise NotImplementedError(f"{self.name} has no expression head")
 
     # Final from here on.
 
@@ -158,8 +165,36 @@ class ModelAdapter(ABC):
         The one mechanism behind embedding recovery, ablation and steering; an edit that returns its
         input changes no bit. Special tokens are left as they are.
         """
+        return self.pool(self._run_edited(batch, layer, edit), batch)
+
+    @torch.no_grad()
+    def predict(self, batch: TokenBatch, layer: int = -1, edit: Edit | None = None) -> Tensor:
+        """``(n_tokens,)`` predicted expression of the content tokens, edited as in `embed`; see `predicts`."""
+        return self.expression(self._run_edited(batch, layer, edit), batch)[batch.content]
+
+    def embed_each(self, batch: TokenBatch, layer: int, edits: Iterable[Edit]) -> list[Tensor]:
+        """`embed` for several edits of one batch; what no edit can change runs once.
+
+        The outputs of the sites up to ``layer`` are kept for the call: ``layer + 1`` times the batch's hidden states.
+        """
+        return self._each(self.embed, batch, layer, edits)
+
+    def predict_each(self, batch: TokenBatch, layer: int, edits: Iterable[Edit]) -> list[Tensor]:
+        """`predict` for several edits of one batch, as `embed_each`."""
+        return self._each(self.predict, batch, layer, edits)
+
+    def _each(self, read: Callable[..., Tensor], batch: TokenBatch, layer: int, edits: Iterable[Edit]) -> list[Tensor]:
+        sites = []
+        for lower in range(self.layer_index(layer) + 1):
+            with suppress(SettingError):  # the site "norm" exists after the last layer only
+                sites.append(self.site(lower))
+        with _run_once(sites):
+            return [read(batch, layer, edit) for edit in edits]
+
+    def _run_edited(self, batch: TokenBatch, layer: int, edit: Edit | None) -> Tensor:
+        """``(n, L, d_model)`` final hidden states with the content tokens edited after ``layer``."""
         if edit is None:
-            return self.pool(self._run(batch), batch)
+            return self._run(batch)
 
         def replace(hidden: Tensor) -> Tensor:
             edited = hidden.clone()
@@ -168,19 +203,7 @@ class ModelAdapter(ABC):
             return edited
 
         with _hooks([(self.site(self.layer_index(layer)), replace)]):
-            return self.pool(self._run(batch), batch)
-
-    def embed_each(self, batch: TokenBatch, layer: int, edits: Iterable[Edit]) -> list[Tensor]:
-        """`embed` for several edits of one batch; what no edit can change runs once.
-
-        The outputs of the sites up to ``layer`` are kept for the call: ``layer + 1`` times the batch's hidden states.
-        """
-        sites = []
-        for lower in range(self.layer_index(layer) + 1):
-            with suppress(SettingError):  # the site "norm" exists after the last layer only
-                sites.append(self.site(lower))
-        with _run_once(sites):
-            return [self.embed(batch, layer, edit) for edit in edits]
+            return self._run(batch)
 
     def _run(self, batch: TokenBatch) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):

@@ -19,7 +19,7 @@ from .checkpoints import Weights, read_weights
 from .dictionaries import read_dictionary, read_json
 from .folders import model_name, require_files, resolve_folder
 from .gene_match import GeneMatch, match_by_symbol
-from .scgpt_network import HEADS, RENAME, BatchNorms, ScGPTNetwork
+from .scgpt_network import ALL_BUT_EXPRESSION, HEAD_RENAME, HEADS, RENAME, BatchNorms, ExpressionHead, ScGPTNetwork
 from .scgpt_tokens import CellReading, batch_labels
 from .settings import check_choice, check_limit
 from .symbols import token_of_any_name
@@ -84,7 +84,8 @@ def load_scgpt(
     files = ("args.json",), ("vocab.json",), ("model.safetensors", "best_model.pt")
     args_file, vocabulary_file, weights_file = require_files(folder, PUBLISHED, *files)
     args, token = _read_args(args_file), _read_vocabulary(vocabulary_file)
-    weights = renamed(read_weights(weights_file), RENAME, without=HEADS)
+    read = read_weights(weights_file)
+    weights = renamed(read, RENAME, without=HEADS)
     network = build_frozen(lambda: _network(args, weights, len(token)), seed, empty=init == "false")
     load_weights(network, weights, ("gene_", "value_", "batch_norms."), init, weights_file)
     reading = CellReading(
@@ -95,7 +96,9 @@ def load_scgpt(
         random_bins=check_choice("scfm.binning", binning, BINNING) == "random",
         seed=seed,
     )
-    model = ScGPT(model_name(model_dir, folder), network.to(device), token, reading, batch_key, pooling, site)
+    head = None if init != "false" else _expression_head(read, network, weights_file)
+    name = model_name(model_dir, folder)
+    model = ScGPT(name, network.to(device), token, reading, batch_key, pooling, site, head and head.to(device))
     model.fingerprint = fingerprint([weights_file], init, seed, vocabulary=token, site=site)
     return model
 
@@ -112,8 +115,10 @@ class ScGPT(ModelAdapter):
         batch_key: str | None,
         pooling: str,
         site: str,
+        head: ExpressionHead | None = None,
     ):
-        self.name, self.network = name, network
+        self.name, self.network, self._head = name, network, head
+        self.predicts = None if head is None else f"bins, 0 to {reading.n_bins - 1}"
         self.vocabulary = self.token_names = np.array(sorted(token_of_gene, key=token_of_gene.__getitem__))
         self.pad_token = token_of_gene["<pad>"]
         self.d_model, self.n_layers = network.gene_embedding.embedding_dim, len(network.layers)
@@ -135,6 +140,9 @@ class ScGPT(ModelAdapter):
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, batch.value, key_mask(batch), batch.batch_label)
+
+    def expression(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
+        return self._head(hidden, batch.batch_label)
 
     def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
         return F.normalize(hidden[:, 0]) if self._pooling == "cls" else super().pool(hidden, batch)
@@ -164,3 +172,20 @@ def _network(args: dict[str, Any], weights: Weights, n_vocabulary: int) -> ScGPT
     n_batches = len({name.split(".")[2] for name in weights if name.startswith(norm)})
     batch_norms = BatchNorms(d_model, n_batches, affine=f"{norm}0.weight" in weights) if n_batches else None
     return ScGPTNetwork(n_vocabulary, d_model, args["nheads"], args["d_hid"], args["nlayers"], batch_norms)
+
+
+def _expression_head(read: Weights, network: ScGPTNetwork, path: Path) -> ExpressionHead | None:
+    """The head that predicts expression; None when the file lacks it, or it reads batches that the network does not."""
+    weights = renamed(read, HEAD_RENAME, without=ALL_BUT_EXPRESSION)
+    if "mlp.0.weight" not in weights:
+        return None
+    d_model = network.gene_embedding.embedding_dim
+    reads_batch = weights["mlp.0.weight"].shape[1] == 2 * d_model
+    if not reads_batch:
+        weights = {name: weight for name, weight in weights.items() if name.startswith("mlp.")}
+    elif network.batch_norms is None:
+        return None
+    n_batches = len(network.batch_norms.norms) if reads_batch else 0
+    head = build_frozen(lambda: ExpressionHead(d_model, n_batches), empty=True)
+    load_weights(head, weights, (), "false", path)
+    return head

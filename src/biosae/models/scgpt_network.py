@@ -25,8 +25,15 @@ RENAME = {
     r"\.linear1\.": ".mlp.0.",
     r"\.linear2\.": ".mlp.2.",
 }
-# Heads; the flag of the generative variant and the batch label that only the heads read.
+# Heads (`ExpressionHead` reads one of them); the flag of the generative variant and the batch label of the heads.
 HEADS = r"(module\.)?(decoder|cls_decoder|mvc_decoder|grad_reverse_discriminator|flag_encoder|batch_encoder)\."
+HEAD_RENAME = {
+    r"^module\.": "",
+    r"^decoder\.fc\.": "mlp.",
+    r"^batch_encoder\.embedding\.": "batch_embedding.0.",
+    r"^batch_encoder\.enc_norm\.": "batch_embedding.1.",
+}
+ALL_BUT_EXPRESSION = r"(?!(module\.)?(decoder\.fc|batch_encoder)\.)"
 
 
 class BatchNorms(nn.Module):
@@ -82,3 +89,23 @@ class ScGPTNetwork(nn.Module):
         for layer in self.layers:
             x = layer(x, mask)
         return x
+
+
+class ExpressionHead(nn.Module):
+    """Predicted bins from the final hidden states, and from the batch's embedding where the model was trained so."""
+
+    def __init__(self, d_model: int, n_batches: int):
+        super().__init__()
+        d_in = 2 * d_model if n_batches else d_model
+        layers = (nn.Linear(d_in, d_model), nn.LeakyReLU(), nn.Linear(d_model, d_model), nn.LeakyReLU())
+        self.mlp = nn.Sequential(*layers, nn.Linear(d_model, 1))
+        self.batch_embedding = None
+        if n_batches:
+            self.batch_embedding = nn.Sequential(nn.Embedding(n_batches, d_model), nn.LayerNorm(d_model))
+
+    def forward(self, hidden: Tensor, batch_label: Tensor | None) -> Tensor:
+        """``(n, L)`` from ``(n, L, d_model)``."""
+        if self.batch_embedding is not None:
+            batch = self.batch_embedding(batch_label)[:, None].expand_as(hidden)
+            hidden = torch.cat([hidden, batch], dim=-1)
+        return self.mlp(hidden).squeeze(-1)
