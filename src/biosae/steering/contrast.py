@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import anndata
 import numpy as np
+import pandas as pd
 
 from biosae.analysis.labels import class_names
 from biosae.errors import ArtefactError, DataError
 
-from .activity import choosing_rows
+from .activity import CHOOSING_PARTS, choosing_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,8 @@ class Contrast:
     mean
         ``(n_groups, d_in) float64`` mean over the tokens of the group's choosing samples; NaN for a group
         that has none there.
+    unseen_mean
+        ``(n_groups, d_in)`` mean over the tokens of all samples of a group without choosing samples; NaN for the others.
     grand_mean
         ``(d_in,)`` mean of the groups' means.
     """
@@ -36,6 +39,7 @@ class Contrast:
     groups: list[str]
     group: np.ndarray
     mean: np.ndarray
+    unseen_mean: np.ndarray
 
     @property
     def is_known(self) -> np.ndarray:
@@ -53,8 +57,12 @@ class Contrast:
         return basis[size > 1e-9 * size.max()].T
 
     def shift_to_common_mean(self) -> np.ndarray:
-        """``(n_groups, d_in)`` grand mean minus the group's; 0 for a group that was not seen."""
-        return np.nan_to_num(self.grand_mean - self.mean)
+        """``(n_groups, d_in)`` grand mean minus the group's.
+
+        A group that was held out whole is centred by the mean of its own samples: what they are scored for (their
+        labels) is not read, but that they belong together is, as methods of integration do.
+        """
+        return self.grand_mean - np.where(self.is_known[:, None], self.mean, self.unseen_mean)
 
 
 def contrast(table: anndata.AnnData, key: str, setting: str) -> Contrast:
@@ -67,29 +75,36 @@ def contrast(table: anndata.AnnData, key: str, setting: str) -> Contrast:
     ArtefactError
         If the table lacks the samples' mean activations.
     """
-    if key not in table.obs:
-        known = ", ".join(map(str, table.obs.columns))
-        raise DataError(f"{setting}: the features have no column {key}; they have {known}")
+    check_groups(table.obs, key, setting)
     if "X_model" not in table.obsm:
         raise ArtefactError("features.h5ad lacks the samples' mean activations; make it again with `biosae features`")
     text = class_names(table.obs[key])
     groups = sorted({name for name in text if name is not None})
     number = {name: n for n, name in enumerate(groups)}
     group = np.array([number.get(name, -1) for name in text], dtype=np.int64)
-    found = Contrast(key, groups, group, _token_means(table, group, len(groups)))
-    if found.is_known.sum() < 2:
-        message = f"{key} has one value only among the train and select samples ({', '.join(groups) or 'none'})"
+    mean = _token_means(table, group, len(groups), choosing_rows(table))
+    everyone = _token_means(table, group, len(groups), np.arange(table.n_obs))
+    return Contrast(key, groups, group, mean, np.where(np.isnan(mean), everyone, np.nan))
+
+
+def check_groups(obs: pd.DataFrame, key: str, setting: str) -> None:
+    """Raises `DataError` unless the column exists and choosing samples with tokens have two of its values."""
+    if key not in obs:
+        known = ", ".join(map(str, obs.columns))
+        raise DataError(f"{setting}: the features have no column {key}; they have {known}")
+    chosen = obs["biosae_part"].astype(str).isin(CHOOSING_PARTS) & (obs["biosae_n_tokens"] > 0)
+    values = sorted({name for name in class_names(obs.loc[chosen, key]) if name is not None})
+    if len(values) < 2:
+        message = f"{key} has one value only among the train and select samples ({', '.join(values) or 'none'})"
         raise DataError(f"{message}, so nothing can be compared; set {setting} to a column with two or more")
-    return found
 
 
-def _token_means(table: anndata.AnnData, group: np.ndarray, n_groups: int) -> np.ndarray:
-    """The samples' means weighted by their numbers of tokens."""
-    rows = choosing_rows(table)
-    rows = rows[group[rows] >= 0]
-    n_tokens = table.obs["biosae_n_tokens"].to_numpy(dtype=np.float64)[rows]
+def _token_means(table: anndata.AnnData, group: np.ndarray, n_groups: int, rows: np.ndarray) -> np.ndarray:
+    """``(n_groups, d_in)`` the rows' means weighted by their numbers of tokens; NaN for a group without tokens there."""
+    n_tokens = table.obs["biosae_n_tokens"].to_numpy(dtype=np.float64)
+    rows = rows[(group[rows] >= 0) & (n_tokens[rows] > 0)]
     weight = np.zeros((n_groups, len(rows)))
-    weight[group[rows], np.arange(len(rows))] = n_tokens
+    weight[group[rows], np.arange(len(rows))] = n_tokens[rows]
     total = weight.sum(axis=1, keepdims=True)
     summed = weight @ np.asarray(table.obsm["X_model"], dtype=np.float64)[rows]
     return np.divide(summed, total, out=np.full(summed.shape, np.nan), where=total > 0)

@@ -97,7 +97,7 @@ def run_sweep(
     _check_parts(plan)
     samples = rows_of(host.table, plan.parts)
     if found is not None and "centring" in plan.baselines:
-        _warn_of_unseen_groups(found, samples)
+        _tell_of_unseen_groups(found, samples)
     logger.info("%d settings on %d samples", len(settings), len(samples))
     names = {key: setting.identity for key, setting in settings.items()}
     embeddings = host.embeddings(embedded, samples, {names[key]: edit for key, edit in edits.items()})
@@ -210,12 +210,12 @@ def _subjects(
     return Subjects.of(original, **groups, names={role: name for role, name in columns.items() if name}, seed=seed)
 
 
-def _warn_of_unseen_groups(target: Contrast, samples: np.ndarray) -> None:
+def _tell_of_unseen_groups(target: Contrast, samples: np.ndarray) -> None:
     group = target.group[samples]
     n_unseen = int((~target.is_known[group[group >= 0]]).sum())
     if n_unseen:
-        message = "%d of %d samples belong to a %s without train or select samples; centring leaves them as they are"
-        logger.warning(message, n_unseen, len(samples), target.key)
+        message = "%d of %d samples belong to a %s without train or select samples; centring takes the mean of their own"
+        logger.info(message, n_unseen, len(samples), target.key)
 
 
 def _check_parts(plan: Sweep) -> None:

@@ -65,7 +65,8 @@ def edit_of(setting: Setting, contrast: Contrast | None, d_in: int) -> TokenEdit
         generator = torch.Generator().manual_seed(setting.seed)
         return RandomDirection(_feature_edit(setting), random_unit(d_in, generator))
     if setting.method == "centring":
-        return Centre(tensor(contrast.shift_to_common_mean()), torch.from_numpy(contrast.group))
+        shift = np.nan_to_num(contrast.shift_to_common_mean())  # NaN for groups whose samples are all empty
+        return Centre(tensor(shift), torch.from_numpy(contrast.group))
     if setting.method == "difference_in_means":
         return ProjectOut(tensor(contrast.grand_mean), tensor(contrast.directions()))
     raise SettingError(f"steer.baselines must be some of {', '.join(BASELINES)}, got {setting.method}")
