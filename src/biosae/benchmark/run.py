@@ -22,7 +22,7 @@ from .context import LABELS, check_context, context_embeddings
 from .families import load_metrics
 from .halves import random_halves
 from .scores import score_all
-from .tables import ARM, ORIGINAL, long_table, summary_table
+from .tables import ARM, ORIGINAL, long_table, summary_table, versus_table
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Plan:
 def benchmark_integration(
     run: Path, plan: Plan, read_counts: Callable[[], anndata.AnnData] | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Writes integration.csv, integration_summary.csv and integration.json of a run; gives the two tables.
+    """Writes integration.csv, integration_summary.csv, integration_versus.csv and integration.json; gives the first two.
 
     Parameters
     ----------
@@ -98,6 +98,7 @@ def benchmark_integration(
     tables = {
         "integration": long_table(scores, described, len(cells.rows), cells.n_transferable),
         "integration_summary": summary_table(scores, described, len(cells.rows)),
+        "integration_versus": versus_table(scores, described),
     }
     for name, table in tables.items():
         with atomic_write(run / f"{name}.csv") as temporary:

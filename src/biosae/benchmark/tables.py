@@ -1,4 +1,4 @@
-"""integration.csv and integration_summary.csv: scores with intervals, a row a setting, and a row an arm."""
+"""Scores with intervals, a row a setting and a row an arm, and what separates the SAE's features from every other arm."""
 
 from __future__ import annotations
 
@@ -50,6 +50,41 @@ def summary_table(scores: Scores, settings: pd.DataFrame, n_samples: int) -> pd.
     return pd.DataFrame(rows)
 
 
+def versus_table(scores: Scores, settings: pd.DataFrame) -> pd.DataFrame:
+    """One row an edit of the SAE's chosen features, another arm and metric: how much better the SAE's features score.
+
+    Other arms are those that edit as many features by as much, and those that edit none. ``difference`` is paired: both
+    were scored on the same halves. Above 0 the SAE's features are better; an interval that holds 0 leaves it open.
+    """
+    arms = [
+        (dict(zip(ARM, arm, strict=True)), list(members["key"]))
+        for arm, members in settings.groupby(list(ARM), sort=False, dropna=False)
+    ]
+    rows = []
+    for chosen, keys in arms:
+        if chosen["method"] == "sae":
+            others = [(arm, its) for arm, its in arms if arm["method"] != "sae" and _stands_beside(arm, chosen)]
+            rows += [row for arm, its in others for row in _versus_rows(scores, chosen, keys, arm["method"], its)]
+    return pd.DataFrame(rows, columns=[*VERSUS, *DIFFERENCE])
+
+
+VERSUS = ("chooser", "n_features", "operation", "value", "versus", "n_seeds", "metric")
+DIFFERENCE = ("difference", "low", "high")
+
+
+def _stands_beside(arm: dict, chosen: dict) -> bool:
+    same = all(arm[name] == chosen[name] for name in ("n_features", "value") if not pd.isna(arm["n_features"]))
+    return pd.isna(arm["n_features"]) or same
+
+
+def _versus_rows(scores: Scores, chosen: dict, keys: list[str], method: str, others: list[str]) -> list[dict]:
+    found = paired_difference(scores, keys, others)
+    same = {name: chosen[name] for name in VERSUS[:4]} | {"versus": method, "n_seeds": len(others)}
+    places = [scores.metrics.index(metric) for metric in SUMMARISED]
+    numbers = [dict(zip(DIFFERENCE, (values[place] for values in found), strict=True)) for place in places]
+    return [same | {"metric": metric} | of for metric, of in zip(SUMMARISED, numbers, strict=True)]
+
+
 def intervals_of(scores: Scores, keys: list[str]) -> dict[str, np.ndarray]:
     """``estimate``, ``low``, ``high`` and the same of the ``difference`` to the original, each ``(n_metrics,)``.
 
@@ -59,8 +94,18 @@ def intervals_of(scores: Scores, keys: list[str]) -> dict[str, np.ndarray]:
     halves = np.mean([scores.halves[key] for key in keys], axis=0)  # (n_halves, n_metrics)
     found = {"estimate": whole.mean(axis=0)}
     found["low"], found["high"] = interval(found["estimate"], halves, scores.share, whole)
-    moved = whole - scores.whole[ORIGINAL]
-    found["difference"] = moved.mean(axis=0)
-    ends = interval(found["difference"], halves - scores.halves[ORIGINAL], scores.share, moved)
-    found["difference_low"], found["difference_high"] = ends
-    return found
+    names = ("difference", "difference_low", "difference_high")
+    return found | dict(zip(names, paired_difference(scores, keys, [ORIGINAL]), strict=True))
+
+
+def paired_difference(
+    scores: Scores, keys: list[str], others: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over the seeds of one arm less that of another, and the ends of its interval, each ``(n_metrics,)``.
+
+    Only one of the two may have several seeds.
+    """
+    whole = np.stack([scores.whole[k] - scores.whole[o] for k in keys for o in others])  # (n_seeds, n_metrics)
+    halves = np.mean([scores.halves[k] - scores.halves[o] for k in keys for o in others], axis=0)
+    difference = whole.mean(axis=0)
+    return difference, *interval(difference, halves, scores.share, whole)
