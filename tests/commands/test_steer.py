@@ -48,6 +48,7 @@ def test_features_of_types_ablated_beside_every_baseline(steered_run, steer):
     assert {"effects.svg", "effects.png", "off_target.csv", "off_target_features.csv"} <= names
     off_target = pd.read_csv(steered_run / "steering" / "off_target.csv")
     assert off_target["genes"].str.contains("has no expression head").all()
+    assert set(off_target["group_by"]) == {"all", "cell_type_coarse"} and off_target["off_target"].gt(0).any()
 
 
 def test_a_second_sweep_computes_what_is_new_and_keeps_every_bit(steered_run, steer, monkeypatch):

@@ -37,7 +37,7 @@ def write_steering(run: Path) -> None:
     ]  # fmt: skip
     pd.DataFrame(effects).to_csv(run / "steering" / "effects.csv", index=False)
     moved = {"key": ["s000", "s001"], "feature": [MOVED, 12], "before": [0.2, 0.1], "after": [0.1, 0.2]}
-    pd.DataFrame(moved).assign(change=[-0.1, 0.1]).to_csv(run / "steering" / "off_target_features.csv", index=False)
+    pd.DataFrame(moved).assign(change=[-0.1, 0.1], group_by="all").to_csv(run / "steering" / "off_target_features.csv", index=False)
     write_integration(run)
 
 

@@ -100,7 +100,8 @@ class Steering:
     def _moved_by_feature(self) -> dict[int, list[dict[str, Any]]]:
         if self.moved is None:
             return {}
-        return {int(f): records(rows) for f, rows in self.moved.groupby("feature")}
+        of_all = self.moved[self.moved["group_by"] == "all"]
+        return {int(f): records(rows) for f, rows in of_all.groupby("feature")}
 
 
 def read_steering(folder: Path) -> Steering:

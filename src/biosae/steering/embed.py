@@ -114,10 +114,10 @@ def _embed(
 
 def embed_batch(adapter: ModelAdapter, sae: SAE, batch: TokenBatch, layer: int, edits) -> list[Tensor]:
     """`ModelAdapter.embed_each` for edits that also read codes; the batch is encoded once."""
-    return adapter.embed_each(batch, layer, _sharing_tokens(sae, batch, edits))
+    return adapter.embed_each(batch, layer, sharing_tokens(sae, batch, edits))
 
 
-def _sharing_tokens(sae: SAE, batch: TokenBatch, edits) -> list[Edit]:
+def sharing_tokens(sae: SAE, batch: TokenBatch, edits) -> list[Edit]:
     """Every edit sees the same activations, so their codes are shared."""
     sample = batch.sample.repeat_interleave(batch.content.sum(1))
     shared: list[Tokens] = []

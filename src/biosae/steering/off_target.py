@@ -1,53 +1,131 @@
-"""Which other features an edit moves: the edited activations, read by the SAE once more."""
+"""What an edit moves beside its features: other features, and genes where the model predicts their expression."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from biosae.models.base import ModelAdapter
-from biosae.models.tokens import TokenSequences
+from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import progress_bar
 from biosae.saes.base import SAE
 from biosae.saes.codes import Codes
 
 from .edits import TokenEdit, Tokens
+from .embed import sharing_tokens
 
 N_LISTED = 20
+MIN_PER_GROUP = 5  # samples of a label or donor that get rows of their own, and samples that must have a gene
 
 
-def mean_codes(
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """The samples that are read again under every edit, and the groups of them that get numbers of their own.
+
+    Attributes
+    ----------
+    samples
+        ``(n,)`` rows in the data set.
+    groups
+        Column of obs and its value; the first is ``("all", "")``.
+    member
+        ``(n_groups, n) bool``.
+    """
+
+    samples: np.ndarray
+    groups: list[tuple[str, str]]
+    member: np.ndarray
+
+    @classmethod
+    def of(cls, samples: np.ndarray, columns: Mapping[str, np.ndarray]) -> Observed:
+        """``columns`` holds the values of each column of obs for the samples, None where one is missing."""
+        groups, members = [("all", "")], [np.ones(len(samples), dtype=bool)]
+        for key, values in columns.items():
+            for name in sorted({value for value in values if value is not None}):
+                if (values == name).sum() >= MIN_PER_GROUP:
+                    groups.append((key, name))
+                    members.append(values == name)
+        return cls(samples, groups, np.stack(members))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """``(n_groups,)`` samples of each group."""
+        return self.member.sum(axis=1)
+
+
+@dataclass(eq=False)
+class Means:
+    """Means over tokens of each group, summed up batch by batch: ``total / n``."""
+
+    total: np.ndarray
+    n: np.ndarray
+
+    def add(self, member: np.ndarray, per_sample: np.ndarray, n_per_sample: np.ndarray) -> None:
+        """``(n_groups, n_batch)`` membership, ``(n_batch, n_columns)`` sums over tokens and numbers of tokens."""
+        self.total += member @ per_sample
+        self.n += member @ n_per_sample
+
+    @property
+    def mean(self) -> np.ndarray:
+        return np.divide(self.total, self.n, out=np.full(self.total.shape, np.nan), where=self.n > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Mean codes, and mean predicted expression of genes, before (key None) and under every edit.
+
+    Attributes
+    ----------
+    codes
+        Key -> ``(n_groups, d_sae)``.
+    expression
+        Key -> ``(n_groups, n_genes)`` over the samples that have the gene; empty for a model that predicts none.
+    genes
+        ``(n_genes,)`` tokens of the vocabulary.
+    n_samples_with_gene
+        ``(n_groups, n_genes)``.
+    """
+
+    codes: dict[str | None, np.ndarray]
+    expression: dict[str | None, np.ndarray]
+    genes: np.ndarray
+    n_samples_with_gene: np.ndarray
+
+
+def read_again(
     adapter: ModelAdapter,
     sae: SAE,
     sequences: TokenSequences,
-    samples: np.ndarray,
+    observed: Observed,
     layer: int,
     edits: Mapping[str, TokenEdit],
     tokens_per_batch: int,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """``(d_sae,) float64`` mean codes over the samples' content tokens, before and after each edit."""
-    before = torch.zeros(sae.d_sae, dtype=torch.float64)
-    after = {key: torch.zeros(sae.d_sae, dtype=torch.float64) for key in edits}
-    n_tokens = 0
-    with progress_bar("off target", len(samples), "samples") as advance:
-        for batch in adapter.batches(sequences, samples, tokens_per_batch):
-            (hidden,) = adapter.activations(batch, [layer])
-            content = batch.content
-            tokens = Tokens(sae, hidden[content[batch.mask]], batch.sample.repeat_interleave(content.sum(1)))
-            before += _sum_over_tokens(tokens.codes)
-            for key, edit in edits.items():
-                with torch.no_grad():
-                    after[key] += _sum_over_tokens(sae.encode(edit(tokens)))
-            n_tokens += len(tokens.x)
+) -> Reading:
+    """The edited activations, read by the SAE once more, and what the model's own head then predicts of every gene."""
+    keys, genes = [None, *edits], _genes_of(sequences, observed.samples)
+    n_groups = len(observed.groups)
+    codes = {key: Means(np.zeros((n_groups, sae.d_sae)), np.zeros((n_groups, 1))) for key in keys}
+    expressed = {key: Means(*np.zeros((2, n_groups, len(genes)))) for key in keys if adapter.predicts}
+    place = {sample: column for column, sample in enumerate(observed.samples.tolist())}
+    with progress_bar("off target", len(observed.samples), "samples") as advance:
+        for batch in adapter.batches(sequences, observed.samples, tokens_per_batch):
+            member = observed.member[:, [place[sample] for sample in batch.sample.tolist()]].astype(np.float64)
+            _add_codes(codes, adapter, sae, batch, layer, edits, member)
+            if expressed:
+                _add_expression(expressed, adapter, sae, batch, layer, edits, member, genes)
             advance(len(batch.sample))
-    return before.numpy() / n_tokens, {key: total.numpy() / n_tokens for key, total in after.items()}
+    n_with_gene = expressed[None].n if expressed else np.zeros((n_groups, len(genes)))
+    found = ({key: means.mean for key, means in table.items()} for table in (codes, expressed))
+    return Reading(*found, genes, n_with_gene)
 
 
 def off_target(
-    before: np.ndarray, after: dict[str, np.ndarray], edited: dict[str, np.ndarray]
+    reading: Reading, observed: Observed, edited: Mapping[str, np.ndarray]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """How much of the change in mean codes is in other features than the edited ones, and in which.
 
@@ -59,32 +137,112 @@ def off_target(
     Returns
     -------
     summary
-        One row a setting: ``key``, ``on_target`` and ``off_target`` (sums of absolute changes of mean codes over
-        the edited features and over the others), ``n_moved`` (other features that make up 90 % of the latter).
+        One row a setting and group: ``key``, ``group_by``, ``group``, ``n_samples``, ``on_target`` and ``off_target``
+        (sums of absolute changes of mean codes over the edited features and over the others), ``n_moved`` (other
+        features that make up 90 % of the latter).
     features
-        The `N_LISTED` most changed other features of each setting: ``key``, ``feature``, ``before``, ``after``,
-        ``change``.
+        The `N_LISTED` other features that change most over all samples, in all and in each group: ``key``,
+        ``group_by``, ``group``, ``feature``, ``before``, ``after``, ``change``.
     """
     summary, listed = [], []
-    for key, codes in after.items():
-        change = codes - before
-        is_other = np.ones(len(before), dtype=bool)
-        is_other[edited[key]] = False
-        size = np.where(is_other, np.abs(change), 0.0)
-        order = np.argsort(-size, kind="stable")
-        total = size.sum()
-        n_moved = int(np.searchsorted(np.cumsum(size[order]), 0.9 * total) + 1) if total > 0 else 0
-        summary.append((key, float(np.abs(change[~is_other]).sum()), float(total), n_moved))
-        listed += [(key, f, before[f], codes[f], change[f]) for f in order[:N_LISTED] if size[f] > 0]
-    return (
-        pd.DataFrame(summary, columns=["key", "on_target", "off_target", "n_moved"]),
-        pd.DataFrame(listed, columns=["key", "feature", "before", "after", "change"]),
-    )
+    before = reading.codes[None]
+    for key, features in edited.items():
+        after = reading.codes[key]
+        is_other = np.ones(before.shape[1], dtype=bool)
+        is_other[features] = False
+        size = np.where(is_other, np.abs(after - before), 0.0)
+        most = np.argsort(-size[0], kind="stable")[:N_LISTED]
+        for n, (group, count) in enumerate(zip(observed.groups, observed.sizes.tolist(), strict=True)):
+            on = float(np.abs(after - before)[n, ~is_other].sum())
+            summary.append((key, *group, count, on, float(size[n].sum()), _n_for_most(size[n])))
+            listed += [(key, *group, f, before[n, f], after[n, f]) for f in most if size[0, f] > 0]
+    columns = ["key", "group_by", "group", "n_samples", "on_target", "off_target", "n_moved"]
+    return pd.DataFrame(summary, columns=columns), _with_change(listed, "feature")
 
 
-def _sum_over_tokens(codes: Codes) -> torch.Tensor:
-    """``(d_sae,) float64``."""
+def moved_genes(reading: Reading, observed: Observed, names: Sequence[str]) -> pd.DataFrame:
+    """The `N_LISTED` genes whose predicted expression changes most over all samples, in all and in each group.
+
+    Columns ``key``, ``group_by``, ``group``, ``gene``, ``n_samples`` that have it, ``before``, ``after``, ``change``; genes
+    of fewer than `MIN_PER_GROUP` samples are left out.
+    """
+    listed, n_samples, before = [], reading.n_samples_with_gene.astype(int), reading.expression.get(None)
+    is_common = n_samples[0] >= MIN_PER_GROUP
+    for key, after in reading.expression.items():
+        if key is not None:
+            size = np.where(is_common, np.abs(after[0] - before[0]), 0.0)
+            most = [g for g in np.argsort(-size, kind="stable")[:N_LISTED] if size[g] > 0]
+            for n, group in enumerate(observed.groups):
+                own = [g for g in most if n_samples[n, g] > 0]
+                listed += [(key, *group, names[reading.genes[g]], n_samples[n, g], before[n, g], after[n, g]) for g in own]
+    return _with_change(listed, "gene", "n_samples")
+
+
+def _with_change(listed: list[tuple], *what: str) -> pd.DataFrame:
+    table = pd.DataFrame(listed, columns=["key", "group_by", "group", *what, "before", "after"])
+    return table.assign(change=table["after"] - table["before"])
+
+
+def _n_for_most(size: np.ndarray) -> int:
+    """How many of the largest make up 90 % of the sum."""
+    total = size.sum()
+    return int(np.searchsorted(np.cumsum(np.sort(size)[::-1]), 0.9 * total) + 1) if total > 0 else 0
+
+
+def _add_codes(
+    codes: dict[str | None, Means],
+    adapter: ModelAdapter,
+    sae: SAE,
+    batch: TokenBatch,
+    layer: int,
+    edits: Mapping[str, TokenEdit],
+    member: np.ndarray,
+) -> None:
+    (hidden,) = adapter.activations(batch, [layer])
+    content = batch.content
+    n_tokens = content.sum(1)
+    tokens = Tokens(sae, hidden[content[batch.mask]], batch.sample.repeat_interleave(n_tokens))
+    row = torch.arange(len(n_tokens), device=n_tokens.device).repeat_interleave(n_tokens)
+    for key, means in codes.items():
+        with torch.no_grad():
+            found = tokens.codes if key is None else sae.encode(edits[key](tokens))
+        per_sample = _sums(found, row, len(n_tokens)).cpu().numpy()
+        means.add(member, per_sample, n_tokens[:, None].cpu().numpy())
+
+
+def _add_expression(
+    expressed: dict[str | None, Means],
+    adapter: ModelAdapter,
+    sae: SAE,
+    batch: TokenBatch,
+    layer: int,
+    edits: Mapping[str, TokenEdit],
+    member: np.ndarray,
+    genes: np.ndarray,
+) -> None:
+    bound = sharing_tokens(sae, batch, [lambda tokens: tokens.x, *edits.values()])
+    predicted = adapter.predict_each(batch, layer, bound)
+    content = batch.content
+    row = content.nonzero()[:, 0].cpu().numpy()
+    column = np.searchsorted(genes, batch.token[content].cpu().numpy())
+    for means, values in zip(expressed.values(), predicted, strict=True):
+        per_sample, present = np.zeros((2, len(content), len(genes)))
+        np.add.at(per_sample, (row, column), values.double().cpu().numpy())
+        np.add.at(present, (row, column), 1)
+        means.add(member, per_sample, present)
+
+
+def _genes_of(sequences: TokenSequences, samples: np.ndarray) -> np.ndarray:
+    """Tokens of the samples that stand for genes, ascending."""
+    spans = [slice(*sequences.offsets[sample : sample + 2]) for sample in samples]
+    found = [sequences.token[span][~sequences.special[span]] for span in spans]
+    return np.unique(np.concatenate(found)).astype(np.int64)
+
+
+def _sums(codes: Codes, row: Tensor, n_samples: int) -> Tensor:
+    """``(n_samples, d_sae) float64`` sums of the codes over each sample's tokens."""
+    total = torch.zeros(n_samples, codes.d_sae, dtype=torch.float64, device=codes.values.device)
     if codes.support is None:
-        return codes.values.double().sum(0).cpu()
-    total = torch.zeros(codes.d_sae, dtype=torch.float64)
-    return total.index_add(0, codes.support.features.cpu(), codes.values.double().cpu())
+        return total.index_add(0, row, codes.values.double())
+    place = (row[codes.support.rows], codes.support.features)
+    return total.index_put(place, codes.values.double(), accumulate=True)

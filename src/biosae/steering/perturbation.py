@@ -21,7 +21,7 @@ from .distance import distance_closed, energy_closed
 from .edits import Shift, TokenEdit
 from .effects import MIN_PER_GROUP, Vote, weighted_mean
 from .host import Host
-from .run import numbered, provenance, with_settings, write_off_target, write_tables
+from .run import label_beside, numbered, provenance, with_settings, write_off_target, write_tables
 from .setting import Setting, edit_of, tensor
 from .steered import ORIGINAL, write_steered
 from .sweep import check_baselines
@@ -111,7 +111,9 @@ def run_perturbation(
     test = np.intersect1d(rows[plan.control], rows_of(host.table, ("test",)))
     prefix = "perturbation_off_target"
     off_target_edits = {key: edits[key] for key in best}
-    write_off_target(host, test, plan.off_target_samples, best, off_target_edits, run / "steering", seed, prefix)
+    groups = [key for key in (label_beside(label_keys, plan.key, batch_key), batch_key) if key not in (None, plan.key)]
+    options = (groups, run / "steering", seed, prefix)
+    write_off_target(host, test, plan.off_target_samples, best, off_target_edits, *options)
     return table
 
 
@@ -219,7 +221,7 @@ def _arms(
     of_part = rows_of(host.table, (part,))
     first, second = (np.isin(rows[name], of_part) for name in (plan.control, plan.treated))
     every = np.concatenate([rows[plan.control][first], rows[plan.treated][second]])
-    label_key = next((name for name in label_keys if name not in (plan.key, batch_key)), None)
+    label_key = label_beside(label_keys, plan.key, batch_key)
     columns = {"label": label_key, "donor": batch_key if batch_key != plan.key else None}
     groups = {role: None if key is None else class_names(host.table.obs[key])[every] for role, key in columns.items()}
     donor = None if groups["donor"] is None else groups["donor"].astype(str)

@@ -22,7 +22,7 @@ from .contrast import Contrast, contrast
 from .edits import TokenEdit
 from .effects import Subjects, effects
 from .host import Host
-from .off_target import mean_codes, off_target
+from .off_target import Observed, moved_genes, off_target, read_again
 from .setting import Setting, edit_of
 from .steered import ORIGINAL, write_steered
 from .sweep import Recipe, sweep
@@ -30,7 +30,7 @@ from .sweep import Recipe, sweep
 logger = logging.getLogger(__name__)
 
 NEED_TARGET = ("difference_in_means", "centring")
-NO_HEAD = "not predicted: {} has no expression head here"
+NO_HEAD = "not predicted: {} has no expression head"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def run_sweep(
     table = with_settings(effects(subjects, edited, len(names)), settings)
     write_tables(run / "steering", {"effects": table})
     test = rows_of(host.table, ("test",))
-    write_off_target(host, test, plan.off_target_samples, settings, edits, run / "steering", seed)
+    groups = dict.fromkeys(key for key in (label_beside(label_keys, target, batch_key), target, batch_key) if key)
+    write_off_target(host, test, plan.off_target_samples, settings, edits, list(groups), run / "steering", seed)
     return table
 
 
@@ -177,19 +178,34 @@ def write_off_target(
     n_samples: int,
     settings: dict[str, Setting],
     edits: dict[str, TokenEdit],
+    group_by: Sequence[str],
     folder: Path,
     seed: int,
     prefix: str = "off_target",
 ) -> None:
-    """off_target.csv and off_target_features.csv, from some of the samples drawn at random."""
-    n = min(len(samples), n_samples)
-    drawn = np.sort(np.random.default_rng(seed).choice(samples, n, replace=False))
-    before, after = mean_codes(host.adapter, host.sae, host.sequences, drawn, host.layer, edits, host.tokens_per_batch)
+    """off_target.csv, off_target_features.csv and off_target_genes.csv, from some of the samples drawn at random.
+
+    Parameters
+    ----------
+    group_by
+        Columns of obs whose groups get rows of their own.
+    """
+    drawn = np.sort(np.random.default_rng(seed).choice(samples, min(len(samples), n_samples), replace=False))
+    columns = {key: class_names(host.table.obs[key])[drawn] for key in group_by}
+    observed, adapter = Observed.of(drawn, columns), host.adapter
+    reading = read_again(adapter, host.sae, host.sequences, observed, host.layer, edits, host.tokens_per_batch)
     edited = {key: np.array(setting.features or (), dtype=np.int64) for key, setting in settings.items()}
-    summary, listed = off_target(before, after, edited)
-    summary["n_samples"] = n
-    summary["genes"] = NO_HEAD.format(host.adapter.name)
-    write_tables(folder, {prefix: with_settings(summary, settings), f"{prefix}_features": listed})
+    summary, features = off_target(reading, observed, edited)
+    summary["genes"] = adapter.predicts or NO_HEAD.format(adapter.name)
+    tables = {prefix: with_settings(summary, settings), f"{prefix}_features": features}
+    if adapter.predicts:
+        tables[f"{prefix}_genes"] = moved_genes(reading, observed, adapter.token_names)
+    write_tables(folder, tables)
+
+
+def label_beside(label_keys: Sequence[str], *others: str | None) -> str | None:
+    """The first label that is none of the other columns."""
+    return next((name for name in label_keys if name not in others), None)
 
 
 def _subjects(
@@ -202,7 +218,7 @@ def _subjects(
     seed: int,
 ) -> Subjects:
     key = None if target is None else target.key
-    label_key = next((name for name in label_keys if name not in (key, batch_key)), None)
+    label_key = label_beside(label_keys, key, batch_key)
     columns = {"target": key, "label": label_key, "donor": batch_key}
     groups = {
         role: None if column is None else class_names(host.table.obs[column])[rows] for role, column in columns.items()
