@@ -64,7 +64,7 @@ def test_nothing_embedded_names_the_command(obs):
 
 
 def test_missing_columns_are_named_with_those_that_exist(obs):
-    with pytest.raises(DataError, match="benchmark.batch_key=donor is no column .* it has batch, cell_type"):
+    with pytest.raises(DataError, match="benchmark.batch_key=donor is no column .* they have batch, cell_type"):
         score(obs, batch_key="donor")
     with pytest.raises(DataError, match="benchmark.label_key=type is no column"):
         score(obs, label_key="type")

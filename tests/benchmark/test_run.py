@@ -9,8 +9,13 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from biosae.benchmark.halves import random_halves
 from biosae.benchmark.run import Plan, benchmark_integration
+from biosae.benchmark.scores import Scores, metrics_of
+from biosae.benchmark.tables import paired_difference, versus_table
 from biosae.errors import ArtefactError, SettingError
+
+from .conftest import setting
 
 pytest.importorskip("scib_metrics")
 
@@ -33,6 +38,43 @@ def test_tables_have_a_row_a_setting_and_an_arm(run_folder):
     assert (total.loc["original", ["difference", "difference_low", "difference_high"]] == 0).all()
     assert (total["low"] <= total["estimate"]).all()
     assert (total["estimate"] <= total["high"]).all()
+
+
+def test_the_features_are_set_against_every_other_arm(run_folder):
+    long, summary = benchmark_integration(run_folder, PLAN, None)
+    versus = pd.read_csv(run_folder / "integration_versus.csv")
+    assert versus.groupby("versus").size().to_dict() == {"original": 5, "matched_features": 5, "centring": 5}
+    assert versus.set_index("versus")["n_seeds"].to_dict() == {"original": 1, "matched_features": 2, "centring": 1}
+    total = versus[versus["metric"] == "total"].set_index("versus")
+    means = summary.set_index("method")["total"]
+    for other in total.index:
+        assert total.loc[other, "difference"] == pytest.approx(means["sae"] - means[other], abs=1e-6)
+    of_original = long[(long["key"] == "s000") & (long["metric"] == "total")].iloc[0]
+    assert total.loc["original", "low"] == pytest.approx(of_original["difference_low"], abs=1e-6)
+    # Planted: better than features at random, hardly told apart from centring.
+    assert total.loc["matched_features", "low"] > 0.1
+    assert abs(total.loc["centring", "difference"]) < 0.1
+
+
+def test_edits_stand_beside_arms_of_their_own_size_only():
+    arms = pd.DataFrame([setting("a", "sae", 10), setting("b", "sae", 30), setting("c", "matched_features", 30, 0)])
+    scores = Scores(metrics_of(False), *({key: np.zeros(shape) for key in "abc"} for shape in (14, (4, 14))), 0.5)
+    versus = versus_table(scores, arms)
+    assert set(zip(versus["n_features"], versus["versus"], strict=True)) == {(30, "matched_features")}
+
+
+def test_the_interval_of_a_paired_difference_is_that_of_the_differences():
+    generator = np.random.default_rng(0)
+    samples = generator.normal(size=400)
+    noise = 0.01 * generator.normal(size=400)
+    halves = random_halves(np.zeros(400), 2000, generator)
+    of = {"a": samples, "b": samples + noise}
+    whole = {key: np.array([x.mean()]) for key, x in of.items()}
+    over = {key: np.array([[x[half].mean()] for half in halves]) for key, x in of.items()}
+    difference, low, high = paired_difference(Scores(("mean",), whole, over, 0.5), ["b"], ["a"])
+    assert difference[0] == pytest.approx(noise.mean())
+    # What both share falls out; 2,000 halves know a variance to 3 %.
+    assert high[0] - difference[0] == pytest.approx(1.96 * noise.std(ddof=1) / 20, rel=0.06)
 
 
 def test_provenance_names_source_and_what_was_scored(run_folder):

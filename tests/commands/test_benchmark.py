@@ -42,9 +42,11 @@ def test_the_stage_of_run_writes_tables_and_figures(run_to_score, where, biosae)
     words = ("benchmark.batch_key=batch", "benchmark.context=[pca]", "benchmark.n_halves=0")
     code, said = biosae("run", "stages=[benchmark,report]", where, *SAME_DATA, *words)
     assert code == 0, said
-    assert "292 samples of test, 2 batches (batch)" in said  # two rare types are left out
+    assert "292 samples of validate and test, 2 batches (batch)" in said  # two rare types are left out
     summary = pd.read_csv(run_to_score / "integration_summary.csv").set_index("method")
     assert list(summary.index) == ["original", "sae", "pca"]
+    versus = pd.read_csv(run_to_score / "integration_versus.csv")
+    assert set(versus["versus"]) == {"original", "pca"}
     # A scaled embedding has the same neighbours and the same directions.
     scored = ["ilisi", "clisi", "bras", "silhouette_label", "transfer_accuracy"]
     same = summary.loc[["sae", "original"], scored].to_numpy(dtype=float)
@@ -58,7 +60,7 @@ def test_the_stage_of_run_writes_tables_and_figures(run_to_score, where, biosae)
     ("words", "expected"),
     [
         ((), "needs a donor or batch column; name one with benchmark.batch_key="),
-        (("benchmark.batch_key=donor",), "benchmark.batch_key=donor is no column of steered.h5ad; it has"),
+        (("benchmark.batch_key=donor",), "benchmark.batch_key=donor is no column of the samples; they have"),
         (("benchmark.batch_key=batch", "benchmark.label_key=state"), "benchmark.label_key=state is no column"),
         (("benchmark.batch_key=batch", "benchmark.parts=[train]"), "takes validate and test, got train"),
         (("benchmark.batch_key=batch", "benchmark.context=[mnn]"), "takes pca, harmony, scvi, got mnn"),

@@ -149,3 +149,24 @@ def test_scripts_take_the_same_overrides(script):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "k: 5" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("stages=[train,steer]",),
+            "the run has no donor or batch column to steer by; name a column with steer.target=",
+        ),
+        (("stages=[train,steer]", "steer.target=donor"), "steer.target: the features have no column donor; they have"),
+        (("stages=[train,steer]", "steer.target=batch"), "batch has one value only among the train and select samples"),
+        (("stages=[train,steer]", "steer.target=cell_type", "steer.operation=melt"), "steer.operation must be one of"),
+        (("stages=[train,benchmark]", "benchmark.batch_key=batch"), "integration needs two values of batch at least"),
+        (("stages=[train,benchmark]", "benchmark.batch_key=cell_type"), "integration scores need 200 samples"),
+    ],
+)
+def test_what_later_stages_would_refuse_is_refused_before_training(biosae, tmp_path, words, message):
+    code, said = biosae("run", "data.n_cells=300", "data.label_keys=[cell_type_coarse]", *words)
+    assert code == 1
+    assert message in said, said
+    assert not (tmp_path / "runs" / "0").exists()

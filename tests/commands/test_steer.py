@@ -35,9 +35,10 @@ def test_features_of_types_ablated_beside_every_baseline(steered_run, steer):
     table = anndata.read_h5ad(steered_run / "features.h5ad")
     assert list(steered.obs_names) == list(table.obs_names)
     assert steered.uns["biosae"]["features_hash"] == content_hash(steered_run / "features.h5ad")
-    in_test = ((table.obs["biosae_part"] == "test") & (table.obs["biosae_n_tokens"] > 0)).to_numpy()
+    unseen = table.obs["biosae_part"].isin(["validate", "test"])
+    embedded = (unseen & (table.obs["biosae_n_tokens"] > 0)).to_numpy()
     for key in ["original", *settings["key"]]:
-        assert np.array_equal(np.isfinite(steered.obsm[key]).all(1), in_test)
+        assert np.array_equal(np.isfinite(steered.obsm[key]).all(1), embedded)
     assert set(settings["method"]) == {
         "sae", "matched_features", "random_direction", "difference_in_means", "centring"
     }  # fmt: skip

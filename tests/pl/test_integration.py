@@ -32,6 +32,8 @@ def test_lines_rules_and_intervals(summary, tmp_path):
     ((start, end), *_) = sae.lines[2][0].get_segments()
     assert (start[1], end[1]) == pytest.approx((0.4, 0.55))
     assert lines["PCA of counts"].get_ydata() == [0.7, 0.7]
+    beside = [line for line in ax.get_lines() if line.get_transform() == ax.get_yaxis_transform()]
+    assert any(list(line.get_ydata()) == pytest.approx([0.6, 0.75]) for line in beside)  # the interval of PCA
     assert [tick.get_text() for tick in figure.axes[-1].get_xticklabels()] == ["10", "30"]
     assert figure.get_figwidth() == 3.5
     assert (tmp_path / "figure.svg").stat().st_size > 0

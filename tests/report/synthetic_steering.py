@@ -37,7 +37,14 @@ def write_steering(run: Path) -> None:
     ]  # fmt: skip
     pd.DataFrame(effects).to_csv(run / "steering" / "effects.csv", index=False)
     moved = {"key": ["s000", "s001"], "feature": [MOVED, 12], "before": [0.2, 0.1], "after": [0.1, 0.2]}
-    pd.DataFrame(moved).assign(change=[-0.1, 0.1], group_by="all").to_csv(run / "steering" / "off_target_features.csv", index=False)
+    pd.DataFrame(moved).assign(change=[-0.1, 0.1], group_by="all").to_csv(
+        run / "steering" / "off_target_features.csv", index=False
+    )
+    groups = {"group_by": ["all", "cell_type"], "group": ["", INJECTED], "n_samples": [75, 40]}
+    changes = {"on_target": [1.5, 1.0], "off_target": [0.4, 0.2], "n_moved": [12, 8], "genes": "bins, 0 to 50"}
+    pd.DataFrame({"key": "s000", **groups, **changes}).to_csv(run / "steering" / "off_target.csv", index=False)
+    gene = {"key": "s000", **groups, "gene": "ISG15", "before": 3.0, "after": [1.0, 2.0], "change": [-2.0, -1.0]}
+    pd.DataFrame(gene).to_csv(run / "steering" / "off_target_genes.csv", index=False)
     write_integration(run)
 
 
@@ -55,6 +62,10 @@ def write_integration(run: Path) -> None:
         table[f"{metric}_difference"] = table["level"] - 0.4
         table[f"{metric}_difference_low"], table[f"{metric}_difference_high"] = table["level"] - 0.43, None
     table.drop(columns="level").to_csv(run / "integration_summary.csv", index=False)
+    pairs = [(n, other, metric) for n in (10, 30) for other in ("centring", INJECTED) for metric in METRICS]
+    versus = pd.DataFrame(pairs, columns=["n_features", "versus", "metric"]).assign(chooser="list", operation="ablate")
+    versus = versus.assign(value=0.0, n_seeds=1, difference=-0.1, low=-0.15, high=-0.05)
+    versus.to_csv(run / "integration_versus.csv", index=False)
     described = {
         "format": 1, "steered_hash": content_hash(run / "steered.h5ad"), "n_scored": 70, "n_available": 75,
         "settings": {"batch_key": "batch", "label_key": "cell_type", "parts": ["test"]}, "labels": ["B", "T"],

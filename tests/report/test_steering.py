@@ -165,6 +165,15 @@ class TestInBrowser:
         first = texts(page, "tbody tr[aria-rowindex] td:first-child")
         assert first[:2] == ["centring", "SAE features"]
 
+    def test_the_features_are_set_against_every_other_method_and_what_else_moves_is_told(self, page):
+        page.go("#/steering")
+        assert any("SAE features less other methods: total" in text for text in texts(page, "h2"))
+        assert "10 − centring" in texts(page, "svg text")
+        assert any("Genes: bins, 0 to 50." in text for text in texts(page, ".note"))
+        assert f"{INJECTED} (cell_type)" in texts(page, "td")
+        assert "ISG15" in texts(page, "td")
+        assert page.errors == []
+
     def test_features_show_their_steering_effect(self, page):
         page.go(f"#/feature/{EDITED}")
         assert any("Steering effect" in text for text in texts(page, "h2"))

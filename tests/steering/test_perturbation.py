@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
+from sklearn.neighbors import KNeighborsClassifier
 
 from biosae.errors import DataError
 from biosae.models.tokens import TokenSequences
@@ -52,7 +54,6 @@ def host(adapter):
 
 def table_of(codes, obs, x):
     import anndata
-    from scipy import sparse
 
     layers = {"sum": codes.sum(1), "mean": codes.mean(1), "fraction_active": (codes > 0).mean(1)}
     layers = {name: sparse.csr_matrix(values.astype(np.float32)) for name, values in layers.items()}
@@ -86,6 +87,40 @@ def test_every_donor_has_numbers_of_its_own(host, tmp_path):
     by_donor = table[(table["group_by"] == "donor") & (table["part"] == "test")]
     assert set(by_donor["group"]) == {"p", "q"}
     assert (by_donor["n_control"] + by_donor["n_treated"] == N // 3 // 2).all()
+
+
+def test_donors_that_are_held_out_decide_nothing_and_are_reported_one_by_one(host, tmp_path):
+    obs = host.table.obs
+    new = np.tile(["r", "r", "s", "s"], N // 4)
+    obs["donor"] = np.select([obs["biosae_part"] == "train", obs["biosae_part"] == "select"], ["p", "q"], new)
+    table = run(host, tmp_path)
+    assert set(table.loc[(table["group_by"] == "donor") & (table["part"] == "test"), "group"]) == {"r", "s"}
+    settings = read_steered(tmp_path / "perturbation.h5ad")[1]
+    unseen = (obs["biosae_part"] == "test").to_numpy()
+    factor = np.where(unseen, 9, 1).astype(np.float32)
+    host.table.layers["sum"] = host.table.layers["sum"].multiply(factor[:, None]).tocsr()
+    host.table.obsm["X_model"][unseen] *= -1
+    run(host, tmp_path / "other")
+    again = read_steered(tmp_path / "other" / "perturbation.h5ad")[1]
+    assert settings["features"].equals(again["features"]) and settings["amount"].equals(again["amount"])
+
+
+def test_labels_are_voted_for_by_the_nearest_unedited_cells(host, tmp_path):
+    x, state = host.table.obsm["X_model"][:, 0], host.table.obs["state"]
+    host.table.obs["type"] = np.where(x > pd.Series(x).groupby(state.to_numpy()).transform("median"), "A", "B")
+    table = run(host, tmp_path, label_keys=["type"])
+    rows = table[(table["part"] == "test") & (table["group_by"] == "all")].set_index(["key", "metric"])["estimate"]
+    assert rows["original", "label_kept"] == 1
+    steered, _ = read_steered(tmp_path / "perturbation.h5ad")
+    test = (steered.obs["biosae_part"] == "test").to_numpy()
+    embedding, label = steered.obsm["original"][test], steered.obs["type"].to_numpy()[test]
+    control = (steered.obs["state"] == "ctrl").to_numpy()[test]
+    voted = [
+        KNeighborsClassifier(15).fit(np.delete(embedding, n, 0), np.delete(label, n)).predict(embedding[[n]])[0]
+        for n in np.flatnonzero(control)
+    ]
+    assert rows["original", "label_accuracy"] == pytest.approx((np.array(voted) == label[control]).mean())
+    assert rows.xs("label_kept", level="metric").drop("original").between(0, 1).all()
 
 
 def test_the_strength_is_chosen_on_select(host, tmp_path):

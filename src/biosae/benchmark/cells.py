@@ -95,7 +95,7 @@ def check_columns(obs: pd.DataFrame, batch_key: str, label_key: str) -> None:
     for setting, key in (("benchmark.batch_key", batch_key), ("benchmark.label_key", label_key)):
         if key not in obs:
             known = ", ".join(name for name in obs.columns if not name.startswith("biosae_"))
-            raise DataError(f"{setting}={key} is no column of steered.h5ad; it has {known}")
+            raise DataError(f"{setting}={key} is no column of the samples; they have {known}")
     if batch_key == label_key:
         raise SettingError(f"batch and label must be two columns, got {batch_key} twice; set benchmark.label_key=")
 
@@ -137,4 +137,4 @@ def _check_enough(kept: np.ndarray, batch: np.ndarray, label: np.ndarray, batch_
             raise DataError(f"{message}; set benchmark.{what}_key= or hold out samples of several")
     if n < MIN_CELLS:
         message = f"integration scores need {MIN_CELLS} samples with batch and label, got {n}"
-        raise DataError(f"{message}; add benchmark.parts=[test,validate], more data, or a larger data.preprocess.split")
+        raise DataError(f"{message}; use more data, a larger data.preprocess.split, or benchmark.parts=[validate,test]")

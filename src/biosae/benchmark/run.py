@@ -69,7 +69,7 @@ class Plan:
 def benchmark_integration(
     run: Path, plan: Plan, read_counts: Callable[[], anndata.AnnData] | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Writes integration.csv, integration_summary.csv, integration_versus.csv and integration.json; gives the first two.
+    """Writes integration.csv, its summary, integration_versus.csv and integration.json; gives the first two.
 
     Parameters
     ----------
@@ -84,10 +84,8 @@ def benchmark_integration(
     steered, settings = open_steered(run)
     check_plan(plan)
     embedded = ~np.isnan(steered.obsm[ORIGINAL]).any(axis=1)
-    options = (plan.batch_key, plan.label_key, plan.parts, plan.max_cells, plan.seed)
-    cells = scored_cells(steered.obs, embedded, *options)
+    cells = cells_of(plan, steered.obs, embedded)
     _log_cells(cells, plan)
-    load_metrics()
     found = {} if read_counts is None else fitted_context(read_counts(), steered.obs, cells, plan)
     embeddings = {key: steered.obsm[key][cells.rows] for key in (ORIGINAL, *settings["key"])}
     embeddings |= {name: found[name] for name in plan.context if name in found}
@@ -119,6 +117,11 @@ def open_steered(run: Path) -> tuple[anndata.AnnData, pd.DataFrame]:
     return steered, settings
 
 
+def cells_of(plan: Plan, obs: pd.DataFrame, embedded: np.ndarray) -> ScoredCells:
+    """The samples that a plan scores; see `scored_cells`."""
+    return scored_cells(obs, embedded, plan.batch_key, plan.label_key, plan.parts, plan.max_cells, plan.seed)
+
+
 def check_plan(plan: Plan) -> None:
     """Raises before any work when a setting is out of range or a package is missing."""
     if plan.n_halves == 1 or plan.n_halves < 0:
@@ -126,6 +129,7 @@ def check_plan(plan: Plan) -> None:
     if plan.n_neighbours < 1:
         raise SettingError(f"benchmark.n_neighbours must be at least 1, got {plan.n_neighbours}")
     check_context(plan.context)
+    load_metrics()
 
 
 def fitted_context(counts: anndata.AnnData, obs: pd.DataFrame, cells: ScoredCells, plan: Plan) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Scores with intervals, a row a setting and a row an arm, and what separates the SAE's features from every other arm."""
+"""Scores with intervals, a row a setting and a row an arm, and the SAE's features less every other arm."""
 
 from __future__ import annotations
 
@@ -98,9 +98,7 @@ def intervals_of(scores: Scores, keys: list[str]) -> dict[str, np.ndarray]:
     return found | dict(zip(names, paired_difference(scores, keys, [ORIGINAL]), strict=True))
 
 
-def paired_difference(
-    scores: Scores, keys: list[str], others: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def paired_difference(scores: Scores, keys: list[str], others: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over the seeds of one arm less that of another, and the ends of its interval, each ``(n_metrics,)``.
 
     Only one of the two may have several seeds.

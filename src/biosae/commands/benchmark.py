@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anndata
+import pandas as pd
 from omegaconf import DictConfig
 
 from biosae.artefacts import atomic_write
-from biosae.benchmark.run import Plan, benchmark_integration
+from biosae.benchmark.run import Plan, benchmark_integration, cells_of, check_plan
 from biosae.errors import DataError
 from biosae.pl.integration import integration
 
@@ -47,6 +48,20 @@ def write_integration(cfg: DictConfig, folder: Path, inputs: Callable[[], Inputs
         with atomic_write(folder / f"integration.{suffix}") as temporary:
             integration(summary, show=False, save=temporary)
     logger.info("integration scores in %s", folder / "integration_summary.csv")
+
+
+def check_integration(cfg: DictConfig, obs: pd.DataFrame, label_keys: list[str], batch_key: str | None) -> None:
+    """Raises what can be known to be wrong before anything is embedded.
+
+    Parameters
+    ----------
+    obs
+        With ``biosae_part`` and ``biosae_n_tokens``.
+    """
+    plan = plan_of(cfg, label_keys, batch_key)
+    check_plan(plan)
+    will_be_embedded = obs["biosae_part"].isin(list(cfg.steer.parts)) & (obs["biosae_n_tokens"] > 0)
+    cells_of(plan, obs, will_be_embedded.to_numpy())
 
 
 def plan_of(cfg: DictConfig, label_keys: list[str], batch_key: str | None) -> Plan:

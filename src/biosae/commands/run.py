@@ -12,13 +12,13 @@ from omegaconf import DictConfig
 from biosae.errors import SettingError
 
 from .analyze import write_scores
-from .benchmark import write_integration
+from .benchmark import check_integration, write_integration
 from .features import write_features
 from .inputs import Inputs, load_inputs
 from .launch import launch
 from .report import write_page
 from .runs import finish, is_trained, open_run, open_run_folder
-from .steer import write_steering
+from .steer import check_steering, write_steering
 from .summary import print_summary
 from .train import identity, prepare, train_in
 
@@ -35,10 +35,22 @@ def run(cfg: DictConfig) -> None:
     if unknown or not cfg.stages:
         raise SettingError(f"stages must be some of {', '.join(STAGES)}, got {', '.join(cfg.stages) or 'none'}")
     inputs = cache(lambda: load_inputs(cfg))
+    if "train" in cfg.stages:
+        check_ahead(cfg, inputs())
     with _trained(cfg, inputs) if "train" in cfg.stages else open_run(cfg) as folder:
         write_stages(cfg, folder, inputs)
         finish(folder)
     print_summary(folder)
+
+
+def check_ahead(cfg: DictConfig, inputs: Inputs) -> None:
+    """Raises before training what steer and benchmark would raise after it: columns, batches, numbers of samples."""
+    samples, n_tokens = inputs.samples, inputs.sequences.lengths
+    obs = samples.obs.assign(biosae_part=inputs.split.part, biosae_n_tokens=n_tokens)
+    if "steer" in cfg.stages:
+        check_steering(cfg, obs, samples.batch_key)
+    if "benchmark" in cfg.stages:
+        check_integration(cfg, obs, samples.label_keys, samples.batch_key)
 
 
 def write_stages(cfg: DictConfig, folder: Path, inputs: Callable[[], Inputs]) -> None:

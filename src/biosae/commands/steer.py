@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from biosae.artefacts import content_hash, settings_hash
@@ -12,9 +13,10 @@ from biosae.errors import SettingError
 from biosae.features.table import read_table
 from biosae.pl.steering import perturbation_panels, steering_panels
 from biosae.saes import files
+from biosae.steering.contrast import check_groups
 from biosae.steering.host import Host, check_chain
 from biosae.steering.perturbation import Perturbation, run_perturbation
-from biosae.steering.run import Choice, Sweep, run_sweep
+from biosae.steering.run import Choice, Sweep, run_sweep, target_of
 from biosae.steering.sweep import Recipe
 
 from .features import check_same_model, with_settings_of
@@ -53,6 +55,22 @@ def write_steering(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
         table = run_perturbation(host, perturbation_of(cfg.steer), folder, **with_what)
         perturbation_panels(table, folder / "steering" / "perturbation")
     logger.info("embeddings, tables and figures in %s and %s", folder, folder / "steering")
+
+
+def check_steering(cfg: DictConfig, obs: pd.DataFrame, batch_key: str | None) -> None:
+    """Raises what can be known to be wrong before there is an SAE.
+
+    Parameters
+    ----------
+    obs
+        With ``biosae_part`` and ``biosae_n_tokens``.
+    """
+    if cfg.steer.perturbation.key is None:
+        target, setting = target_of(plan_of(cfg.steer), batch_key), "steer.target"
+    else:
+        target, setting = perturbation_of(cfg.steer).key, "steer.perturbation.key"
+    if target is not None:
+        check_groups(obs, target, setting)
 
 
 def open_host(cfg: DictConfig, folder: Path, inputs: Inputs) -> Host:

@@ -56,7 +56,7 @@ class ModelAdapter(ABC):
     precision
         ``fp32``, or ``bf16`` for products in bfloat16; see `in_precision`.
     predicts
-        Unit of the expression that the network's own head predicts for each gene token (`expression`); None without one.
+        Unit of the expression that the network's own head predicts of each gene (`expression`); None without one.
     """
 
     name: str
@@ -96,7 +96,7 @@ class ModelAdapter(ABC):
         return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     def expression(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """``(n, L)`` what the model's own head predicts of every token from the final hidden states, if it `predicts`."""
+        """``(n, L)`` what the model's own head predicts of every token from the final states, if it `predicts`."""
         raise NotImplementedError(f"{self.name} has no expression head")
 
     # Final from here on.

@@ -36,7 +36,8 @@ REFERENCES = {
 def integration(summary: pd.DataFrame, show: bool = True, save: str | Path | None = None) -> Figure:
     """Totals of scib-metrics and macro-F1 of label transfer, a line a method, with 95 % intervals.
 
-    Methods that edit no features are horizontal; the band is the interval of the unedited model.
+    Methods that edit no features are horizontal, with their interval at the right end; the band is that of the
+    unedited model.
 
     Parameters
     ----------
@@ -71,11 +72,18 @@ def _one_dose(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _horizontal(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
-    for method, (name, colour, line) in REFERENCES.items():
+    beside = ax.get_yaxis_transform()  # x in the width of the panel, y in scores
+    for place, (method, (name, colour, line)) in enumerate(REFERENCES.items()):
         for row in rows[rows["method"] == method].to_dict("records"):
             ax.axhline(row[metric], color=colour, linestyle=line, linewidth=1, label=name)
-            if method == "original" and np.isfinite(row[f"{metric}_low"]):
-                ax.axhspan(row[f"{metric}_low"], row[f"{metric}_high"], color=colour, alpha=0.1, linewidth=0)
+            low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+            if not np.isfinite(low):
+                continue
+            if method == "original":
+                ax.axhspan(low, high, color=colour, alpha=0.1, linewidth=0)
+            else:
+                at = 1 - 0.025 * (len(REFERENCES) - place - 0.5)
+                ax.plot([at, at], [low, high], color=colour, linewidth=1.2, transform=beside)
 
 
 def _against_features(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
@@ -89,7 +97,7 @@ def _against_features(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
         style = {"color": colour, "linestyle": line, "marker": marker, "markersize": 3, "linewidth": 1}
         ax.errorbar(x, mine[metric], yerr=reach, elinewidth=0.8, label=name, **style)
     ax.set_xticks(range(len(numbers)), [f"{n:,.0f}" for n in numbers])
-    ax.set_xlim(-0.4, max(len(numbers) - 0.6, 0.4))
+    ax.set_xlim(-0.4, max(len(numbers) - 0.35, 0.65))
 
 
 def _legend(figure: Figure, ax: Axes) -> None:

@@ -20,6 +20,7 @@ from .run import optional_csv, optional_json, records
 EFFECTS = ("target_gap", "label_gap", "label_kept", "shift")
 PERTURBED = ("distance_closed", "energy_closed", "label_kept", "label_accuracy")
 SETTING = ("key", "method", "n_features", "operation", "value", "seed")
+CHANGES = ("group_by", "group", "n_samples", "on_target", "off_target", "n_moved", "genes")
 ESTIMATE = ("metric", "estimate", "low", "high")
 
 
@@ -31,10 +32,12 @@ class Steering:
     ----------
     integration
         integration_summary.csv: one row an arm.
+    versus
+        integration_versus.csv: the SAE's features less every other arm.
     scored
         integration.json.
-    effects, moved
-        steering/effects.csv and steering/off_target_features.csv.
+    effects, off_target, moved, genes
+        steering/effects.csv, off_target.csv, off_target_features.csv and off_target_genes.csv.
     perturbation
         steering/perturbation.csv.
     settings
@@ -42,9 +45,12 @@ class Steering:
     """
 
     integration: pd.DataFrame | None
+    versus: pd.DataFrame | None
     scored: dict[str, Any] | None
     effects: pd.DataFrame | None
+    off_target: pd.DataFrame | None
     moved: pd.DataFrame | None
+    genes: pd.DataFrame | None
     perturbation: pd.DataFrame | None
     settings: dict[str, dict[str, Any]]
 
@@ -60,7 +66,11 @@ class Steering:
         return {
             "scored": self.scored,
             "integration": records(self.integration),
+            "versus": records(self.versus),
             "effects": records(effects, (*SETTING, *ESTIMATE)),
+            "offTarget": records(self.off_target, ("key", *CHANGES)),
+            "genes": records(self.genes),
+            "labels": {key: setting["label"] for key, setting in self.settings.items()},
             "perturbation": records(_reported(self.perturbation), (*SETTING, *ESTIMATE)),
         }
 
@@ -122,9 +132,12 @@ def read_steering(folder: Path) -> Steering:
     tables = folder / "steering"
     return Steering(
         integration=optional_csv(folder / "integration_summary.csv", "biosae benchmark"),
+        versus=optional_csv(folder / "integration_versus.csv", "biosae benchmark"),
         scored=scored,
         effects=optional_csv(tables / "effects.csv", "biosae steer"),
+        off_target=optional_csv(tables / "off_target.csv", "biosae steer"),
         moved=optional_csv(tables / "off_target_features.csv", "biosae steer"),
+        genes=optional_csv(tables / "off_target_genes.csv", "biosae steer"),
         perturbation=optional_csv(tables / "perturbation.csv", "biosae steer"),
         settings={setting["key"]: setting for setting in json.loads(provenance.get("settings", "[]"))},
     )

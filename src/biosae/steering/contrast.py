@@ -30,7 +30,7 @@ class Contrast:
         ``(n_groups, d_in) float64`` mean over the tokens of the group's choosing samples; NaN for a group
         that has none there.
     unseen_mean
-        ``(n_groups, d_in)`` mean over the tokens of all samples of a group without choosing samples; NaN for the others.
+        ``(n_groups, d_in)`` mean over all tokens of a group without choosing samples; NaN for the others.
     grand_mean
         ``(d_in,)`` mean of the groups' means.
     """
@@ -100,7 +100,7 @@ def check_groups(obs: pd.DataFrame, key: str, setting: str) -> None:
 
 
 def _token_means(table: anndata.AnnData, group: np.ndarray, n_groups: int, rows: np.ndarray) -> np.ndarray:
-    """``(n_groups, d_in)`` the rows' means weighted by their numbers of tokens; NaN for a group without tokens there."""
+    """``(n_groups, d_in)`` the rows' means weighted by their numbers of tokens; NaN for a group without any."""
     n_tokens = table.obs["biosae_n_tokens"].to_numpy(dtype=np.float64)
     rows = rows[(group[rows] >= 0) & (n_tokens[rows] > 0)]
     weight = np.zeros((n_groups, len(rows)))

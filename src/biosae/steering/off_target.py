@@ -163,8 +163,8 @@ def off_target(
 def moved_genes(reading: Reading, observed: Observed, names: Sequence[str]) -> pd.DataFrame:
     """The `N_LISTED` genes whose predicted expression changes most over all samples, in all and in each group.
 
-    Columns ``key``, ``group_by``, ``group``, ``gene``, ``n_samples`` that have it, ``before``, ``after``, ``change``; genes
-    of fewer than `MIN_PER_GROUP` samples are left out.
+    Columns ``key``, ``group_by``, ``group``, ``gene``, ``n_samples`` that have it, ``before``, ``after``, ``change``;
+    genes of fewer than `MIN_PER_GROUP` samples are left out.
     """
     listed, n_samples, before = [], reading.n_samples_with_gene.astype(int), reading.expression.get(None)
     is_common = n_samples[0] >= MIN_PER_GROUP
@@ -173,8 +173,8 @@ def moved_genes(reading: Reading, observed: Observed, names: Sequence[str]) -> p
             size = np.where(is_common, np.abs(after[0] - before[0]), 0.0)
             most = [g for g in np.argsort(-size, kind="stable")[:N_LISTED] if size[g] > 0]
             for n, group in enumerate(observed.groups):
-                own = [g for g in most if n_samples[n, g] > 0]
-                listed += [(key, *group, names[reading.genes[g]], n_samples[n, g], before[n, g], after[n, g]) for g in own]
+                rows = ((names[reading.genes[g]], n_samples[n, g], before[n, g], after[n, g]) for g in most)
+                listed += [(key, *group, *row) for row in rows if row[1] > 0]
     return _with_change(listed, "gene", "n_samples")
 
 

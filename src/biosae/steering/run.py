@@ -230,7 +230,9 @@ def _tell_of_unseen_groups(target: Contrast, samples: np.ndarray) -> None:
     group = target.group[samples]
     n_unseen = int((~target.is_known[group[group >= 0]]).sum())
     if n_unseen:
-        message = "%d of %d samples belong to a %s without train or select samples; centring takes the mean of their own"
+        message = (
+            "%d of %d samples belong to a %s without train or select samples; centring takes the mean of their own"
+        )
         logger.info(message, n_unseen, len(samples), target.key)
 
 

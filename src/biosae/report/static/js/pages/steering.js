@@ -94,6 +94,68 @@ const steeringPage = (() => {
     });
   }
 
+  // What the SAE's features add to every other method, or lose to it.
+  function versus(rows, metric) {
+    const mine = rows.filter((row) => row.metric === metric);
+    if (!mine.length) return null;
+    const order = Object.keys(METHODS);
+    const edit = (row) => (row.operation === "ablate" ? "" : `, ${row.operation} ${number(row.value)}`);
+    const dots = mine
+      .slice().sort((a, b) => order.indexOf(a.versus) - order.indexOf(b.versus) || a.n_features - b.n_features || a.value - b.value)
+      .map((row) => ({
+        label: `${number(row.n_features)}${edit(row)} − ${METHODS[row.versus]?.[0] ?? row.versus}`,
+        value: row.difference, low: row.low, high: row.high, strong: row.low > 0 || row.high < 0,
+        note: withInterval(row.difference, row.low, row.high),
+      }));
+    const spans = mine.flatMap((row) => [row.difference, row.low, row.high]).filter((value) => value !== null);
+    const columns = Object.keys(mine[0]);
+    return {
+      title: `SAE features less other methods: ${SCORES[metric]}`, name: `integration-versus-${metric}`,
+      draw: (width) => charts.dots(width, { rows: dots, domain: [Math.min(-0.02, ...spans), Math.max(0.02, ...spans)], xTitle: `difference in ${SCORES[metric]}`, reference: 0, referenceText: "no difference" }),
+      rows: () => [columns, ...mine.map((row) => columns.map((column) => row[column]))],
+      note: "Left of 0 the other method is better. The number is that of the SAE's features. Paired: both scored on the same random halves of the samples; bar: 95 % interval; large dots: it excludes 0. It covers samples and seeds, not other batches, donors or SAEs.",
+    };
+  }
+
+  function offTargetTable(rows, labels) {
+    const list = table.make({
+      rows: rows.slice(), height: "420px", sort: { key: "off", ascending: false },
+      columns: [
+        { key: "edit", title: "edit", value: (row) => labels[row.key] ?? row.key },
+        { key: "group", title: "samples", value: (row) => row.group || "all", cell: (row) => (row.group ? `${row.group} (${row.group_by})` : "all") },
+        { key: "n", title: "number", numeric: true, value: (row) => row.n_samples, cell: (row) => number(row.n_samples) },
+        { key: "on", title: "change in edited features", numeric: true, value: (row) => row.on_target, cell: (row) => fixed(row.on_target, 3) },
+        { key: "off", title: "in other features", numeric: true, value: (row) => row.off_target, cell: (row) => fixed(row.off_target, 3) },
+        { key: "moved", title: "others that make up 90 %", numeric: true, value: (row) => row.n_moved, cell: (row) => number(row.n_moved) },
+      ],
+    });
+    const columns = Object.keys(rows[0]);
+    return figure.make({
+      title: "Off target", name: "off-target", wide: true, body: list.element,
+      rows: () => [columns, ...rows.map((row) => columns.map((name) => row[name]))],
+      note: `Summed absolute changes of mean codes when the SAE reads the edited activations again. Genes: ${rows[0].genes}.`,
+    });
+  }
+
+  function genesTable(rows, labels) {
+    const list = table.make({
+      rows: rows.slice(), height: "420px", sort: { key: "change", ascending: false },
+      columns: [
+        { key: "edit", title: "edit", value: (row) => labels[row.key] ?? row.key },
+        { key: "gene", title: "gene", value: (row) => row.gene },
+        { key: "group", title: "samples", value: (row) => row.group || "all", cell: (row) => (row.group ? `${row.group} (${row.group_by})` : "all") },
+        { key: "n", title: "with the gene", numeric: true, value: (row) => row.n_samples, cell: (row) => number(row.n_samples) },
+        ...["before", "after", "change"].map((key) => ({ key, title: key, numeric: true, value: (row) => row[key], cell: (row) => fixed(row[key], 3) })),
+      ],
+    });
+    const columns = Object.keys(rows[0]);
+    return figure.make({
+      title: "Genes whose predicted expression moves", name: "off-target-genes", wide: true, body: list.element,
+      rows: () => [columns, ...rows.map((row) => columns.map((name) => row[name]))],
+      note: "The model's own prediction from the edited states, mean over the cells that have the gene.",
+    });
+  }
+
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
   // One point of a method: of several draws their mean and range, of one its interval.
@@ -140,15 +202,18 @@ const steeringPage = (() => {
   }
 
   async function render() {
-    const { scored, integration, effects, perturbation } = await biosae.load("steering");
+    const { scored, integration, versus: pairs, effects, perturbation, offTarget, genes, labels } = await biosae.load("steering");
     return el("div", null,
       el("h1", null, "Steering"),
       el("p", { class: "lead" }, lead(scored)),
       el("div", { class: "grid" },
         integration && chosen(SCORES, "Score", (metric) => scores(integration, metric)),
+        pairs && chosen(SCORES, "Score of the difference", (metric) => versus(pairs, metric)),
         integration && methodTable(integration),
         effects && chosen(EFFECTS, "Effect", estimates(effects, EFFECTS, "steering", "Test samples; 1 is the unedited model. Bars and bands: 95 % bootstrap intervals; of several random draws, their range. Horizontal lines edit no features.")),
-        perturbation && chosen(PERTURBED, "Effect", estimates(perturbation, PERTURBED, "perturbation", "Control samples of the test part, each method at the strength that was best on the select samples. Bars and bands: 95 % bootstrap intervals; of several random draws, their range."))),
+        perturbation && chosen(PERTURBED, "Effect", estimates(perturbation, PERTURBED, "perturbation", "Control samples of the test part, each method at the strength that was best on the select samples. Bars and bands: 95 % bootstrap intervals; of several random draws, their range.")),
+        offTarget?.length > 0 && offTargetTable(offTarget, labels),
+        genes?.length > 0 && genesTable(genes, labels)),
       leftOut(scored));
   }
 
