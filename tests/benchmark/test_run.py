@@ -77,6 +77,16 @@ def test_the_interval_of_a_paired_difference_is_that_of_the_differences():
     assert high[0] - difference[0] == pytest.approx(1.96 * noise.std(ddof=1) / 20, rel=0.06)
 
 
+def test_label_transfer_is_told_for_every_batch(run_folder):
+    long, _ = benchmark_integration(run_folder, replace(PLAN, n_halves=0), None)
+    transfer = pd.read_csv(run_folder / "integration_transfer.csv")
+    assert transfer.groupby("key")["batch"].apply(list).tolist() == [["b0", "b1", "b2"]] * 5
+    assert (transfer["n_samples"] == 80).all()
+    for metric in ("transfer_accuracy", "transfer_macro_f1"):
+        means = long[long["metric"] == metric].set_index("key")["estimate"]
+        assert transfer.groupby("key")[metric].mean().to_dict() == pytest.approx(means.to_dict())
+
+
 def test_provenance_names_source_and_what_was_scored(run_folder):
     benchmark_integration(run_folder, replace(PLAN, n_halves=0), None)
     described = json.loads((run_folder / "integration.json").read_text())

@@ -22,7 +22,7 @@ from .context import LABELS, check_context, context_embeddings
 from .families import load_metrics
 from .halves import random_halves
 from .scores import score_all
-from .tables import ARM, ORIGINAL, long_table, summary_table, versus_table
+from .tables import ARM, ORIGINAL, long_table, summary_table, transfer_table, versus_table
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Plan:
 def benchmark_integration(
     run: Path, plan: Plan, read_counts: Callable[[], anndata.AnnData] | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Writes integration.csv, its summary, integration_versus.csv and integration.json; gives the first two.
+    """Writes integration.csv, its summary and kin, and integration.json; gives the first two.
 
     Parameters
     ----------
@@ -97,6 +97,7 @@ def benchmark_integration(
         "integration": long_table(scores, described, len(cells.rows), cells.n_transferable),
         "integration_summary": summary_table(scores, described, len(cells.rows)),
         "integration_versus": versus_table(scores, described),
+        "integration_transfer": transfer_table(embeddings, described, cells, plan.n_neighbours),
     }
     for name, table in tables.items():
         with atomic_write(run / f"{name}.csv") as temporary:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
+from .cells import ScoredCells
 from .halves import interval
 from .scores import Scores, family_of
+from .transfer import METRICS as TRANSFER
+from .transfer import transfer_to_each
 
 ORIGINAL = "original"
 ARM = ("method", "chooser", "n_features", "operation", "value", "unit", "where", "error")
@@ -48,6 +53,20 @@ def summary_table(scores: Scores, settings: pd.DataFrame, n_samples: int) -> pd.
                 row |= {f"{metric}_{name}": found[name][number] for name in others}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def transfer_table(
+    embeddings: Mapping[str, np.ndarray], settings: pd.DataFrame, cells: ScoredCells, n_neighbours: int
+) -> pd.DataFrame:
+    """One row an embedding and batch that was left out: how far scores differ between batches."""
+    described = settings.set_index("key")[["method", "n_features", "operation", "value", "seed"]]
+    found = {
+        key: transfer_to_each(embedding, cells.batch, cells.label, n_neighbours)
+        for key, embedding in embeddings.items()
+    }
+    rows = [(key, *described.loc[key], *row) for key, rows in found.items() for row in rows]
+    columns = ["key", *described, "batch", "n_samples", *TRANSFER]
+    return pd.DataFrame(rows, columns=columns).astype({"n_features": "Int64", "seed": "Int64"})
 
 
 def versus_table(scores: Scores, settings: pd.DataFrame) -> pd.DataFrame:

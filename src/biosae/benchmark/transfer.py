@@ -22,15 +22,23 @@ def label_transfer(embedding: np.ndarray, batch: np.ndarray, label: np.ndarray, 
     batch, label
         ``(n,)``.
     """
-    scores = []
+    scores = [scores for _, _, *scores in transfer_to_each(embedding, batch, label, n_neighbours)]
+    means = np.mean(scores, axis=0) if scores else (np.nan, np.nan)
+    return dict(zip(METRICS, map(float, means), strict=True))
+
+
+def transfer_to_each(
+    embedding: np.ndarray, batch: np.ndarray, label: np.ndarray, n_neighbours: int
+) -> list[tuple[str, int, float, float]]:
+    """Each batch that was left out, how many of its samples were voted for, accuracy and macro-F1."""
+    found = []
     for name in np.unique(batch):
         inside = batch == name
         known = inside & np.isin(label, label[~inside])
         if known.any():
             vote = KNeighborsClassifier(min(n_neighbours, int((~inside).sum()))).fit(embedding[~inside], label[~inside])
-            scores.append(_scores(label[known], vote.predict(embedding[known])))
-    means = np.mean(scores, axis=0) if scores else (np.nan, np.nan)
-    return dict(zip(METRICS, map(float, means), strict=True))
+            found.append((str(name), int(known.sum()), *_scores(label[known], vote.predict(embedding[known]))))
+    return found
 
 
 def _scores(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
