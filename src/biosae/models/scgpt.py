@@ -142,7 +142,7 @@ class ScGPT(ModelAdapter):
         return self.network(batch.token, batch.value, key_mask(batch), batch.batch_label)
 
     def expression(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        return self._head(hidden, batch.batch_label)
+        return self._head(hidden.float(), batch.batch_label)
 
     def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
         return F.normalize(hidden[:, 0]) if self._pooling == "cls" else super().pool(hidden, batch)
