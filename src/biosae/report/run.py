@@ -24,7 +24,7 @@ TEXT_METRICS = ("class", "kind", "top_genes", "family", "set", "source")
 TEXT_COLUMNS = (
     *("class", "gene", "identifier", "label", "split", "set", "source", "genes"),
     *("key", "method", "chooser", "operation", "unit", "where", "error", "metric"),
-    *("part", "group_by", "group", "best_on_select", "model", "axes"),
+    *("part", "group_by", "group", "best_on_select", "model", "axes", "versus"),
 )
 
 

@@ -119,10 +119,10 @@ const steeringPage = (() => {
 
   function offTargetTable(rows, labels) {
     const list = table.make({
-      rows: rows.slice(), height: "420px", sort: { key: "off", ascending: false },
+      rows: rows.slice(), height: "420px", sort: { key: "n", ascending: false },
       columns: [
         { key: "edit", title: "edit", value: (row) => labels[row.key] ?? row.key, cell: (row) => labels[row.key] ?? row.key },
-        { key: "group", title: "samples", value: (row) => row.group || "all", cell: (row) => (row.group ? `${row.group} (${row.group_by})` : "all") },
+        { key: "group", title: "samples", value: (row) => row.group, cell: (row) => (row.group ? `${row.group} (${row.group_by})` : "all") },
         { key: "n", title: "number", numeric: true, value: (row) => row.n_samples, cell: (row) => number(row.n_samples) },
         { key: "on", title: "change in edited features", numeric: true, value: (row) => row.on_target, cell: (row) => fixed(row.on_target, 3) },
         { key: "off", title: "in other features", numeric: true, value: (row) => row.off_target, cell: (row) => fixed(row.off_target, 3) },
@@ -139,11 +139,11 @@ const steeringPage = (() => {
 
   function genesTable(rows, labels) {
     const list = table.make({
-      rows: rows.slice(), height: "420px", sort: { key: "change", ascending: false },
+      rows: rows.slice(), height: "420px", sort: { key: "n", ascending: false },
       columns: [
         { key: "edit", title: "edit", value: (row) => labels[row.key] ?? row.key, cell: (row) => labels[row.key] ?? row.key },
         { key: "gene", title: "gene", value: (row) => row.gene, cell: (row) => row.gene },
-        { key: "group", title: "samples", value: (row) => row.group || "all", cell: (row) => (row.group ? `${row.group} (${row.group_by})` : "all") },
+        { key: "group", title: "samples", value: (row) => row.group, cell: (row) => (row.group ? `${row.group} (${row.group_by})` : "all") },
         { key: "n", title: "with the gene", numeric: true, value: (row) => row.n_samples, cell: (row) => number(row.n_samples) },
         ...["before", "after", "change"].map((key) => ({ key, title: key, numeric: true, value: (row) => row[key], cell: (row) => fixed(row[key], 3) })),
       ],
