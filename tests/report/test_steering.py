@@ -142,6 +142,15 @@ class TestInBrowser:
         assert page.evaluate("document.querySelectorAll('img').length") == 0
         assert page.errors == []
 
+    def test_the_features_are_set_against_every_other_method_and_what_else_moves_is_told(self, page):
+        page.go("#/steering")
+        assert any("SAE features less other methods: total" in text for text in texts(page, "h2"))
+        assert any(text.startswith("10 − centring") for text in texts(page, "svg text"))
+        assert any("Genes: bins, 0 to 50." in text for text in texts(page, ".note"))
+        assert f"{INJECTED} (cell_type)" in texts(page, "td")
+        assert "ISG15" in texts(page, "td")
+        assert page.errors == []
+
     def test_the_figure_follows_the_chosen_score_and_downloads_its_rows(self, page):
         page.go("#/steering")
         page.evaluate("figure.saved = null; URL.createObjectURL = (b) => { figure.saved = b.text(); return 'blob:x'; }")
@@ -164,15 +173,6 @@ class TestInBrowser:
         page.go("#/steering")
         first = texts(page, "tbody tr[aria-rowindex] td:first-child")
         assert first[:2] == ["centring", "SAE features"]
-
-    def test_the_features_are_set_against_every_other_method_and_what_else_moves_is_told(self, page):
-        page.go("#/steering")
-        assert any("SAE features less other methods: total" in text for text in texts(page, "h2"))
-        assert any(text.startswith("10 − centring") for text in texts(page, "svg text"))
-        assert any("Genes: bins, 0 to 50." in text for text in texts(page, ".note"))
-        assert f"{INJECTED} (cell_type)" in texts(page, "td")
-        assert "ISG15" in texts(page, "td")
-        assert page.errors == []
 
     def test_features_show_their_steering_effect(self, page):
         page.go(f"#/feature/{EDITED}")
