@@ -19,6 +19,17 @@ def test_boxes_stand_at_the_quartiles_of_their_group(adata):
     assert (box.min(), box.max()) == tuple(np.quantile([3, 2], [0.25, 0.75]))
 
 
+def test_precision_and_recall_are_those_of_the_test_samples(adata):
+    adata.obs["biosae_part"] = ["test", "test", "train", "test"]
+    ax = pl.precision_recall(adata, 1, "cell_type", "T", show=False)
+    recall, precision = ax.lines[0].get_xdata(), ax.lines[0].get_ydata()
+    # codes 1 and 0.5 are T, 0 is B: perfect until everything counts as T
+    assert list(zip(recall, precision, strict=True)) == [(1, 2 / 3), (1, 1), (0.5, 1), (0, 1)]
+    assert ax.lines[1].get_ydata()[0] == 2 / 3
+    with pytest.raises(SettingError, match="no test samples of both NK and another class"):
+        pl.precision_recall(adata, 1, "cell_type", "NK", show=False)
+
+
 def test_saves_a_vector_figure(adata, tmp_path):
     pl.feature_map(adata, 0, show=False, save=tmp_path / "map.svg")
     assert "<svg" in (tmp_path / "map.svg").read_text(encoding="utf-8")

@@ -42,3 +42,13 @@ def test_every_living_feature_is_in_the_density_once(adata):
     ax = pl.density(adata, show=False)
     assert sum(patch.get_height() for patch in ax.patches) == 2
     assert ax.get_title() == "1 dead"
+
+
+def test_sets_are_ordered_by_corrected_p_and_show_their_fold():
+    rows = {"feature": [0, 0, 1], "set": ["far", "near", "x"], "fold": [2.0, 8.0, 3.0], "q_value": [0.04, 1e-6, 0.01]}
+    ax = pl.enrichment(pd.DataFrame(rows), 0, show=False)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["far", "near"]
+    assert [patch.get_width() for patch in ax.patches] == [2, 8]
+    assert [text.get_text() for text in ax.texts] == ["q = 0.04", "q = 1e-06"]
+    with pytest.raises(SettingError, match="feature 2 has no enriched gene set"):
+        pl.enrichment(pd.DataFrame(rows), 2, show=False)

@@ -1,4 +1,4 @@
-"""A feature over cells: on the 2-D map, and by group."""
+"""A feature over cells: on the 2-D map, by group, and as a test for a class."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from biosae.errors import SettingError
+from biosae.report.labels import precision_recall as report_precision_recall
 
 from .axes import ACCENT, checked_feature, finish, new_axes
 
@@ -62,6 +63,27 @@ def activation(
         box.set(facecolor=ACCENT, alpha=0.5, linewidth=0.8)
     ax.invert_yaxis()
     ax.set(xlabel=f"activation of feature {feature}", ylabel=groupby)
+    return finish(ax, show, save)
+
+
+def precision_recall(
+    adata: anndata.AnnData,
+    feature: int,
+    label: str,
+    group: str,
+    ax: Axes | None = None,
+    show: bool = True,
+    save: str | Path | None = None,
+) -> Axes:
+    """Precision against recall of a feature for one class on the test samples; dotted, the share of the class."""
+    checked_feature(feature, adata.n_vars)
+    curve = report_precision_recall(adata, feature, label, group)
+    if curve is None:
+        raise SettingError(f"{label} has no test samples of both {group} and another class")
+    ax = new_axes(ax)
+    ax.plot(curve["recall"], curve["precision"], color=ACCENT)
+    ax.axhline(curve["base_rate"], color="black", linestyle=":", linewidth=1)
+    ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=f"feature {feature}, {group}")
     return finish(ax, show, save)
 
 

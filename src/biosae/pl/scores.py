@@ -94,6 +94,32 @@ def top_genes(
     return finish(ax, show, save)
 
 
+def enrichment(
+    table: pd.DataFrame,
+    feature: int,
+    n: int = 15,
+    ax: Axes | None = None,
+    show: bool = True,
+    save: str | Path | None = None,
+) -> Axes:
+    """The gene sets in which a feature's genes are enriched: fold, with the corrected p-value beside it.
+
+    Parameters
+    ----------
+    table
+        tables/enrichment.csv.
+    """
+    rows = table[table["feature"] == feature].nsmallest(n, "q_value")[::-1]
+    if rows.empty:
+        raise SettingError(f"feature {feature} has no enriched gene set")
+    ax = new_axes(ax, height=0.6 + 0.25 * len(rows))
+    place = np.arange(len(rows))
+    bars = ax.barh(place, rows["fold"], color=ACCENT, tick_label=rows["set"].astype(str))
+    ax.bar_label(bars, [f"q = {q:.1g}" for q in rows["q_value"]], padding=3, fontsize="small")
+    ax.set(xlabel="fold enrichment", title=f"feature {feature}", xlim=(0, 1.25 * rows["fold"].max()))
+    return finish(ax, show, save)
+
+
 def density(adata: anndata.AnnData, ax: Axes | None = None, show: bool = True, save: str | Path | None = None) -> Axes:
     """How many features fire on which share of tokens; dead features are counted in the title."""
     frequency = adata.var["frequency_token"].to_numpy()

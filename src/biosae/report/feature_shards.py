@@ -114,7 +114,7 @@ def _tokens(run: Run, genes: GeneIndex, first: int, last: int) -> dict[str, Any]
     for feature in range(first, last):
         entries = run.token_codes.entries(feature)
         histograms.append(_histogram(entries.code))
-        rows = _evenly(entries.code)
+        rows = evenly(entries.code)
         drawn.append((genes.of_token[entries.token[rows]], entries.value[rows], entries.code[rows]))
     gene, value, code = (list(part) for part in zip(*drawn, strict=True))
     tokens = {"offsets": offsets(gene), "gene": packed_ragged(gene, "i4")}
@@ -128,7 +128,7 @@ def _histogram(code: np.ndarray) -> np.ndarray:
     return np.bincount(np.minimum((code / step).astype(np.int64), N_BINS - 1), minlength=N_BINS)
 
 
-def _evenly(code: np.ndarray) -> np.ndarray:
+def evenly(code: np.ndarray) -> np.ndarray:
     """Entries at even steps through the sorted codes, so that the tail is seen without a random draw."""
     order = np.argsort(code)
     if len(order) <= N_TOKENS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve
@@ -75,21 +76,23 @@ class LabelTables:
         order = order[~np.isnan(selected[order])]
         content = {"feature": packed(order, "u4")} | {m: packed(v[order], "f4") for m, v in matrices.items()}
         if len(order):
-            content["curve"] = self._curve(key, self.classes[key][column], int(order[0]))
+            content["curve"] = precision_recall(self._run.table, int(order[0]), key, self.classes[key][column])
         return content
 
-    def _curve(self, key: str, name: str, feature: int) -> dict[str, Any] | None:
-        """Precision against recall of one feature's pooled code on the test samples."""
-        obs = self._run.table.obs
-        test = (obs["biosae_part"] == "test").to_numpy()
-        if key not in obs or not test.any():
-            return None
-        labels = obs[key].astype(str).to_numpy()[test]
-        positive = labels == name
-        if not 0 < positive.sum() < len(positive):
-            return None
-        code = np.asarray(self._run.table.X[np.flatnonzero(test), feature].todense()).ravel()
-        precision, recall, _ = precision_recall_curve(positive, code)
-        kept = np.unique(np.linspace(0, len(recall) - 1, MOST_CURVE_POINTS).round().astype(int))
-        points = {"precision": precision[kept].tolist(), "recall": recall[kept].tolist()}
-        return points | {"feature": feature, "base_rate": number(positive.mean())}
+
+def precision_recall(table: anndata.AnnData, feature: int, key: str, name: str) -> dict[str, Any] | None:
+    """Precision against recall of one feature's pooled code on the test samples, and the share of the class there.
+
+    None when there is nothing to tell apart: no test samples, or all or none of them of the class.
+    """
+    test = np.flatnonzero((table.obs["biosae_part"] == "test").to_numpy())
+    if key not in table.obs:
+        return None
+    positive = table.obs[key].astype(str).to_numpy()[test] == name
+    if not 0 < positive.sum() < len(positive):
+        return None
+    code = table.X[test][:, [feature]].toarray().ravel()
+    precision, recall, _ = precision_recall_curve(positive, code)
+    kept = np.unique(np.linspace(0, len(recall) - 1, MOST_CURVE_POINTS).round().astype(int))
+    points = {"precision": precision[kept].tolist(), "recall": recall[kept].tolist()}
+    return points | {"feature": feature, "base_rate": number(positive.mean())}

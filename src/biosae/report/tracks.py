@@ -76,9 +76,10 @@ class Tracks:
     def _protein(self, sample: int) -> dict[str, Any]:
         first, length = self._first[sample], self._length[sample]
         letters = "".join(self._names[self._shards[self._shard[sample]].token[first : first + length]])
-        return {"letters": letters if len(letters) == length else "", "spans": self._spans_of(sample)}
+        return {"letters": letters if len(letters) == length else "", "spans": self.spans_of(sample)}
 
-    def _spans_of(self, sample: int) -> list[list]:
+    def spans_of(self, sample: int) -> list[list]:
+        """The annotated stretches of a protein: ``[start, end, concept]``."""
         if self._spans is None:
             return []
         rows = self._spans[self._spans["sample"] == sample].head(MOST_SPANS)
