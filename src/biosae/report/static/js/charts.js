@@ -222,5 +222,5 @@ const charts = (() => {
     return drawing(width, height + used, `${yTitle} by ${xTitle}`, frame(width, height + used, x, y, xTitle, yTitle), legend, across, drawn);
   }
 
-  return { histogram, curves, points, scatter, bars, dots, levels };
+  return { histogram, curves, points, scatter, bars, dots, levels, shortened };
 })();

@@ -5,8 +5,9 @@ const tracks = (() => {
   const { svg, number } = dom;
   const { part } = biosae;
   const LEFT = 8;
-  const ROW = 64;
+  const ROW = 68;
   const BAR = 20;
+  const LEGIBLE = 40; // px; a shorter stretch has its name in the tooltip only
 
   function read(core, cells, shard, i, feature) {
     const { offsets, sample, ends, level, proteins } = shard.tracks;
@@ -28,6 +29,7 @@ const tracks = (() => {
     const right = x(end - 1) + step;
     return svg("g", null,
       svg("line", { x1: x(start - 1), x2: Math.max(right, x(start - 1) + 2), y1: y, y2: y, class: "interval" }),
+      right - x(start - 1) > LEGIBLE && svg("text", { x: x(start - 1), y: y + 13, class: "tick" }, charts.shortened(concept, right - x(start - 1))),
       svg("title", null, `${concept}: ${start} to ${end}`));
   }
 
@@ -52,7 +54,7 @@ const tracks = (() => {
       title: "Where along the sequence", name: `feature-${feature}-residues`,
       draw: (width) => svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "activation along the sequence" }, shown.map((track, n) => row(track, n, width))),
       rows: () => [["protein", "position", "residue", "activation"], ...shown.flatMap((track) => Array.from(track.levels, (value, p) => [track.name, p + 1, track.letters[p] ?? "", track.code(value)]))],
-      note: `The proteins with the largest activation; darker is stronger.${annotated ? " Lines below: annotated sites and domains." : ""}`,
+      note: `The proteins with the largest activation; the fuller the colour, the stronger.${annotated ? " Lines below: annotated sites and domains." : ""}`,
     });
   }
 

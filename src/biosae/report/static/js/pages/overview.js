@@ -4,6 +4,7 @@
 const overviewPage = (() => {
   const { el, route, link, number, fixed, percent, plural, words } = dom;
   const MOST_SITES = 30;
+  const MANY_CLASSES = 11;
   const QUANTITIES = { fvu: "Variance left unexplained (FVU)", l0: "Active features per token (L0)", dead_fraction: "Share of dead features" };
 
   function lead({ settings }, sample) {
@@ -35,9 +36,9 @@ const overviewPage = (() => {
     return list;
   }
 
-  function concerns({ concerns: found }) {
+  function concerns({ concerns: found }, wide) {
     if (!found.length) return null;
-    return el("section", { class: "card concerns", "aria-label": "What a referee would ask" },
+    return el("section", { class: wide ? "card wide concerns" : "card concerns", "aria-label": "What a referee would ask" },
       el("h2", null, "What a referee would ask"),
       el("dl", null, found.map(({ title, text }) => el("div", null, el("dt", null, title), el("dd", null, text)))));
   }
@@ -94,7 +95,7 @@ const overviewPage = (() => {
       title: "How often features fire", name: "density",
       draw: (width) => charts.histogram(width, { edges, counts, log: true, xTitle: "share of tokens where active", yTitle: "features" }),
       rows: () => [["from", "to", "features"], [0, 0, dead], ...counts.map((count, i) => [edges[i], edges[i + 1], count])],
-      note: `Each feature counts once; ${plural(dead, "feature")} never ${dead === 1 ? "fires" : "fire"} and ${dead === 1 ? "is" : "are"} not drawn.`,
+      note: `Each feature counts once${dead ? `; ${plural(dead, "feature")} never ${dead === 1 ? "fires" : "fire"} and ${dead === 1 ? "is" : "are"} not drawn` : ""}.`,
     });
   }
 
@@ -132,7 +133,7 @@ const overviewPage = (() => {
       return { row, levels, view: cellmap.make({ map: cells.map, paint: cellmap.stretched(levels), height: 132, title: `Where feature ${row.feature} fires` }) };
     });
     const tiles = views.map(({ row, view }) => el("a", { class: "tile", href: route("feature", row.feature), title: core.features.names[row.feature] },
-      view.element, el("strong", null, row.class), el("small", null, `feature ${row.feature} · AUROC ${fixed(row.auroc)}`)));
+      view.element, el("strong", null, row.class), el("small", null, `AUROC ${fixed(row.auroc)} · feature ${row.feature}`)));
     const drawing = () => {
       const [width, height, across] = [200, 170, 3];
       const parts = views.map(({ row, view }, k) => {
@@ -181,6 +182,7 @@ const overviewPage = (() => {
   function render(core) {
     const content = core.overview;
     const marked = content.labels.filter((label) => label.best.length);
+    const long = marked[0]?.best.length > MANY_CLASSES; // then there is room beside them
     const place = el("div", { class: "wide pair" });
     if (core.has.gallery) maps(core).then((figures) => place.replaceChildren(...figures));
     return el("div", null,
@@ -190,11 +192,11 @@ const overviewPage = (() => {
       el("div", { class: "grid" },
         core.has.gallery && place,
         marked.slice(0, 1).map((label) => best(label, core.features.names)),
-        concerns(content),
+        long ? el("div", { class: "stack" }, concerns(content), density(content)) : concerns(content, !marked.length),
         marked.length > 1 && el("div", { class: "wide row" }, marked.slice(1).map((label) => best(label, core.features.names))),
         sites(content, core.features.names),
         frontier(content),
-        el("div", { class: "wide row" }, curves(content), density(content)),
+        el("div", { class: "wide row" }, curves(content), !long && density(content)),
         provenance(content)),
       el("p", { class: "note" }, link("#/features", "All features"), " · a report of files only: copy the folder, and it opens anywhere."));
   }
