@@ -26,6 +26,8 @@ from biosae.training.settings import TrainerSettings
 Step = Callable[[Tensor], float]
 GROUPS = (1 / 16, 1 / 8, 1 / 4, 9 / 16)
 LONG = 10**9
+KEPT_ROW_BY_ROW = ("jumprelu", "matryoshka")
+"""Variants of dictionary_learning whose decoder is a ``W_dec`` of one row a feature, not a linear layer."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: sizes, the variant's name, a batch to start from, how many features are dead, how long."""
+    """What is trained: sizes, the variant's name, a batch to start from, how many are dead, how long and how sparse."""
 
     variant: str
     d_in: int
@@ -51,11 +53,21 @@ class Case:
     n_dead: int = 0
     seed: int = 0
     total_steps: int = 10**6
+    knob: float | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether this is a run with an end, not only a step to be timed."""
+        return self.total_steps < 10**6
+
+    def turned(self, default: float) -> float:
+        """What decides how sparse the codes become: a penalty, a number of features or a target for it."""
+        return default if self.knob is None else self.knob
 
     def lr_share(self, step: int) -> float:
         """The learning rate's course, the same for all: up over 5 %, flat, down over the last fifth."""
         done = (step + 0.5) / self.total_steps
-        return min(1.0, done / 0.05, (1 - done) / 0.2) if self.total_steps < 10**6 else 1.0
+        return min(1.0, done / 0.05, (1 - done) / 0.2) if self.trains else 1.0
 
 
 def unknown(library: str, case: Case) -> Exception:
@@ -66,19 +78,24 @@ def biosae(case: Case) -> Contestant:
     target, hyperparams = {
         "topk": ("topk.TopK", {"k": case.k}),
         "topk-auxk": ("topk.TopK", {"k": case.k}),
-        "batchtopk": ("batchtopk.BatchTopK", {"k": case.k}),
-        "matryoshka": ("matryoshka.Matryoshka", {"k": case.k, "group_fractions": GROUPS}),
-        "relu": ("standard.Standard", {"l1_coefficient": 1e-3}),
-        "jumprelu": ("jumprelu.JumpReLU", {"target_l0": float(case.k), "bandwidth": 0.05}),
-        "gated": ("gated.Gated", {"l1_coefficient": 1e-3}),
+        "batchtopk": ("batchtopk.BatchTopK", {"k": round(case.turned(case.k))}),
+        "matryoshka": ("matryoshka.Matryoshka", {"k": round(case.turned(case.k)), "group_fractions": GROUPS}),
+        "relu": ("standard.Standard", {"l1_coefficient": case.turned(1e-3)}),
+        "jumprelu": (
+            "jumprelu.JumpReLU",
+            {"target_l0": case.turned(float(case.k)), "bandwidth": 0.5 if case.trains else 0.05},
+        ),
+        "gated": ("gated.Gated", {"l1_coefficient": case.turned(1e-3)}),
+        "panneal": ("panneal.PAnneal", {"sparsity_coefficient": case.turned(1e-3)}),
+        "gatedanneal": ("gatedanneal.GatedAnneal", {"sparsity_coefficient": case.turned(1e-3)}),
     }[case.variant]
     sae = build(f"biosae.saes.{target}", case.d_in, case.d_sae, hyperparams, case.seed)
     sae.fit_normaliser(case.sample)
     with torch.no_grad():
-        if case.variant in ("relu", "gated"):
+        if case.variant in ("relu", "gated") and not case.trains:
             sae.b_enc -= active_bias(sae.normalise(case.sample[:512]) @ sae.W_enc, case.k)
     kill(sae.b_enc, case, sae.fresh_spread)
-    warmup = 0.05 if case.total_steps < 10**6 else 0.0
+    warmup = 0.05 if case.trains else 0.0
     settings = TrainerSettings(lr=case.lr, warmup_fraction=warmup)
     learner = Learner(sae, settings, case.total_steps, case.total_steps * case.batch)
 
@@ -168,34 +185,42 @@ def no_inference(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dictionary_learning(case: Case) -> Contestant:
-    from dictionary_learning.trainers import batch_top_k, gdm, jumprelu, matryoshka_batch_top_k, standard, top_k
+    from dictionary_learning.trainers import (
+        batch_top_k,
+        gated_anneal,
+        gdm,
+        jumprelu,
+        matryoshka_batch_top_k,
+        p_anneal,
+        standard,
+        top_k,
+    )  # fmt: skip
 
-    kinds = {
-        "topk": (top_k.TopKTrainer, {"k": case.k}),
-        "topk-auxk": (top_k.TopKTrainer, {"k": case.k}),
-        "batchtopk": (batch_top_k.BatchTopKTrainer, {"k": case.k}),
-        "matryoshka": (
-            matryoshka_batch_top_k.MatryoshkaBatchTopKTrainer,
-            {"k": case.k, "group_fractions": list(GROUPS)},
-        ),
-        "relu": (standard.StandardTrainer, {}),
-        "jumprelu": (jumprelu.JumpReluTrainer, {}),
-        "gated": (gdm.GatedSAETrainer, {}),
-    }
-    kind, own = kinds[case.variant]
-    n = case.total_steps
-    schedule = {"warmup_steps": n // 20, "decay_start": n * 4 // 5} if n < 10**6 else {}
-    if n < 10**6:
-        own |= {"threshold_start_step": n // 2}
+    n, penalty, k = case.total_steps, case.turned(0.1), round(case.turned(case.k))
+    ramp = {"sparsity_warmup_steps": n // 20} if case.trains else {}
+    average = {"threshold_start_step": n // 2} if case.trains else {}
+    anneal = {"initial_sparsity_penalty": penalty, "anneal_start": n // 5, "p_end": 0.2, **ramp}
+    groups = {"group_fractions": list(GROUPS)}
+    kind, own = {
+        "topk": (top_k.TopKTrainer, {"k": case.k, **average}),
+        "topk-auxk": (top_k.TopKTrainer, {"k": case.k, **average}),
+        "batchtopk": (batch_top_k.BatchTopKTrainer, {"k": k, **average}),
+        "matryoshka": (matryoshka_batch_top_k.MatryoshkaBatchTopKTrainer, {"k": k, **groups, **average}),
+        "relu": (standard.StandardTrainer, {"l1_penalty": penalty, **ramp}),
+        "jumprelu": (jumprelu.JumpReluTrainer, {"target_l0": case.turned(20.0), **ramp}),
+        "gated": (gdm.GatedSAETrainer, {"l1_penalty": penalty, **ramp}),
+        "panneal": (p_anneal.PAnnealTrainer, anneal),
+        "gatedanneal": (gated_anneal.GatedAnnealTrainer, anneal),
+    }[case.variant]
+    schedule = {"warmup_steps": n // 20, "decay_start": n * 4 // 5} if case.trains else {}
     trainer = kind(
-        steps=case.total_steps, activation_dim=case.d_in, dict_size=case.d_sae, layer=0, lm_name="none", device="cpu",
+        steps=n, activation_dim=case.d_in, dict_size=case.d_sae, layer=0, lm_name="none", device="cpu",
         lr=case.lr, seed=case.seed, **schedule, **own,
     )  # fmt: skip
     if case.n_dead:
         kill(trainer.ae.encoder.bias, case)
-    trains = case.total_steps < 10**6
-    count = iter(range(0 if trains else 1, LONG))  # step 0 sets the bias to the geometric median
-    scale = case.sample.square().sum(1).mean().sqrt() if trains else 1.0  # as its trainSAE does by default
+    count = iter(range(0 if case.trains else 1, LONG))  # step 0 sets the bias to the geometric median
+    scale = case.sample.square().sum(1).mean().sqrt() if case.trains else 1.0  # as its trainSAE does by default
 
     def step(x: Tensor) -> float:
         if case.n_dead:
@@ -207,7 +232,10 @@ def dictionary_learning(case: Case) -> Contestant:
         codes = trainer.ae.encode(x / scale)
         return codes, trainer.ae.decode(codes) * scale
 
-    return Contestant(step, infer, lambda: trainer.ae.decoder.weight.detach().t())
+    def dictionary() -> Tensor:
+        return trainer.ae.W_dec.detach() if case.variant in KEPT_ROW_BY_ROW else trainer.ae.decoder.weight.detach().t()
+
+    return Contestant(step, infer, dictionary)
 
 
 def sae_lens(case: Case) -> Contestant:
@@ -217,24 +245,27 @@ def sae_lens(case: Case) -> Contestant:
 
     sizes = {"d_in": case.d_in, "d_sae": case.d_sae, "dtype": "float32", "device": "cpu"}
     widths = [int(case.d_sae * sum(GROUPS[: i + 1])) for i in range(len(GROUPS))]
+    k, penalty = case.turned(case.k), case.turned(1e-3)
+    n, n_ramp = case.total_steps, case.total_steps // 20 if case.trains else 0
     names = {
         "topk": ("TopK", {"k": case.k}),
         "topk-auxk": ("TopK", {"k": case.k}),
-        "batchtopk": ("BatchTopK", {"k": case.k}),
-        "matryoshka": ("MatryoshkaBatchTopK", {"k": case.k, "matryoshka_widths": widths}),
-        "relu": ("Standard", {"l1_coefficient": 1e-3}),
-        "jumprelu": ("JumpReLU", {"l0_coefficient": 1e-3}),
-        "gated": ("Gated", {"l1_coefficient": 1e-3}),
+        "batchtopk": ("BatchTopK", {"k": k}),
+        "matryoshka": ("MatryoshkaBatchTopK", {"k": k, "matryoshka_widths": widths}),
+        "relu": ("Standard", {"l1_coefficient": penalty, "l1_warm_up_steps": n_ramp}),
+        "jumprelu": ("JumpReLU", {"l0_coefficient": penalty, "l0_warm_up_steps": n_ramp}),
+        "gated": ("Gated", {"l1_coefficient": penalty, "l1_warm_up_steps": n_ramp}),
     }
+    if case.variant not in names:
+        raise unknown("SAELens", case)
     name, own = names[case.variant]
     torch.manual_seed(case.seed)
     sae = getattr(lens, f"{name}TrainingSAE")(getattr(lens, f"{name}TrainingSAEConfig")(**sizes, **own))
-    n, trains = case.total_steps, case.total_steps < 10**6
-    schedule = {"lr_warm_up_steps": n // 20, "lr_decay_steps": n // 5} if trains else {}
-    scale = case.sample.square().sum(1).mean().div(case.d_in).sqrt() if trains else 1.0  # its E|x|^2 = d_in
+    schedule = {"lr_warm_up_steps": n // 20, "lr_decay_steps": n // 5} if case.trains else {}
+    scale = case.sample.square().sum(1).mean().div(case.d_in).sqrt() if case.trains else 1.0  # its E|x|^2 = d_in
     config = SAETrainerConfig(
         total_training_samples=case.total_steps * case.batch, train_batch_size_samples=case.batch, lr=case.lr,
-        lr_end=0.0 if trains else case.lr, device="cpu", logger=LoggingConfig(log_to_wandb=False), **schedule,
+        lr_end=0.0 if case.trains else case.lr, device="cpu", logger=LoggingConfig(log_to_wandb=False), **schedule,
     )  # fmt: skip
     trainer = SAETrainer(config, sae, iter(()))
     if case.n_dead:
@@ -302,7 +333,7 @@ def overcomplete(case: Case) -> Contestant:
 
     kinds = {
         "topk": (oc.TopKSAE, {"top_k": case.k}),
-        "batchtopk": (oc.BatchTopKSAE, {"top_k": case.k * case.batch}),
+        "batchtopk": (oc.BatchTopKSAE, {"top_k": round(case.turned(case.k) * case.batch)}),
         "relu": (oc.SAE, {}),
         "jumprelu": (oc.JumpSAE, {}),
     }
@@ -316,9 +347,10 @@ def overcomplete(case: Case) -> Contestant:
     centre, scale = case.sample.mean(0), case.sample.std()  # it has no decoder bias
 
     def criterion(x, reconstruction, pre, codes, dictionary):
-        penalised = case.variant == "relu"
-        loss = mse_l1(x, reconstruction, pre, codes, dictionary, penalty=1e-3) if penalised else None
-        loss = (x - reconstruction).square().mean() if loss is None else loss
+        if case.variant == "relu" or (case.variant == "jumprelu" and case.trains):
+            loss = mse_l1(x, reconstruction, pre, codes, dictionary, penalty=case.turned(1e-3))
+        else:
+            loss = (x - reconstruction).square().mean()
         last[:] = [loss.item()]
         return loss
 

@@ -1,11 +1,12 @@
 """Held-out quality of ours and the peers: same activations, tokens, dictionary size, batch, k and schedule.
 
-    python bench/quality.py [--store FOLDER] [--tokens 60000] [--seeds 3]
+    python bench/quality.py [--store FOLDER] [--tokens 120000] [--seeds 3]
 
 Two data sets: real activations of a store (left by `make demo`) and planted dictionaries. Every library is trained at
 each learning rate of the same small grid and shown at its best one. FVU, L0 and dead features are measured on held-out
 tokens by each library's inference path; on planted data also the mean correlation (MCC) between true features and
-their Hungarian matches.
+their Hungarian matches. But for TopK, whose L0 is its k, every library's penalty, k or target is turned until its L0
+on held-out tokens is the one wanted, at every learning rate.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import csv
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from math import exp, log
 from pathlib import Path
 
 import numpy as np
 import torch
 from peers import LIBRARIES, Case
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import t
 from stored import newest_store, train_and_test
 from torch import Tensor
 
@@ -30,8 +35,16 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 BATCH, K = 512, 32
-LEARNING_RATES = (5e-3, 1e-2, 2e-2)
-COLUMNS = ("data", "variant", "library", "lr", "n_seeds", "fvu", "fvu_sd", "l0", "dead_fraction", "mcc")
+LEARNING_RATES = (2.5e-3, 7e-3, 2e-2)
+VARIANTS = ("topk", "batchtopk", "matryoshka", "jumprelu", "gated", "relu", "panneal", "gatedanneal")
+COUNTED = ("batchtopk", "matryoshka")
+"""Variants whose knob is a number of features; that of others is a penalty."""
+TARGETED = ("biosae", "dictionary_learning")
+"""Libraries whose JumpReLU takes a target L0."""
+MOST_TRIALS, FIRST_PENALTY, STRIDE = 8, 0.1, 3.0
+COLUMNS = (
+    "data", "variant", "library", "lr", "knob", "n_seeds", "fvu", "fvu_95", "l0", "dead_fraction", "mcc", "mcc_95",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,21 +63,24 @@ def main() -> None:
     arguments = parse()
     torch.set_num_threads(arguments.threads)
     rows = []
-    for data in (planted(arguments.tokens), real(arguments.store, arguments.tokens)):
+    sets = {"planted": planted, "real": partial(real, arguments.store)}
+    for data in (sets[name](arguments.tokens) for name in arguments.data):
         for variant in arguments.variants:
-            for library in LIBRARIES:
-                if library != "plain":
-                    rows += at_best(data, variant, library, arguments.seeds)
-                    write(rows, Path(__file__).parent / "results" / "quality.csv")
+            for library in arguments.libraries:
+                rows += at_best(data, variant, library, arguments.seeds)
+                write(rows, arguments.out)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, help="folder of stored activations (default: the newest in runs)")
-    parser.add_argument("--tokens", type=int, default=60_000)
+    parser.add_argument("--tokens", type=int, default=120_000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--variants", nargs="+", default=["topk", "batchtopk"])
+    parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
+    parser.add_argument("--data", nargs="+", default=["planted", "real"], choices=["planted", "real"])
+    parser.add_argument("--libraries", nargs="+", default=[name for name in LIBRARIES if name != "plain"])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "quality.csv")
     return parser.parse_args()
 
 
@@ -88,12 +104,12 @@ def planted(n_tokens: int, d_in: int = 64, n_features: int = 128, n_active: int 
 def at_best(data: DataSet, variant: str, library: str, n_seeds: int) -> list[dict]:
     """The library's mean over seeds at its best learning rate, as one row; none where it does not run."""
     try:
-        tried = [summary([train(data, variant, library, lr, seed) for seed in range(n_seeds)]) for lr in LEARNING_RATES]
+        tried = [at_matched_l0(data, variant, library, lr, n_seeds) for lr in LEARNING_RATES]
     except Exception as error:  # noqa: BLE001 - a peer that cannot run this is a result
         print(f"{library} does not run {variant}: {type(error).__name__}: {error}"[:150], file=sys.stderr)
         return []
-    lr, best = min(zip(LEARNING_RATES, tried, strict=True), key=lambda pair: pair[1]["fvu"])
-    row = {"data": data.name, "variant": variant, "library": library, "lr": lr, "n_seeds": n_seeds, **best}
+    close = [row for row in tried if abs(row["l0"] / data.k - 1) < 0.1] or tried
+    row = {"data": data.name, "variant": variant, "library": library, **min(close, key=lambda row: row["fvu"])}
     print(
         "  ".join(f"{row[column]:.4g}" if isinstance(row[column], float) else f"{row[column]}" for column in COLUMNS),
         flush=True,
@@ -101,9 +117,49 @@ def at_best(data: DataSet, variant: str, library: str, n_seeds: int) -> list[dic
     return [row]
 
 
-def train(data: DataSet, variant: str, library: str, lr: float, seed: int) -> dict[str, float]:
+def at_matched_l0(data: DataSet, variant: str, library: str, lr: float, n_seeds: int) -> dict:
+    """Mean over seeds with the knob where the first seed's L0 on held-out tokens is nearest to the one wanted."""
+    if variant == "topk":
+        knob, results = None, [train(data, variant, library, lr, seed=0)]
+    else:
+        knob, first = nearest_knob(lambda knob: train(data, variant, library, lr, 0, knob), variant, library, data.k)
+        results = [first]
+    results += [train(data, variant, library, lr, seed, knob) for seed in range(1, n_seeds)]
+    return {"lr": lr, "knob": knob, "n_seeds": n_seeds, **summary(results)}
+
+
+def nearest_knob(
+    run: Callable[[float], dict[str, float]], variant: str, library: str, wanted: float
+) -> tuple[float, dict[str, float]]:
+    """The setting whose run has the L0 nearest to ``wanted``, and that run.
+
+    L0 is taken for a power of the setting, rising where the setting is a number of features and falling where it is a
+    penalty; the power is that through the nearest run on either side.
+    """
+    counts = variant in COUNTED or (variant == "jumprelu" and library in TARGETED)
+    knob, slope, tried = (float(wanted) if counts else FIRST_PENALTY), (1.0 if counts else -0.5), []
+    for _ in range(MOST_TRIALS):
+        result = run(knob)
+        tried.append((log(knob), log(max(result["l0"], 1e-3) / wanted), result))
+        if abs(result["l0"] / wanted - 1) < 0.03:
+            break
+        below, above = (
+            min((trial for trial in tried if (trial[1] > 0) == side), key=lambda trial: abs(trial[1]), default=None)
+            for side in (False, True)
+        )
+        at, off, _ = min(tried, key=lambda trial: abs(trial[1]))
+        if below and above:
+            slope = (above[1] - below[1]) / (above[0] - below[0])
+        knob = exp(at - max(-STRIDE, min(STRIDE, off / slope)))
+    at, _, result = min(tried, key=lambda trial: abs(trial[1]))
+    return exp(at), result
+
+
+def train(
+    data: DataSet, variant: str, library: str, lr: float, seed: int, knob: float | None = None
+) -> dict[str, float]:
     steps = len(data.train) // BATCH
-    case = Case(variant, data.train.shape[1], data.d_sae, data.k, BATCH, data.train[:4096], lr, 0, seed, steps)
+    case = Case(variant, data.train.shape[1], data.d_sae, data.k, BATCH, data.train[:4096], lr, 0, seed, steps, knob)
     contestant = LIBRARIES[library](case)
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
     for rows in order.split(BATCH)[:steps]:
@@ -129,11 +185,15 @@ def mcc(dictionary: Tensor, features: Tensor) -> float:
 
 
 def summary(results: list[dict[str, float]]) -> dict[str, float]:
-    means = {name: float(np.mean([result[name] for result in results])) for name in results[0]}
-    return {
-        **means,
-        "fvu_sd": float(np.std([result["fvu"] for result in results], ddof=1)) if len(results) > 1 else 0.0,
+    """Means over seeds, and half the width of the 95 % interval of the FVU and the MCC (Student's t)."""
+    table = {name: np.array([result[name] for result in results]) for name in results[0]}
+    means = {name: float(values.mean()) for name, values in table.items()}
+    n = len(results)
+    reach = {
+        f"{name}_95": float(t.ppf(0.975, n - 1) * table[name].std(ddof=1) / n**0.5) if n > 1 else float("nan")
+        for name in ("fvu", "mcc")
     }
+    return means | reach
 
 
 def write(rows: list[dict], path: Path) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from biosae.commands.inputs import data_paths
+from biosae.training.learner import Learner
 
 QUICK = ("training.epochs=1", "sae.dictionary_multiplier=1", "sae.hyperparams.k=8")
 
@@ -78,3 +79,80 @@ def test_a_sweep_runs_as_jobs_of_submitit(tmp_path):
     settings = [path.read_text() for path in tmp_path.glob("runs/0/*/sae.yaml")]
     assert sorted(line for text in settings for line in text.split("\n") if line.startswith("k:")) == ["k: 4", "k: 8"]
     assert len(list(tmp_path.glob("runs/activations/*"))) == 1
+
+
+SMALL = ("data.n_cells=60", "training.epochs=1", "training.batch_size=128", "sae.dictionary_multiplier=1")
+
+
+def weights(folder):
+    """What the finished runs below a folder learned."""
+    return {path.with_name("sae.safetensors").read_bytes() for path in folder.glob("*/run.json")}
+
+
+def test_a_sweep_in_one_pass_trains_the_saes_that_runs_of_their_own_train(biosae, tmp_path):
+    grid = ("sae.hyperparams.k=4,8", "sae.hyperparams.lr=1e-3,5e-3")
+    code, said = biosae("train", "-m", *grid, *SMALL)
+    assert code == 0, said
+    assert "pass 1 of 1: 4 SAEs on the same activations" in said
+    code, said = biosae("train", "-m", *grid, *SMALL, "experiment.number=1", "experiment.saes_per_pass=1")
+    assert code == 0, said
+    assert "pass 4 of 4: 1 SAEs" in said
+    together, alone = (weights(tmp_path / "runs" / number) for number in "01")
+    assert len(together) == 4
+    assert together == alone
+    for number in "01":
+        numbers = [path.read_text() for path in sorted(tmp_path.glob(f"runs/{number}/*/evaluation.json"))]
+        assert len(set(numbers)) == 4
+        assert biosae("sweep", f"experiment.number={number}")[0] == 0
+    tables = [pd.read_csv(tmp_path / "runs" / number / "sweep.csv").drop(columns="run") for number in "01"]
+    assert list(tables[0]["sae.hyperparams.k"]) == [4, 4, 8, 8]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_variants_share_a_pass_and_seeds_do_not(biosae, tmp_path):
+    code, said = biosae("train", "-m", "sae=topk,gated", "seed=0,1", *SMALL)
+    assert code == 0, said
+    assert "pass 2 of 2: 2 SAEs" in said
+    described = [json.loads(path.read_text()) for path in tmp_path.glob("runs/0/*/run.json")]
+    assert sorted((run["sae"]["variant"], run["seed"]) for run in described) == [
+        ("Gated", 0), ("Gated", 1), ("TopK", 0), ("TopK", 1),
+    ]  # fmt: skip
+
+
+def test_a_pass_that_was_cut_off_goes_on_in_its_folders(biosae, tmp_path, monkeypatch):
+    words = ("train", "-m", "sae.hyperparams.k=4,8", *SMALL, "experiment.checkpoint_seconds=0")
+    ordinary, count = Learner.step, iter(range(10**9))
+
+    def cut_off(learner, x):
+        if next(count) == 25:  # the second SAE has not learned from a batch that the first one has
+            raise KeyboardInterrupt
+        ordinary(learner, x)
+
+    with monkeypatch.context() as cut:
+        cut.setattr(Learner, "step", cut_off)
+        assert biosae(*words)[0] == 130
+    code, said = biosae(*words)
+    assert code == 0, said
+    assert said.count("continuing") == 2
+    assert biosae(*words, "experiment.number=1", "experiment.checkpoint_seconds=60")[0] == 0
+    parts, whole = (weights(tmp_path / "runs" / number) for number in "01")
+    assert len(parts) == 2
+    assert parts == whole
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-m", "sae.hyperparams.k=4,100000"), "k must be a whole number between 1 and d_sae=128, got 100000"),
+        (("-m", "experiment.saes_per_pass=0"), "experiment.saes_per_pass must be at least 1, got 0"),
+        (
+            ("sae=[topk,gated]",),
+            "sae takes one option at a time; for a sweep over them: biosae train -m sae=topk,gated",
+        ),
+    ],
+)
+def test_a_bad_sweep_ends_in_one_line_before_anything_is_trained(biosae, tmp_path, words, says):
+    code, said = biosae("train", *words, *SMALL)
+    assert code == 1
+    assert says in said
+    assert not list(tmp_path.glob("runs/0/*"))

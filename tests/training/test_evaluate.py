@@ -7,7 +7,7 @@ from sklearn.metrics import r2_score
 
 from biosae.activations.source import ArrayActivations
 from biosae.saes.topk import TopK
-from biosae.training.evaluate import evaluate
+from biosae.training.evaluate import evaluate, evaluate_each
 
 
 @pytest.fixture
@@ -72,6 +72,13 @@ def test_numbers_agree_with_sklearn_and_numpy(fitted, validation):
 def test_batches_do_not_change_the_numbers(fitted, validation):
     """Trap 10: ratios are of sums, not means of ratios."""
     assert evaluate(fitted, validation, 7) == pytest.approx(evaluate(fitted, validation, 500), rel=1e-5)
+
+
+def test_saes_evaluated_together_get_the_numbers_that_each_gets_alone(source, validation):
+    saes = [TopK(16, 32, k=3), TopK(16, 48, k=5, seed=1)]
+    for sae in saes:
+        sae.fit_normaliser(source.values)
+    assert evaluate_each(saes, validation, 100) == [evaluate(sae, validation, 100) for sae in saes]
 
 
 def test_evaluation_changes_no_state(fitted, validation):

@@ -46,7 +46,7 @@ def sequences():
 
 
 def recovery(sequences, function, mean, samples=(0, 1, 2, 3)):
-    return embedding_recovery(Doubling(), sequences, np.array(samples), 0, Replacement(function), mean)
+    return embedding_recovery(Doubling(), sequences, np.array(samples), 0, [Replacement(function)], mean)[0]
 
 
 def test_identity_recovers_all_and_each_ablation_nothing(sequences):
@@ -54,6 +54,13 @@ def test_identity_recovers_all_and_each_ablation_nothing(sequences):
     assert recovery(sequences, lambda x: x, mean) == {"recovery_vs_zero": 1.0, "recovery_vs_mean": 1.0}
     assert recovery(sequences, torch.zeros_like, mean)["recovery_vs_zero"] == 0.0
     assert recovery(sequences, lambda x: mean.expand_as(x), mean)["recovery_vs_mean"] == 0.0
+
+
+def test_several_saes_get_what_each_gets_alone(sequences):
+    functions = [lambda x: x / 2, lambda x: x + 1, torch.relu]
+    mean = torch.tensor([0.5, -1.0, 2.0, 0.0])
+    together = embedding_recovery(Doubling(), sequences, np.arange(4), 0, [Replacement(f) for f in functions], mean)
+    assert together == [recovery(sequences, function, mean) for function in functions]
 
 
 def test_half_of_the_activation_recovers_three_quarters_of_the_squared_distance_to_zero(sequences):

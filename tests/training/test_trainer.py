@@ -159,6 +159,55 @@ def test_saes_trained_together_are_those_trained_alone(source, validation, setti
         assert torch.equal(alone.W_dec, together[index].W_dec)
 
 
+class Counting(ArrayActivations):
+    """Activations that count how often they are read."""
+
+    n_passes = 0
+
+    def batches(self, *args, **kwargs):
+        self.n_passes += 1
+        return super().batches(*args, **kwargs)
+
+
+def test_saes_trained_together_share_what_is_read(source, validation, settings, tmp_path):
+    """Once for the normalisers, once an epoch, and once for every evaluation, however many learn."""
+    counts = []
+    for n in (1, 4):
+        read = Counting(source.values), Counting(validation.values)
+        runs = [Run(TopK(16, 48, k=k), settings(), tmp_path / f"{n}-{k}") for k in range(1, 1 + n)]
+        Trainer(runs, *read).run()
+        counts.append([each.n_passes for each in read])
+    assert counts == [[1 + 3, 5 + 1]] * 2
+
+
+def test_an_sae_whose_patience_ends_rests_while_the_others_learn(source, validation, settings, tmp_path):
+    """As if each were alone, also when the pass is cut off after that and resumed."""
+    hasty = settings(patience=1, lr=1e-12, decay_fraction=0.0, warmup_fraction=0.0)  # learns nothing
+    made = {"hasty": hasty, "steady": settings()}
+    for name, own in made.items():
+        train(TopK(16, 48, k=3), source, validation, own, tmp_path / "alone" / name)
+
+    def interrupt(x):
+        os.kill(os.getpid(), signal.SIGINT)
+        return x
+
+    stopped = Interrupting(source.values, at=4 + 19, action=interrupt)
+    for n_try, read in enumerate((stopped, source)):
+        runs = [Run(TopK(16, 48, k=3), own, tmp_path / "both" / name) for name, own in made.items()]
+        trainer = Trainer(runs, read, validation, 4, 0.0)
+        if n_try == 0:
+            with pytest.raises(KeyboardInterrupt, match="at step 19"):
+                trainer.run()
+        else:
+            trainer.run(resume=True)
+    for name in made:
+        tables = [(tmp_path / place / name / "metrics.csv").read_text() for place in ("alone", "both")]
+        assert tables[0] == tables[1]
+        weights = [(tmp_path / place / name / "sae.safetensors").read_bytes() for place in ("alone", "both")]
+        assert weights[0] == weights[1]
+    assert len(validation_fvu(tmp_path / "both" / "hasty")) < len(validation_fvu(tmp_path / "both" / "steady")) == 5
+
+
 def test_saes_trained_together_must_agree_on_the_batches(source, validation, settings, tmp_path):
     runs = [Run(TopK(16, 8, k=3), settings(batch_size=size), tmp_path) for size in (64, 128)]
     with pytest.raises(SettingError, match="need the same batch_size, got 64, 128"):

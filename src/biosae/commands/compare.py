@@ -16,15 +16,15 @@ from biosae.artefacts import atomic_write
 from biosae.errors import SettingError
 from biosae.pl.comparison import comparison, comparison_curves
 from biosae.saes.base import SAE
-from biosae.training.checkpoint import drop_checkpoints, latest_step
+from biosae.training.checkpoint import drop_checkpoints
 from biosae.training.comparison import EveryEpoch, comparison_table
 from biosae.training.settings import TrainerSettings
-from biosae.training.trainer import Run, Trainer
+from biosae.training.trainer import Run
 
 from .inputs import load_inputs
 from .launch import launch
 from .runs import finish, open_run_folder
-from .train import build_sae, identity, record, sources_of, start
+from .train import build_sae, identity, record, sources_of, train_runs
 
 logger = logging.getLogger(__name__)
 
@@ -45,16 +45,9 @@ def compare(cfg: DictConfig) -> Path:
     found, store = sources_of(cfg, inputs, layer, SPLITS)
     with open_run_folder(cfg.experiment, identity(cfg, inputs)) as folder:
         runs = [prepare(*built[name], folder / name, configs[name].tracker, found) for name in configs]
-        for run, variant in zip(runs, configs.values(), strict=True):
-            start(variant, inputs, run)
-        trainer = Trainer(runs, found["train"], found["val"], cfg.seed, cfg.experiment.checkpoint_seconds)
-        try:
-            evaluations = trainer.run(resume=latest_step([run.folder for run in runs]) is not None)
-        finally:
-            for run in runs:
-                run.tracker.close()
-        for run, variant, evaluation in zip(runs, configs.values(), evaluations, strict=True):
-            record(variant, inputs, layer, run, evaluation, found["train"], store)
+        variants = list(configs.values())
+        evaluations = train_runs(runs, variants, inputs, found["train"], found["val"])
+        record(variants, inputs, layer, runs, evaluations, found["train"], store)
         write_comparison(folder, [run.tracker for run in runs])
         for run in runs:
             run.tracker.forget()

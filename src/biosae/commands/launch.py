@@ -7,11 +7,14 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import resources
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rich.logging import RichHandler
@@ -21,32 +24,64 @@ from biosae.config.schema import register
 from biosae.errors import BiosaeError, SettingError
 from biosae.progress import console
 
-Command = Callable[[DictConfig], None]
+Command = Callable[[DictConfig], object]
+Sweep = Callable[[Sequence[DictConfig]], None]
+ONE_BY_ONE = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 SHARED = ("train", "features")
 """Commands that several processes of torchrun do together."""
 
 
-def launch(name: str, command: Command) -> None:
+def launch(name: str, command: Command, sweep: Sweep | None = None) -> None:
     """Runs a command with the configuration ``config/<name>.yaml`` and the overrides in ``sys.argv``.
 
     An error that biosae or Hydra raises on purpose becomes one line and exit code 1; with
     ``BIOSAE_DEBUG=1`` it keeps its traceback.
+
+    Parameters
+    ----------
+    sweep
+        Takes all configurations of a sweep (``-m``) in this process at once. Jobs that a launcher starts elsewhere
+        run the command one by one.
     """
+    collected: list[DictConfig] = []
     register()
     _log_to_console()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors in the overrides reach our handler instead of Hydra's
 
     def job(cfg: DictConfig) -> None:
-        with errors_on_one_line(), processes(name):
-            command(cfg)
+        with errors_on_one_line():
+            _check_choices(name)
+            if sweep is not None and _is_swept_here():
+                collected.append(cfg)
+                return
+            with processes(name):
+                command(cfg)
 
     with errors_on_one_line():
         hydra.main(version_base="1.3", config_path="pkg://biosae.config", config_name=name)(job)()
+        if collected:
+            with processes(name):
+                sweep(collected)
     if _under_torchrun():
         from biosae.ranks import leave
 
         leave()
+
+
+def _check_choices(command: str) -> None:
+    """Hydra merges a list of options of one group, which makes sense for none of ours."""
+    for override in HydraConfig.get().overrides.task:
+        group, _, several = override.partition("=")
+        if several.startswith("[") and resources.files("biosae.config").joinpath(group).is_dir():
+            sweep = f"biosae {command} -m {group}={several.strip('[]')}"
+            raise SettingError(f"{group} takes one option at a time; for a sweep over them: {sweep}")
+
+
+def _is_swept_here() -> bool:
+    """Whether this is one of several jobs that this process runs one after the other."""
+    hydra_cfg = HydraConfig.get()
+    return hydra_cfg.mode == RunMode.MULTIRUN and hydra_cfg.launcher._target_ == ONE_BY_ONE
 
 
 @contextmanager

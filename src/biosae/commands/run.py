@@ -70,8 +70,8 @@ def write_stages(cfg: DictConfig, folder: Path, inputs: Callable[[], Inputs]) ->
 @contextmanager
 def _trained(cfg: DictConfig, inputs: Callable[[], Inputs]) -> Iterator[Path]:
     """A locked folder with a trained SAE: that of the same command, cut off after training, or one trained now."""
-    prepared = prepare(cfg, inputs())
+    prepared = prepare([cfg], inputs())
     with open_run_folder(cfg.experiment, identity(cfg, inputs()), takes_trained=True) as folder:
         if not is_trained(folder):
-            train_in(folder, prepared)
+            train_in([folder], prepared)
         yield folder

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +22,13 @@ from biosae.artefacts import atomic_write, content_hash, settings_hash, write_js
 from biosae.errors import SettingError
 from biosae.ranks import present
 from biosae.saes.architecture import Architecture
-from biosae.saes.base import SAE
+from biosae.saes.base import SAE, check_at_least
 from biosae.saes.build import build
 from biosae.training.checkpoint import drop_checkpoints, latest_step
 from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.settings import TrainerSettings
 from biosae.training.tracker import NoTracker
-from biosae.training.trainer import Run, Trainer
+from biosae.training.trainer import SHARED, Run, Trainer
 
 from .inputs import Inputs, choose_device, data_hash, load_inputs, stored_activations, with_tokens
 from .launch import launch
@@ -40,37 +41,79 @@ PACKAGES = ("torch", "numpy", "anndata", "scikit-learn")
 
 
 def main() -> None:
-    launch("train", train)
+    launch("train", train, train_sweep)
 
 
 def train(cfg: DictConfig) -> Path:
     """Trains one SAE, or goes on where the same command was cut off, and gives the folder of the run."""
-    prepared = prepare(cfg, load_inputs(cfg))
-    with open_run_folder(cfg.experiment, identity(cfg, prepared.inputs)) as folder:
-        train_in(folder, prepared)
-        finish(folder)
-    return folder
+    return train_together([cfg])[0]
+
+
+def train_sweep(configs: Sequence[DictConfig]) -> None:
+    """Trains the SAEs of a sweep; those that learn from the same batches do so in one pass over them."""
+    passes = passes_of(configs)
+    for number, together in enumerate(passes, start=1):
+        logger.info("pass %d of %d: %d SAEs on the same activations", number, len(passes), len(together))
+        train_together(together)
+    logger.info("side by side: biosae sweep experiment.number=%s", configs[0].experiment.number)
+
+
+def passes_of(configs: Sequence[DictConfig]) -> list[list[DictConfig]]:
+    """Configurations that differ only in the SAE and how it learns, at most ``experiment.saes_per_pass`` together."""
+    groups: dict[str, list[DictConfig]] = {}
+    for cfg in configs:
+        groups.setdefault(_what_a_pass_shares(cfg), []).append(cfg)
+    return [part for group in groups.values() for part in _parts(group, group[0].experiment.saes_per_pass)]
+
+
+def _parts(configs: Sequence[DictConfig], at_most: int) -> Iterator[Sequence[DictConfig]]:
+    """Parts of nearly equal size."""
+    check_at_least("experiment.saes_per_pass", at_most, 1)
+    n_parts = -(-len(configs) // at_most)
+    for part in range(n_parts):
+        yield configs[part::n_parts]
+
+
+def _what_a_pass_shares(cfg: DictConfig) -> str:
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    settings["sae"] = settings["sae"]["target_layer"]
+    settings["training"] = {name: settings["training"][name] for name in SHARED}
+    return settings_hash(settings)
+
+
+def train_together(configs: Sequence[DictConfig]) -> list[Path]:
+    """Trains SAEs in one pass over the same activations, each into a run folder of its own."""
+    prepared = prepare(configs, load_inputs(configs[0]))
+    with ExitStack() as stack:
+        identities = [identity(cfg, prepared.inputs) for cfg in configs]
+        folders = [
+            stack.enter_context(open_run_folder(cfg.experiment, known))
+            for cfg, known in zip(configs, identities, strict=True)
+        ]
+        train_in(folders, prepared)
+        for folder in folders:
+            finish(folder)
+    return folders
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An untrained SAE, with all that is read and checked before a run has a folder."""
+    """Untrained SAEs and how to train them, with all that is read and checked before their runs have folders."""
 
-    cfg: DictConfig
+    configs: Sequence[DictConfig]
+    built: Sequence[tuple[SAE, TrainerSettings]]
     inputs: Inputs
     layer: int
-    sae: SAE
-    settings: TrainerSettings
     training: ActivationSource
     validation: ActivationSource
     store: ActivationStore | None
 
 
-def prepare(cfg: DictConfig, inputs: Inputs) -> Prepared:
-    """Checks every setting and extracts the activations."""
-    sae, settings = build_sae(cfg, inputs.adapter.d_model)
-    layer = inputs.layer_index(cfg.sae.target_layer)
-    return Prepared(cfg, inputs, layer, sae, settings, *sources(cfg, inputs, layer))
+def prepare(configs: Sequence[DictConfig], inputs: Inputs) -> Prepared:
+    """Checks every setting and extracts the activations, which all configurations share."""
+    built = [build_sae(cfg, inputs.adapter.d_model) for cfg in configs]
+    layer = inputs.layer_index(configs[0].sae.target_layer)
+    return Prepared(configs, built, inputs, layer, *sources(configs[0], inputs, layer))
 
 
 def identity(cfg: DictConfig, inputs: Inputs) -> str:
@@ -82,23 +125,40 @@ def identity(cfg: DictConfig, inputs: Inputs) -> str:
     return settings_hash({"settings": settings, "tokens": inputs.sequences.hash, "split": part, **read})
 
 
-def train_in(folder: Path, prepared: Prepared) -> None:
-    """Trains in a run folder, from its checkpoint if there is one."""
-    cfg, inputs = prepared.cfg, prepared.inputs
-    ranks = present()
-    run = Run(prepared.sae, prepared.settings, folder, instantiate(cfg.tracker) if ranks.is_first else NoTracker())
-    if ranks.is_first:
-        start(cfg, inputs, run)
-    seconds = cfg.experiment.checkpoint_seconds
-    trainer = Trainer([run], prepared.training, prepared.validation, cfg.seed, seconds, ranks)
-    try:
-        (evaluation,) = trainer.run(resume=latest_step([folder]) is not None)
-    finally:
-        run.tracker.close()
-    if not ranks.is_first:
+def train_in(folders: Sequence[Path], prepared: Prepared) -> None:
+    """Trains in run folders, from their checkpoints if there are some."""
+    configs, inputs, is_first = prepared.configs, prepared.inputs, present().is_first
+    runs = [
+        Run(*built, folder, instantiate(cfg.tracker) if is_first else NoTracker())
+        for cfg, built, folder in zip(configs, prepared.built, folders, strict=True)
+    ]
+    evaluations = train_runs(runs, configs, inputs, prepared.training, prepared.validation)
+    if not is_first:
         return
-    record(cfg, inputs, prepared.layer, run, evaluation, prepared.training, prepared.store)
-    drop_checkpoints(folder)
+    record(configs, inputs, prepared.layer, runs, evaluations, prepared.training, prepared.store)
+    for folder in folders:
+        drop_checkpoints(folder)
+
+
+def train_runs(
+    runs: Sequence[Run],
+    configs: Sequence[DictConfig],
+    inputs: Inputs,
+    training: ActivationSource,
+    validation: ActivationSource,
+) -> list[dict[str, float]]:
+    """Trains in one pass, from the last checkpoint of all runs if there is one; gives the held-out numbers."""
+    ranks = present()
+    if ranks.is_first:
+        for run, cfg in zip(runs, configs, strict=True):
+            start(cfg, inputs, run)
+    seconds = configs[0].experiment.checkpoint_seconds
+    trainer = Trainer(runs, training, validation, configs[0].seed, seconds, ranks)
+    try:
+        return trainer.run(resume=latest_step([run.folder for run in runs]) is not None)
+    finally:
+        for run in runs:
+            run.tracker.close()
 
 
 def start(cfg: DictConfig, inputs: Inputs, run: Run) -> None:
@@ -109,20 +169,22 @@ def start(cfg: DictConfig, inputs: Inputs, run: Run) -> None:
 
 
 def record(
-    cfg: DictConfig,
+    configs: Sequence[DictConfig],
     inputs: Inputs,
     layer: int,
-    run: Run,
-    evaluation: dict[str, float],
+    runs: Sequence[Run],
+    evaluations: Sequence[dict[str, float]],
     training: ActivationSource,
     store: ActivationStore | None,
 ) -> None:
-    """What a run folder holds after training: evaluation.json and run.json, which makes it a finished run."""
-    evaluation = evaluation | recovery(cfg, inputs, layer, run.sae, training)
-    write_json(run.folder / "evaluation.json", evaluation)
-    write_json(run.folder / RUN, description(cfg, inputs, layer, run.sae, run.folder, training, store))
-    numbers = ", ".join(f"{name} {number:.3g}" for name, number in evaluation.items())
-    logger.info("%s held-out: %s", type(run.sae).__name__, numbers)
+    """What run folders hold after training: evaluation.json and run.json, which makes them finished runs."""
+    recoveries = recovery(configs[0], inputs, layer, [run.sae for run in runs], training)
+    for cfg, run, evaluation, recovered in zip(configs, runs, evaluations, recoveries, strict=True):
+        measured = evaluation | recovered
+        write_json(run.folder / "evaluation.json", measured)
+        write_json(run.folder / RUN, description(cfg, inputs, layer, run.sae, run.folder, training, store))
+        numbers = ", ".join(f"{name} {number:.3g}" for name, number in measured.items())
+        logger.info("%s in %s, held-out: %s", type(run.sae).__name__, run.folder.name, numbers)
 
 
 def build_sae(cfg: DictConfig, d_in: int) -> tuple[SAE, TrainerSettings]:
@@ -161,12 +223,14 @@ def sources_of(
     raise SettingError(f"buffer.kind must be store or stream, got {cfg.buffer.kind}")
 
 
-def recovery(cfg: DictConfig, inputs: Inputs, layer: int, sae: SAE, training: ActivationSource) -> dict[str, float]:
-    """Embedding recovery on the validation samples."""
+def recovery(
+    cfg: DictConfig, inputs: Inputs, layer: int, saes: Sequence[SAE], training: ActivationSource
+) -> list[dict[str, float]]:
+    """Embedding recovery of each SAE on the validation samples."""
     samples = inputs.split.samples("validate")
     mean = mean_activation(training, cfg.training.normaliser_tokens, cfg.seed)
     per_batch = cfg.buffer.tokens_per_batch
-    return embedding_recovery(inputs.adapter, inputs.sequences, samples, layer, sae, mean, per_batch)
+    return embedding_recovery(inputs.adapter, inputs.sequences, samples, layer, saes, mean, per_batch)
 
 
 def write_split(folder: Path, inputs: Inputs) -> None:

@@ -135,6 +135,7 @@ class Experiment:
     """Runs land in ``root/number/timestamp``; a held-out evaluation every ``eval_steps`` steps.
 
     ``resume`` continues a run of the same settings that was cut off, from a checkpoint every ``checkpoint_seconds``.
+    ``saes_per_pass`` bounds how many SAEs of a sweep are in memory and learn from the same batches.
     """
 
     root: str = MISSING
@@ -142,6 +143,7 @@ class Experiment:
     eval_steps: int = MISSING
     checkpoint_seconds: float = MISSING
     resume: bool = MISSING
+    saes_per_pass: int = MISSING
 
 
 @dataclass

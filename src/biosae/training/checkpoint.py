@@ -27,10 +27,13 @@ def latest_step(folders: Sequence[Path]) -> int | None:
     return max(common, default=None)
 
 
-def save_checkpoint(folder: Path, learner: Learner, rows: list[dict], seed: int) -> None:
-    """Writes ``folder/checkpoint/<step>``; ``rows`` are those of metrics.csv."""
+def save_checkpoint(folder: Path, step: int, learner: Learner, rows: list[dict], seed: int) -> None:
+    """Writes ``folder/checkpoint/<step>``; ``rows`` are those of metrics.csv.
+
+    ``step`` is that of the pass, which goes on after a learner has lost patience.
+    """
     tensors, numbers = learner.state()
-    with atomic_folder(_place(folder, learner.n_steps)) as temporary:
+    with atomic_folder(_place(folder, step)) as temporary:
         files.save(learner.sae, temporary)
         with atomic_write(temporary / TENSORS) as path:
             save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,6 @@ from biosae.ranks import ALONE, Ranks
 from biosae.saes.base import SAE, Progress
 
 
-@torch.no_grad()
 def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: Ranks = ALONE) -> dict[str, float]:
     """The numbers of evaluation.json over one pass of ``source``, summed in float64; ``ranks`` share the work.
 
@@ -33,11 +34,22 @@ def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: Ranks =
         Mean of ``|r|^2`` over mean of ``x . r``, around the fitted centre; below 1 the reconstruction ``r`` is
         shrunken (Rajamanoharan et al. 2024, arXiv 2404.16014, equation 10).
     """
-    sums = _Sums(sae, ranks)
+    return evaluate_each([sae], source, batch_size, ranks)[0]
+
+
+@torch.no_grad()
+def evaluate_each(
+    saes: Sequence[SAE], source: ActivationSource, batch_size: int, ranks: Ranks = ALONE
+) -> list[dict[str, float]]:
+    """What `evaluate` gives for each of several SAEs; ``source`` is read once."""
+    sums = [_Sums(sae, ranks) for sae in saes]
     for x in source.batches(batch_size, seed=0):
-        sums.add(ranks.share(x).to(sae.W_dec.device))
-    sums.add_up()
-    return sums.metrics()
+        mine = ranks.share(x)
+        for each in sums:
+            each.add(mine.to(each.sae.W_dec.device))
+    for each in sums:
+        each.add_up()
+    return [each.metrics() for each in sums]
 
 
 SUMMED = ("loss", "error", "relative_error", "x_square", "cosine", "l0", "reconstruction_square", "product")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,11 +33,11 @@ def embedding_recovery(
     sequences: TokenSequences,
     samples: np.ndarray,
     layer: int,
-    sae: SAE,
+    saes: Sequence[SAE],
     mean_activation: Tensor,
     tokens_per_batch: int = 16_384,
-) -> dict[str, float]:
-    """``recovery_vs_zero`` and ``recovery_vs_mean``: 1 is the unedited model, 0 the ablation.
+) -> list[dict[str, float]]:
+    """``recovery_vs_zero`` and ``recovery_vs_mean`` of each SAE: 1 is the unedited model, 0 the ablation.
 
     Each is ``1 - sum ||e - e_sae||^2 / sum ||e - e_ablated||^2`` over the samples' embeddings ``e``,
     where the activations after ``layer`` are replaced by the SAE's reconstruction, or by zero or
@@ -51,23 +53,20 @@ def embedding_recovery(
     DataError
         If no sample has a token.
     """
-    edits = {
-        "sae": sae.forward,
-        "zero": torch.zeros_like,
-        "mean": lambda x: mean_activation.to(x).expand_as(x),
-    }
+    ablations = [torch.zeros_like, lambda x: mean_activation.to(x).expand_as(x)]
+    edits = [lambda x: x, *ablations, *(sae.forward for sae in saes)]
 
     def embedded(adapter: ModelAdapter, batch: TokenBatch) -> list[Tensor]:
-        return adapter.embed_each(batch, layer, [lambda x: x, *edits.values()])
+        return adapter.embed_each(batch, layer, edits)
 
-    distance = dict.fromkeys(edits, 0.0)
+    distance = np.zeros(len(edits) - 1)
     samples = samples[sequences.lengths[samples] > 0]
     if len(samples) == 0:
         raise DataError("embedding recovery needs at least one sample with a token")
     with progress_bar("Embedding recovery", len(samples), "samples") as advance:
         for batch, embeddings in each_batch(adapter, sequences, samples, tokens_per_batch, embedded):
             original, *edited = embeddings
-            for name, embedding in zip(edits, edited, strict=True):
-                distance[name] += (embedding - original).double().square().sum().item()
+            distance += [(each - original).double().square().sum().item() for each in edited]
             advance(len(batch.sample))
-    return {f"recovery_vs_{name}": 1 - distance["sae"] / distance[name] for name in ("zero", "mean")}
+    zero, mean, *of_saes = distance.tolist()
+    return [{"recovery_vs_zero": 1 - each / zero, "recovery_vs_mean": 1 - each / mean} for each in of_saes]

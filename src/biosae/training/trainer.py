@@ -21,12 +21,17 @@ from biosae.saes import files
 from biosae.saes.base import SAE
 
 from .checkpoint import drop_checkpoints, latest_step, restore_checkpoint, save_checkpoint
-from .evaluate import evaluate
+from .evaluate import evaluate_each
 from .learner import Learner
 from .median import geometric_median
 from .metrics import write_metrics
 from .settings import TrainerSettings
 from .tracker import Tracker
+
+SHARED = ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens")
+"""Settings that SAEs trained in one pass have in common."""
+
+SHOWN = (("held-out fvu", "fvu"), ("l0", "l0"))
 
 
 @dataclass
@@ -58,8 +63,8 @@ class Trainer:
     Parameters
     ----------
     runs
-        The SAEs, already on their device. They may differ in anything but the number of steps:
-        ``batch_size``, ``epochs``, ``max_tokens`` and ``eval_every`` must agree.
+        The SAEs, already on their device. They may differ in anything but the settings in `SHARED`, and each becomes
+        what it would become alone.
     source, validation
         Activations to learn from, and held-out ones.
     seed
@@ -88,6 +93,7 @@ class Trainer:
             raise SettingError(
                 f"batch_size={self.settings.batch_size} leaves some of {ranks.size} processes without work"
             )
+        self.n_steps = 0
         for run in self.runs:
             if run.sae.d_in != source.d_in:
                 raise SettingError(f"the SAE has d_in={run.sae.d_in}, the activations have width {source.d_in}")
@@ -113,7 +119,7 @@ class Trainer:
         self._loop(learners)
         for run, learner in zip(self.runs, learners, strict=True):
             self._keep(run, learner)
-        return [self._evaluate(run.sae) for run in self.runs]
+        return self._evaluate([run.sae for run in self.runs])
 
     def _keep(self, run: Run, learner: Learner) -> None:
         """Leaves the wanted weights in the SAE and in its folder."""
@@ -132,6 +138,7 @@ class Trainer:
             raise ArtefactError(f"a checkpoint to resume from does not exist in {', '.join(map(str, folders))}")
         for run, learner in zip(self.runs, learners, strict=True):
             run.rows = restore_checkpoint(run.folder, step, learner, self.seed)
+        self.n_steps = step
 
     def _fit_normalisers(self) -> None:
         sample, wanted = [], self.settings.normaliser_tokens
@@ -149,37 +156,39 @@ class Trainer:
 
     def _loop(self, learners: list[Learner]) -> None:
         with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts(self.ranks) as interrupted:
-            advance(learners[0].n_tokens)
+            advance(max(learner.n_tokens for learner in learners))
             saved_at = time.monotonic()
-            for x in self._batches(learners[0].n_steps):
-                self._step(learners, x)
-                due = learners[0].n_steps % self.settings.eval_every == 0 or learners[0].n_steps == self.total_steps
-                if due:
-                    self._report(learners)
+            for x in self._batches():
+                learning = [
+                    (run, learner) for run, learner in zip(self.runs, learners, strict=True) if not run.has_stalled()
+                ]
+                self._step(learning, x)
+                self.n_steps += 1
+                if self.n_steps % self.settings.eval_every == 0 or self.n_steps == self.total_steps:
+                    self._report(learning)
                 stopping = self.ranks.any(interrupted())
                 if stopping or self.ranks.any(self._is_checkpoint_due(saved_at)):
                     self._save(learners)
                     saved_at = time.monotonic()
                 if stopping:
-                    raise KeyboardInterrupt(f"stopped at step {learners[0].n_steps}; the same command continues there")
+                    raise KeyboardInterrupt(f"stopped at step {self.n_steps}; the same command continues there")
                 advance(len(x), status=self._status())
-                if due and all(run.has_stalled() for run in self.runs):
-                    return
 
-    def _batches(self, first: int) -> Iterator[Tensor]:
-        """The batches of the steps from ``first`` on, across epochs."""
+    def _batches(self) -> Iterator[Tensor]:
+        """The batches of the steps that are left, across epochs, until the run's end or the last SAE's patience."""
         a_pass = self.settings.steps_per_epoch(self.source.n_tokens)
-        step = first
-        while step < self.total_steps and not all(run.has_stalled() for run in self.runs):
-            epoch, start = divmod(step, a_pass)
+        while not self._is_over():
+            epoch, start = divmod(self.n_steps, a_pass)
             for x in self.source.batches(self.settings.batch_size, self.seed, epoch, start):
-                if step == self.total_steps:
+                if self._is_over():
                     return
                 yield x
-                step += 1
 
-    def _step(self, learners: list[Learner], x: Tensor) -> None:
-        for run, learner in zip(self.runs, learners, strict=True):
+    def _is_over(self) -> bool:
+        return self.n_steps == self.total_steps or all(run.has_stalled() for run in self.runs)
+
+    def _step(self, learning: Sequence[tuple[Run, Learner]], x: Tensor) -> None:
+        for run, learner in learning:
             try:
                 learner.step(self.ranks.share(x).to(run.sae.W_dec.device))
             except TrainingError as error:
@@ -187,13 +196,12 @@ class Trainer:
                 where = "no checkpoint was due yet" if kept is None else f"the last good checkpoint is of step {kept}"
                 raise TrainingError(f"{error}; {where}") from None
 
-    def _report(self, learners: list[Learner]) -> None:
-        for run, learner in zip(self.runs, learners, strict=True):
-            measured = {
-                "train": learner.metrics(),
-                "validate": self._evaluate(learner.result()),
-            }
-            for split, metrics in measured.items():
+    def _report(self, learning: Sequence[tuple[Run, Learner]]) -> None:
+        """Measures the SAEs that are still learning, in one pass over the held-out activations."""
+        results = [learner.result() for _, learner in learning]
+        held_out = self._evaluate(results)
+        for (run, learner), result, measured in zip(learning, results, held_out, strict=True):
+            for split, metrics in {"train": learner.metrics(), "validate": measured}.items():
                 metrics.pop("n_tokens", None)
                 run.rows.append({"step": learner.n_steps, "tokens": learner.n_tokens, "split": split, **metrics})
                 if run.tracker is not None and self.ranks.is_first:
@@ -201,10 +209,10 @@ class Trainer:
             if self.ranks.is_first:
                 write_metrics(Path(run.folder) / "metrics.csv", run.rows)
             if run.settings.keep_best and run.evaluations_since_best() == 0:
-                self._write_sae(learner.result(), run.folder)
+                self._write_sae(result, run.folder)
 
-    def _evaluate(self, sae: SAE) -> dict[str, float]:
-        return evaluate(sae, self.validation, self.settings.batch_size, self.ranks)
+    def _evaluate(self, saes: Sequence[SAE]) -> list[dict[str, float]]:
+        return evaluate_each(saes, self.validation, self.settings.batch_size, self.ranks)
 
     def _write_sae(self, sae: SAE, folder: Path) -> None:
         if self.ranks.is_first:
@@ -218,19 +226,24 @@ class Trainer:
         if not self.ranks.is_first:
             return
         for run, learner in zip(self.runs, learners, strict=True):
-            save_checkpoint(run.folder, learner, run.rows, self.seed)
+            save_checkpoint(run.folder, self.n_steps, learner, run.rows, self.seed)
         for run in self.runs:
-            drop_checkpoints(run.folder, but=learners[0].n_steps)
+            drop_checkpoints(run.folder, but=self.n_steps)
 
     def _status(self) -> str:
-        rows = self.runs[0].rows
-        return f"held-out fvu {rows[-1]['fvu']:.3f}, l0 {rows[-1]['l0']:.1f}" if rows else ""
+        last = [run.rows[-1] for run in self.runs if run.rows]
+        return ", ".join(f"{word} {_range([row[name] for row in last])}" for word, name in SHOWN) if last else ""
+
+
+def _range(numbers: Sequence[float]) -> str:
+    low, high = f"{min(numbers):.3g}", f"{max(numbers):.3g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _common_settings(runs: list[Run]) -> TrainerSettings:
     if not runs:
         raise SettingError("there is no SAE to train")
-    for name in ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens"):
+    for name in SHARED:
         values = dict.fromkeys(getattr(run.settings, name) for run in runs)
         if len(values) > 1:
             raise SettingError(f"SAEs trained together need the same {name}, got {', '.join(map(str, values))}")
