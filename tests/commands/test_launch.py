@@ -10,7 +10,7 @@ from biosae.errors import SettingError
         ("sae.hyperparms.k=4", "did you mean hyperparams?"),
         ("sae.hyperparams.kk=4", "did you mean k?"),
         ("sae=topkk", "sae/topkk does not exist; there are"),
-        ("data=foo", "data/foo does not exist; there are fasta, h5ad, pbmc"),
+        ("data=foo", "data/foo does not exist; there are census, covid, fasta"),
         ("seed=abc", "Value 'abc' of type 'str' could not be converted to Integer"),
         ("training.batch_size=x", "could not be converted to Integer"),
         ("data=h5ad", "data.path is not set; give it as data.path="),
