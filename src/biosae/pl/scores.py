@@ -15,6 +15,7 @@ from biosae.report.overview import best_of_classes
 from .axes import ACCENT, GREY, finish, new_axes
 
 N_BINS = 36
+MOST_LETTERS = 40  # of the name of a gene set
 
 
 def markers(
@@ -112,12 +113,16 @@ def enrichment(
     rows = table[table["feature"] == feature].nsmallest(n, "q_value")[::-1]
     if rows.empty:
         raise SettingError(f"feature {feature} has no enriched gene set")
-    ax = new_axes(ax, height=0.6 + 0.25 * len(rows))
+    ax = new_axes(ax, width=6.5, height=0.6 + 0.25 * len(rows))
     place = np.arange(len(rows))
-    bars = ax.barh(place, rows["fold"], color=ACCENT, tick_label=rows["set"].astype(str))
+    bars = ax.barh(place, rows["fold"], color=ACCENT, tick_label=[_shortened(name) for name in rows["set"]])
     ax.bar_label(bars, [f"q = {q:.1g}" for q in rows["q_value"]], padding=3, fontsize="small")
     ax.set(xlabel="fold enrichment", title=f"feature {feature}", xlim=(0, 1.25 * rows["fold"].max()))
     return finish(ax, show, save)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
 def density(adata: anndata.AnnData, ax: Axes | None = None, show: bool = True, save: str | Path | None = None) -> Axes:

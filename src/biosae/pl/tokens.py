@@ -19,7 +19,7 @@ from biosae.report.tracks import Tracks
 from .axes import ACCENT, checked_feature, finish, new_axes
 
 N_BINS = 40
-SPANS_BELOW = -0.12  # of the height of a track, where its annotated stretches are drawn
+SPANS_AT = 0.95  # of the height of a track, where its annotated stretches are drawn
 
 
 def histogram(
@@ -63,7 +63,7 @@ def residues(
     show: bool = True,
     save: str | Path | None = None,
 ) -> Figure:
-    """A feature along its strongest proteins, residue by residue, with annotated stretches below.
+    """A feature along its strongest proteins, residue by residue, with annotated stretches above.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ def residues(
 
 def _track(ax: Axes, code: np.ndarray, name: str, spans: list[list]) -> None:
     ax.bar(np.arange(1, len(code) + 1), code, width=1, color=ACCENT)
-    ax.set(xlim=(0.5, len(code) + 0.5), ylim=(0, None))
+    ax.set(xlim=(0.5, len(code) + 0.5), ylim=(0, 1.2 * code.max()))
     ax.set_title(f"{name}, {len(code)} residues", loc="left", fontsize="small")
     ax.spines[["top", "right"]].set_visible(False)
     for start, end, _ in spans:
-        line = ax.plot([start - 0.5, end + 0.5], [SPANS_BELOW] * 2, transform=ax.get_xaxis_transform())[0]
-        line.set(color="black", linewidth=3, clip_on=False, solid_capstyle="butt")
+        line = ax.plot([start - 0.5, end + 0.5], [SPANS_AT] * 2, transform=ax.get_xaxis_transform())[0]
+        line.set(color="black", linewidth=3, solid_capstyle="butt")
 
 
 def _entries(codes: TokenCodes, feature: int) -> Entries:

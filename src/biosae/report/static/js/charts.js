@@ -7,6 +7,13 @@ const charts = (() => {
   const BOTTOM = 40;
   const LEFT = 54;
   const RIGHT = 14;
+  const SHAPES = [
+    (r) => `M${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`, // circle, square, triangle, diamond, triangle on its tip
+    (r) => `M${-r} ${-r}h${2 * r}v${2 * r}h${-2 * r}Z`,
+    (r) => `M0 ${-1.3 * r}L${1.2 * r} ${r}H${-1.2 * r}Z`,
+    (r) => `M0 ${-1.4 * r}L${1.4 * r} 0L0 ${1.4 * r}L${-1.4 * r} 0Z`,
+    (r) => `M0 ${1.3 * r}L${1.2 * r} ${-r}H${-1.2 * r}Z`,
+  ];
 
   function ticks(low, high, count = 5) {
     const raw = (high - low) / count || 1;
@@ -178,6 +185,12 @@ const charts = (() => {
     );
   }
 
+  // A series' mark; shapes tell series apart where colours do not.
+  function spot(x, y, r, kind, title) {
+    const shape = SHAPES[Number(kind.slice(1)) % SHAPES.length];
+    return svg("path", { d: shape(r * 1.1), transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, class: `spot ${kind}` }, title && svg("title", null, title));
+  }
+
   // Names of series and rules in lines across the top; gives the nodes and the height they take.
   function keyed(width, entries) {
     const [nodes, line] = [[], 18];
@@ -185,7 +198,7 @@ const charts = (() => {
     for (const { name, class: kind, isRule } of entries) {
       const needed = textWidth(name) + 44;
       if (x > LEFT && x + needed > width) [x, y] = [LEFT, y + line];
-      nodes.push(svg("line", { x1: x, x2: x + 20, y1: y - 4, y2: y - 4, class: isRule ? `line rule ${kind}` : `line ${kind}` }), !isRule && svg("circle", { cx: x + 10, cy: y - 4, r: 3, class: `spot ${kind}` }), label(x + 26, y, name, "start"));
+      nodes.push(svg("line", { x1: x, x2: x + 20, y1: y - 4, y2: y - 4, class: isRule ? `line rule ${kind}` : `line ${kind}` }), !isRule && spot(x + 10, y - 4, 3, kind), label(x + 26, y, name, "start"));
       x += needed;
     }
     return [nodes, y + 6];
@@ -215,7 +228,7 @@ const charts = (() => {
         svg("polyline", { points: path, class: `line ${s.class}` }),
         s.points.map((p) => [
           known(p.low) && svg("line", { x1: at(p), x2: at(p), y1: y(p.low), y2: y(p.high), class: `line ${s.class}` }),
-          svg("circle", { cx: at(p), cy: y(p.value), r: 4, class: `spot ${s.class}` }, svg("title", null, p.title ?? s.name)),
+          spot(at(p), y(p.value), 4, s.class, p.title ?? s.name),
         ]),
       ];
     });
