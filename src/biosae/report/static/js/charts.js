@@ -172,7 +172,7 @@ const charts = (() => {
         known(row.reference) && svg("line", { x1: at(row.reference), x2: at(row.reference), y1: y - 9, y2: y + 9, class: "null" }),
         known(row.low) && svg("line", { x1: at(row.low), x2: at(row.high), y1: y, y2: y, class: "interval" }),
         known(row.value) && svg("circle", { cx: at(row.value), cy: y, r: row.strong === false ? 3.5 : 5, class: row.strong === false ? "dot weak" : "dot" }, svg("title", null, row.note ?? number(row.value))),
-        label(width - 4, y + 4, known(row.value) ? row.value.toFixed(2) : "–", "end"),
+        label(width - 4, y + 4, dom.fixed(row.value), "end"),
       ];
     });
     return drawing(

@@ -27,7 +27,7 @@ const dom = (() => {
     return size >= 10 ** digits - 0.5 ? Math.round(value).toLocaleString("en") : value.toPrecision(digits).replace("-", "−");
   }
 
-  const fixed = (value, digits = 2) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits));
+  const fixed = (value, digits = 2) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits).replace("-", "−"));
   const percent = (value) => (value === null || Number.isNaN(value) ? "–" : `${number(100 * value, 2)} %`);
   const plurals = (noun) => (/(s|x|ch|sh)$/.test(noun) ? `${noun}es` : /[^aeiou]y$/.test(noun) ? `${noun.slice(0, -1)}ies` : `${noun}s`);
   const plural = (n, noun) => `${n.toLocaleString("en")} ${n === 1 ? noun : plurals(noun)}`;
