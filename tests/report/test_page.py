@@ -116,6 +116,27 @@ class TestInBrowser:
         page.key("ArrowRight")
         page.wait("document.documentElement.dataset.page === '#/feature/2'")
 
+    def test_the_list_works_from_the_keyboard(self, page):
+        page.go("#/")
+        page.key("/")
+        page.wait("document.activeElement.id === 'search'")
+        page.evaluate("document.querySelector('.scroller').focus()")
+        page.key("ArrowDown")
+        page.key("ArrowDown")
+        second = page.evaluate("document.querySelector('tr.active td').textContent")
+        assert second == texts(page, "tbody tr[aria-rowindex] td:first-child")[1]
+        page.key("Enter")
+        page.wait(f"document.documentElement.dataset.page === '#/feature/{second}'")
+
+    def test_the_button_switches_between_light_and_dark(self, page):
+        before = page.evaluate("document.documentElement.dataset.theme")
+        ground = "getComputedStyle(document.body.parentElement).backgroundColor"
+        light = page.evaluate(ground)
+        page.evaluate("document.getElementById('theme').click()")
+        assert {before, page.evaluate("document.documentElement.dataset.theme")} == {"light", "dark"}
+        assert page.evaluate(ground) != light
+        page.evaluate("document.getElementById('theme').click()")
+
     def test_label_with_markup_is_text(self, page):
         page.go("#/feature/4")
         assert texts(page, "h1") == [INJECTED]

@@ -7,6 +7,7 @@
   const content = document.getElementById("content");
   let core = null;
   let shown = 0;
+  let searching = false;
 
   function place() {
     const [page = "", ...parts] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
@@ -46,6 +47,8 @@
     navigation(page);
     content.replaceChildren(view);
     window.scrollTo(0, 0);
+    if (searching) document.getElementById("search")?.focus();
+    searching = false;
     document.title = `${Object.hasOwn(pages, page) ? pages[page].title(parts) : "Not here"} · feature atlas`;
     document.documentElement.dataset.page = location.hash || "#/";
   }
@@ -55,8 +58,10 @@
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "/") {
       event.preventDefault();
-      if (!document.getElementById("search")) location.hash = "#/features";
-      requestAnimationFrame(() => document.getElementById("search")?.focus());
+      const box = document.getElementById("search");
+      if (box) return box.focus();
+      searching = true; // once the list is there
+      location.hash = "#/features";
     }
     if (event.key === "ArrowLeft") document.querySelector("a[rel=prev]")?.click();
     if (event.key === "ArrowRight") document.querySelector("a[rel=next]")?.click();
