@@ -1,15 +1,17 @@
-"""Time and memory of reading and tokenising more and more cells.
+"""Time and memory of reading, tokenising, storing and drawing batches from more and more cells.
 
     python bench/scale.py --cells 10000 100000 1000000
 
-Cells are simulated, 500 of 13,656 genes each, in files of 10,000; the tokens are those of geneformer-mini. Each size
-runs in a process of its own, whose memory is watched, but for mapped files, which the system takes back when it needs
-to. Prints a Markdown table.
+Cells are simulated, 200 of 13,656 genes each, in files of 10,000; the tokens are those of geneformer-mini, and what is
+stored for each is 8 random numbers, for the width of an activation changes the disk and not the memory. Each size runs
+in a process of its own, whose memory is watched, but for mapped files, which the system takes back when it needs to.
+Prints a Markdown table; the last column is by how much the largest memory differs from that of the first row.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -25,7 +27,8 @@ from omegaconf import OmegaConf
 from scipy import sparse
 
 CONFIG = Path(__file__).parents[1] / "src/biosae/config/scfm/geneformer-mini.yaml"
-PER_FILE, GENES_PER_CELL = 10_000, 500
+PER_FILE, GENES_PER_CELL, WIDTH = 10_000, 200, 8
+STAGES = ("read", "tokenise", "split", "store", "batches")
 
 
 def simulate(folder: Path, n_cells: int) -> None:
@@ -46,47 +49,97 @@ def simulate(folder: Path, n_cells: int) -> None:
 
 
 def measure(folder: Path) -> None:
-    """Reads and tokenises the folder; prints cells, seconds and the largest anonymous memory in MB."""
-    from biosae.commands.inputs import data_paths, load_model
+    """Takes the cells of the folder through all stages; prints what is measured as JSON."""
+    from biosae.activations.extract import extract_activations
+    from biosae.commands.inputs import data_paths, load_model, split_cells
     from biosae.data.cells import read_cells
+    from biosae.data.samples import Samples
     from biosae.models.tokens import joined_on_disk
 
-    largest, process, ended = [0], psutil.Process(), threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.01):
-            memory = process.memory_info()
-            largest[0] = max(largest[0], memory.rss - memory.shared)
-
     adapter = load_model(OmegaConf.load(CONFIG), "cpu")
-    before = process.memory_info().rss - process.memory_info().shared
-    threading.Thread(target=watch, daemon=True).start()
-    start = time.perf_counter()
+    watch = Watch()
     cells = read_cells(data_paths(str(folder)))
-    read = time.perf_counter()
+    samples = Samples(cells.obs, cells.name_blocks, cells.label_keys)
+    watch.done("read")
     sequences = joined_on_disk(map(adapter.tokenize, cells.blocks()), folder)
-    done = time.perf_counter()
-    ended.set()
-    numbers = len(cells.obs), len(sequences.token), read - start, done - read, before / 1e6, largest[0] / 1e6
-    print("| {:,} | {:,} | {:.1f} s | {:.1f} s | {:.0f} MB | {:.0f} MB |".format(*numbers), flush=True)
+    watch.done("tokenise")
+    split = split_cells(samples, 0.4, None, 0)
+    watch.done("split")
+    store = extract_activations(random_activations(adapter), sequences, 0, folder / "activations")
+    watch.done("store")
+    source = store.content_of(split.samples("train"), buffer_tokens=65_536)
+    n_read = sum(map(len, source.batches(4096, seed=0)))
+    watch.done("batches")
+    assert n_read == source.n_tokens
+    print(json.dumps({"cells": len(cells.obs), "tokens": len(sequences.token), **watch.measured()}), flush=True)
+
+
+class Watch:
+    """The largest memory of this process since it began to watch, of each stage, without mapped files."""
+
+    def __init__(self):
+        self._process, self._stages = psutil.Process(), {}
+        self._largest, self._start = 0, time.perf_counter()
+        self.before = self._memory()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def done(self, stage: str) -> None:
+        self._stages[stage] = (time.perf_counter() - self._start, self._largest)
+        self._largest, self._start = 0, time.perf_counter()
+
+    def measured(self) -> dict:
+        return {"before": self.before, "stages": self._stages}
+
+    def _watch(self) -> None:
+        while True:
+            self._largest = max(self._largest, self._memory())
+            time.sleep(0.01)
+
+    def _memory(self) -> int:
+        memory = self._process.memory_info()
+        return memory.rss - memory.shared
+
+
+def random_activations(adapter: object) -> object:
+    """The model, but for what it computes."""
+    import torch
+
+    def activations(batch: object, layers: list[int]) -> tuple[torch.Tensor]:
+        return (torch.rand(int(batch.mask.sum()), WIDTH),)
+
+    adapter.activations, adapter.d_model = activations, WIDTH
+    return adapter
+
+
+def row(measured: dict, first: int) -> str:
+    """A line of the table."""
+    stages = measured["stages"]
+    largest = max(memory for _, memory in stages.values())
+    shown = [f"{stages[name][0]:,.0f} s, {stages[name][1] / 1e6:,.0f} MB" for name in STAGES]
+    numbers = [f"{measured['cells']:,}", f"{measured['tokens']:,}", *shown, f"{largest / 1e6:,.0f} MB"]
+    return "| " + " | ".join([*numbers, f"{largest / (first or largest) - 1:+.1%}"]) + " |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--folder", type=Path, default=None, help="where the simulated files go (4 GB a million cells)")
+    parser.add_argument("--folder", type=Path, default=None, help="where the simulated files go (6 GB a million cells)")
     parser.add_argument("--measure", type=Path, default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure is not None:
         measure(arguments.measure)
         return
-    print(
-        "| cells | tokens | read | tokenise | memory before | largest memory |\n|---|---|---|---|---|---|", flush=True
-    )
+    columns = ["cells", "tokens", *STAGES, "largest memory", "differs by"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+    first = 0
     for n_cells in arguments.cells:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             simulate(Path(folder), n_cells)
-            subprocess.run([sys.executable, __file__, "--measure", folder], check=True)
+            command = [sys.executable, __file__, "--measure", folder]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        measured = json.loads(done.stdout.splitlines()[-1])
+        print(row(measured, first), flush=True)
+        first = first or max(memory for _, memory in measured["stages"].values())
 
 
 if __name__ == "__main__":

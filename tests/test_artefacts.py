@@ -1,3 +1,4 @@
+import errno
 import hashlib
 
 import pytest
@@ -9,6 +10,7 @@ from biosae.artefacts import (
     read_json,
     remove_temporary,
     settings_hash,
+    unnamed_file,
     write_json,
 )
 from biosae.errors import ArtefactError
@@ -49,6 +51,17 @@ def test_an_unwritable_place_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ArtefactError, match="cannot write .*file/table.csv"), atomic_write(tmp_path / "file/table.csv"):
         pass
+
+
+def test_an_unnamed_file_leaves_nothing_and_says_what_it_cannot_write(tmp_path):
+    with unnamed_file(tmp_path / "new") as file:
+        file.write(b"content")
+        assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtefactError, match="cannot write in .*file"), unnamed_file(tmp_path / "file"):
+        pass
+    with pytest.raises(ArtefactError, match="cannot write in .*: No space left on device"), unnamed_file(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_json_that_is_missing_or_damaged_names_the_command_that_makes_it(tmp_path):

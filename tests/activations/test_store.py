@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from biosae.activations.extract import extract_activations
+from biosae.activations.source import epoch_seed
 from biosae.activations.store import ActivationStore
 from biosae.errors import ArtefactError, DataError, SettingError
+from biosae.models.tokens import TokenSequences
 
 
 @pytest.fixture
@@ -46,6 +48,27 @@ def test_order_depends_on_seed_and_epoch_only_and_can_be_entered_anywhere(store)
     assert not torch.equal(first[0], next(source.batches(16, seed=1, epoch=1)))
 
 
+@pytest.mark.parametrize(("tokens_per_shard", "buffer_tokens"), [(100, 128), (1000, 200), (10_000, 64)])
+def test_blocks_are_every_64_chosen_rows_of_a_shard(adapter, tmp_path, tokens_per_shard, buffer_tokens):
+    generator = np.random.default_rng(1)
+    lengths = generator.integers(0, 90, 60)
+    n = lengths.sum()
+    token, special = generator.integers(1, 50, n).astype(np.int32), generator.random(n) < 0.2
+    sequences = TokenSequences(token, np.zeros(n, np.float32), special, np.append(0, np.cumsum(lengths)))
+    store = extract_activations(adapter, sequences, 0, tmp_path, "float32", tokens_per_shard=tokens_per_shard)
+    samples = np.flatnonzero(generator.random(60) < 0.6)
+    blocks = []
+    for shard in store.shards():
+        rows = np.flatnonzero(np.isin(shard.sample, samples) & ~shard.special.numpy())
+        blocks += [shard.values[rows[first : first + 64]] for first in range(0, len(rows), 64)]
+    order = torch.Generator().manual_seed(epoch_seed(3, 2))
+    drawn, per_group = torch.randperm(len(blocks), generator=order), max(1, buffer_tokens // 64)
+    groups = [torch.cat([blocks[i] for i in sorted(part.tolist())]) for part in drawn.split(per_group)]
+    wanted = torch.cat([group[torch.randperm(len(group), generator=order)] for group in groups])
+    found = store.content_of(samples, buffer_tokens).batches(48, seed=3, epoch=2)
+    assert torch.equal(torch.cat(list(found)), wanted)
+
+
 def test_a_batch_mixes_samples(adapter, sequences, tmp_path):
     owner = sequences.sample_of_token().astype(np.int32)
     store = extract_activations(adapter, replace(sequences, token=owner), 0, tmp_path, dtype="float32")
@@ -70,8 +93,8 @@ def test_an_interrupted_extraction_keeps_its_finished_shards(store, adapter, seq
     assert again.hash == store.hash
 
 
-def test_sample_means_leave_out_special_tokens_and_mark_empty_samples(store, sequences, expected):
-    means = store.sample_means()
+def test_sample_means_leave_out_special_tokens_and_mark_empty_samples(store, sequences, expected, tmp_path):
+    means = store.sample_means(tmp_path)
     chosen = (sequences.sample_of_token() == 7) & ~sequences.special
     np.testing.assert_allclose(means[7], expected[torch.from_numpy(chosen)].mean(0), rtol=1e-5)
     assert np.isnan(means[[3, 29]]).all()

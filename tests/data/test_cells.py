@@ -135,9 +135,25 @@ def test_many_files_are_one_data_set(parts, adata):
 
 
 def test_cell_names_that_two_files_share_get_the_name_of_the_file(parts):
-    names = list(read_cells(parts).obs.index)
+    names = list(read_cells(parts).names)
     assert len(set(names)) == 40
     assert names[:2] + names[10:12] + names[30:32] == ["cell0-a", "cell1-a", "cell10", "cell11", "cell0-c", "cell1-c"]
+
+
+def test_names_that_are_no_plain_text_are_read_too(adata, tmp_path):
+    adata.obs_names = [str(n) for n in range(40)]
+    adata.obs.index = adata.obs.index.astype("string")  # written as a group, for names that may be missing
+    with anndata.settings.override(allow_write_nullable_strings=True):
+        adata.write_h5ad(tmp_path / "cells.h5ad")
+    assert list(read_cells(tmp_path / "cells.h5ad").names) == [str(n) for n in range(40)]
+
+
+def test_names_that_the_file_name_does_not_tell_apart_are_refused(parts, adata):
+    other = adata[:1].copy()
+    other.obs_names = ["cell0-a"]
+    other.write_h5ad(parts[0].with_name("d.h5ad"))
+    with pytest.raises(DataError, match="cannot be told apart, such as cell0-a"):
+        read_cells([*parts, parts[0].with_name("d.h5ad")])
 
 
 def test_files_of_one_name_are_told_apart_by_their_folder(adata, tmp_path):
@@ -164,7 +180,7 @@ def test_blocks_are_the_cells_whatever_their_size_and_format(adata, tmp_path, mo
     adata.write_zarr(path) if kind == "zarr" else adata.write_h5ad(path)
     cells = read_cells(path, n_cells=n_cells)
     blocks = list(cells.blocks())
-    rows = adata.obs_names.get_indexer(cells.obs.index)
+    rows = adata.obs_names.get_indexer(cells.names)
     assert max(len(block) for block in blocks) <= blocks_of
     np.testing.assert_array_equal(np.concatenate([block.X.toarray() for block in blocks]), counts[rows])
     assert [name for block in blocks for name in block.obs_names] == list(adata.obs_names[rows])
@@ -174,9 +190,9 @@ def test_blocks_are_the_cells_whatever_their_size_and_format(adata, tmp_path, mo
 def test_a_stratified_draw_keeps_shares(adata, write):
     adata.obs["kind"] = ["rare"] * 4 + ["usual"] * 36
     path = write(adata)
-    drawn = [read_cells(path, n_cells=20, stratify="kind", seed=seed).obs for seed in range(5)]
-    assert [(obs["kind"] == "rare").sum() for obs in drawn] == [2] * 5
-    assert len({tuple(obs.index) for obs in drawn}) == 5
+    drawn = [read_cells(path, n_cells=20, stratify="kind", seed=seed) for seed in range(5)]
+    assert [(cells.obs["kind"] == "rare").sum() for cells in drawn] == [2] * 5
+    assert len({tuple(cells.names) for cells in drawn}) == 5
     with pytest.raises(DataError, match="data.stratify: obs has no column nope"):
         read_cells(path, n_cells=20, stratify="nope")
 

@@ -93,7 +93,7 @@ def test_filters_choose_the_same_cells_in_a_store_and_in_a_file(annotated, exper
     for path in (experiment, census, write(annotated)):
         cells = read_cells(path, filter=filter, label_keys=[])
         rows = [str(annotated.obs_names.get_loc(name)) for name in wanted.index]
-        assert list(cells.obs.index) == (rows if path == census else list(wanted.index))
+        assert list(cells.names) == (rows if path == census else list(wanted.index))
         counts = anndata.concat(list(cells.blocks()))[:, cells.var.sort_values("symbol").index]
         in_file = annotated[wanted.index, annotated.var.sort_values("feature_name").index]
         np.testing.assert_array_equal(counts.X.toarray(), in_file.X.toarray())
@@ -109,7 +109,7 @@ def test_several_stores_and_files_are_one_data_set(annotated, experiment, write)
 def test_cells_without_names_have_their_id_and_only_the_asked_columns(annotated, census):
     cells = read_cells(census, filter={"tissue": "blood"}, obs_columns=["donor", "disease"])
     assert list(cells.obs.columns) == ["donor", "disease", "n_counts"]
-    assert list(cells.obs.index) == [str(n) for n in range(25, 35)]
+    assert list(cells.names) == [str(n) for n in range(25, 35)]
 
 
 def test_what_cannot_be_read_is_said(experiment, census, tmp_path, monkeypatch):

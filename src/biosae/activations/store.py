@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from biosae.artefacts import content_hash, read_json, settings_hash
+from biosae.artefacts import content_hash, read_json, settings_hash, unnamed_file
 from biosae.errors import ArtefactError, DataError
 
 from .shuffle import RowGroup, shuffled_batches
@@ -110,15 +110,32 @@ class ActivationStore:
         """The content tokens of the given samples, as a source for training or evaluation."""
         return StoredActivations(self, samples, buffer_tokens)
 
-    def sample_means(self) -> np.ndarray:
-        """``(n_samples, d_in) float32`` mean activation of each sample's content tokens; NaN without any."""
-        total = torch.zeros(self.n_samples, self.d_in, dtype=torch.float64)
-        count = torch.zeros(self.n_samples, dtype=torch.float64)
-        for shard in self.shards():
-            content = ~shard.special
-            total.index_add_(0, shard.sample[content], shard.values[content].double())
-            count += torch.bincount(shard.sample[content], minlength=self.n_samples)
-        return (total / count.unsqueeze(1)).float().numpy()
+    def sample_means(self, folder: Path) -> np.ndarray:
+        """``(n_samples, d_in) float32`` mean activation of each sample's content tokens; NaN without any.
+
+        It waits in an unnamed file on the disk of ``folder``.
+        """
+        with unnamed_file(folder) as file:
+            end = 0
+            for shard in self.shards():  # of whole samples
+                if len(shard) == 0:
+                    continue
+                first, last = int(shard.sample[0]), int(shard.sample[-1])
+                file.write(np.full((first - end, self.d_in), np.nan, np.float32))
+                file.write(_means(shard, last + 1 - first, first))
+                end = last + 1
+            file.write(np.full((self.n_samples - end, self.d_in), np.nan, np.float32))
+            file.flush()
+            return np.memmap(file, np.float32, mode="r", shape=(self.n_samples, self.d_in)).view(np.ndarray)
+
+
+def _means(shard: ActivationShard, n: int, first: int) -> np.ndarray:
+    """``(n, d_in) float32`` means of ``n`` samples from ``first`` on."""
+    content = ~shard.special
+    sample = shard.sample[content] - first
+    total = torch.zeros(n, shard.values.shape[1], dtype=torch.float64)
+    total.index_add_(0, sample, shard.values[content].double())
+    return (total / torch.bincount(sample, minlength=n).unsqueeze(1)).float().numpy()
 
 
 class StoredActivations:
@@ -126,41 +143,63 @@ class StoredActivations:
 
     Blocks of neighbouring tokens are read in random order into a buffer of ``buffer_tokens`` rows
     and shuffled there, so that a batch mixes many samples and shards while reads stay long.
+
+    Where the chosen tokens are is not kept: one byte says how many of `BLOCK_ROWS` consecutive rows of a shard are
+    chosen, and what a block needs is looked up in the memory-mapped shard when it is read.
     """
 
     def __init__(self, store: ActivationStore, samples: np.ndarray, buffer_tokens: int):
         self.d_in = store.d_in
         self._store = store
         self._blocks_per_group = max(1, buffer_tokens // BLOCK_ROWS)
-        chosen = torch.zeros(store.n_samples, dtype=torch.bool)
-        chosen[torch.from_numpy(np.asarray(samples))] = True
-        self._rows = [torch.nonzero(chosen[s.sample] & ~s.special).squeeze(1) for s in store.shards()]
-        self.n_tokens = sum(map(len, self._rows))
+        self._chosen = torch.zeros(store.n_samples, dtype=torch.bool)
+        self._chosen[torch.from_numpy(np.asarray(samples))] = True
+        self._n_chosen = [_sums(self._is_chosen(shard)) for shard in store.shards()]
+        self._n_rows = np.array([counts.sum(dtype=np.int64) for counts in self._n_chosen])
+        self.n_tokens = int(self._n_rows.sum())
         if self.n_tokens == 0:
             raise DataError("none of the chosen samples has a token; see how many genes the model matched")
 
     def batches(self, batch_size: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-        order = torch.randperm(len(self._blocks), generator=generator).numpy()
+        order = torch.randperm(int(self._last_blocks[-1]), generator=generator).numpy()
         groups = (order[i : i + self._blocks_per_group] for i in range(0, len(order), self._blocks_per_group))
         return shuffled_batches(map(self._group, groups), batch_size, generator, start)
 
     @cached_property
-    def _blocks(self) -> np.ndarray:
-        """``(n_blocks, 3)`` shard, first and last row (as positions among the shard's chosen rows)."""
-        firsts = [np.arange(0, len(rows), BLOCK_ROWS) for rows in self._rows]
-        lasts = [np.minimum(first + BLOCK_ROWS, len(rows)) for first, rows in zip(firsts, self._rows, strict=True)]
-        shard = np.repeat(np.arange(len(firsts)), [len(first) for first in firsts])
-        return np.stack([shard, np.concatenate(firsts), np.concatenate(lasts)], axis=1)
+    def _last_blocks(self) -> np.ndarray:
+        """``(n_shards,)`` blocks of a shard and all before it; a block is `BLOCK_ROWS` chosen rows of one shard."""
+        return np.cumsum(-(-self._n_rows // BLOCK_ROWS))
+
+    def _is_chosen(self, shard: ActivationShard, rows: slice = slice(None)) -> Tensor:
+        return self._chosen[shard.sample[rows]] & ~shard.special[rows]
 
     def _group(self, blocks: np.ndarray) -> RowGroup:
-        bounds = self._blocks[np.sort(blocks)]
-        return RowGroup(int((bounds[:, 2] - bounds[:, 1]).sum()), lambda: self._read(bounds))
+        blocks = np.sort(blocks)
+        shard = np.searchsorted(self._last_blocks, blocks, side="right")
+        first = BLOCK_ROWS * (blocks - np.append(0, self._last_blocks)[shard])  # among the shard's chosen rows
+        last = np.minimum(first + BLOCK_ROWS, self._n_rows[shard])
+        return RowGroup(int((last - first).sum()), lambda: self._read(shard, first, last))
 
-    def _read(self, bounds: np.ndarray) -> Tensor:
+    def _read(self, shards: np.ndarray, first: np.ndarray, last: np.ndarray) -> Tensor:
         parts = []
-        for index in np.unique(bounds[:, 0]):
-            chosen = self._rows[index]
-            rows = torch.cat([chosen[first:last] for shard, first, last in bounds if shard == index])
-            parts.append(self._store.shard(index).values[rows])
+        for index in np.unique(shards):
+            shard, own = self._store.shard(index), shards == index
+            before = np.append(0, np.cumsum(self._n_chosen[index], dtype=np.int64))
+            rows = [self._rows(shard, before, *bounds) for bounds in zip(first[own], last[own], strict=True)]
+            parts.append(shard.values[torch.cat(rows)])
         return torch.cat(parts)
+
+    def _rows(self, shard: ActivationShard, before: np.ndarray, first: int, last: int) -> Tensor:
+        """Rows of the shard that are its ``first`` to ``last - 1`` chosen ones; ``before`` counts them by span."""
+        start = int(np.searchsorted(before, first, side="right")) - 1
+        stop = int(np.searchsorted(before, last, side="left"))
+        span = slice(start * BLOCK_ROWS, stop * BLOCK_ROWS)
+        found = torch.nonzero(self._is_chosen(shard, span)).squeeze(1)
+        return found[first - before[start] : last - before[start]] + span.start
+
+
+def _sums(chosen: Tensor) -> np.ndarray:
+    """``(ceil(n / BLOCK_ROWS),) uint8`` true values in each span of `BLOCK_ROWS`."""
+    starts = np.arange(0, len(chosen), BLOCK_ROWS)
+    return np.add.reduceat(chosen.numpy(), starts, dtype=np.uint8) if len(starts) else np.zeros(0, np.uint8)

@@ -59,7 +59,7 @@ def write_features(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
         vocabulary=vocabulary_table(inputs),
         out=folder,
         provenance=provenance,
-        obsm={"X_model": store.sample_means()} | inputs.samples.obsm if ranks.is_first else {},
+        obsm={"X_model": store.sample_means(folder)} | inputs.samples.obsm if ranks.is_first else {},
         ranks=ranks,
     )
     if not ranks.is_first:
@@ -74,7 +74,7 @@ def write_spans(folder: Path, inputs: Inputs) -> None:
     if inputs.spans is None:
         path.unlink(missing_ok=True)
         return
-    table = inputs.spans.assign(sample=inputs.samples.obs.index[inputs.spans["sample"]])
+    table = inputs.spans.assign(sample=inputs.samples.names[inputs.spans["sample"]])
     with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False)
 
@@ -98,7 +98,7 @@ def samples_table(inputs: Inputs, trained: set[str]) -> pd.DataFrame:
     SettingError
         If that leaves no sample to choose on or to report on.
     """
-    obs, part = inputs.samples.obs.copy(), inputs.split.part.astype(object)
+    obs, part = inputs.samples.named_obs(), inputs.split.part.astype(object)
     leaks = obs.index.isin(trained) & (part != "train")
     if leaks.any():
         part[leaks] = "train"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from glob import glob
 from importlib import resources
 from pathlib import Path
@@ -110,7 +111,7 @@ def cell_inputs(cfg: DictConfig) -> Inputs:
         obs_columns=_names(cfg.data.obs_columns),
         seed=cfg.seed,
     )
-    samples = Samples(cells.obs, cells.label_keys, cells.batch_key, cells.obsm, len(cells.var))
+    samples = Samples(cells.obs, cells.name_blocks, cells.label_keys, cells.batch_key, cells.obsm, len(cells.var))
     split = split_cells(samples, cfg.data.preprocess.split, cfg.data.split.group_key, cfg.seed)
     adapter = load_model(cfg.scfm, cfg.device, "scfm")
     match = adapter.match_genes(cells.var)
@@ -166,6 +167,7 @@ def vector_inputs(cfg: DictConfig) -> Inputs:
 def annotated_proteins(cfg: DictConfig, ids: list[str], lengths: np.ndarray | None) -> tuple[Samples, Split]:
     """Annotations of the proteins, and their split, which depends on neither annotations nor labels."""
     obs = pd.DataFrame(index=pd.Index(ids, name="protein"))
+    names = partial(list, [np.array(ids, object)])
     if cfg.data.annotations is not None:
         obs = read_annotations(cfg.data.annotations, cfg.data.id_column, ids).set_index(obs.index)
     if lengths is not None:
@@ -181,10 +183,10 @@ def annotated_proteins(cfg: DictConfig, ids: list[str], lengths: np.ndarray | No
     held_out = sum(shares.values())
     shares = {part: share / held_out for part, share in shares.items()}
     if cfg.data.split.groups is None:
-        return Samples(obs, label_keys), split_samples(len(ids), held_out, cfg.seed, shares=shares)
+        return Samples(obs, names, label_keys), split_samples(len(ids), held_out, cfg.seed, shares=shares)
     cluster = read_clusters(cfg.data.split.groups, ids)
     split = split_groups(cluster, held_out, cfg.seed, "cluster", shares)
-    return Samples(obs.assign(cluster=cluster), label_keys), split
+    return Samples(obs.assign(cluster=cluster), names, label_keys), split
 
 
 def sequences_of(vectors: Vectors, path: str) -> list[str]:

@@ -79,7 +79,7 @@ def open_host(cfg: DictConfig, folder: Path, inputs: Inputs) -> Host:
     check_same_model(run, inputs)
     sae = files.load(folder, device=inputs.adapter.device)
     table = read_table(folder / "features.h5ad")
-    check_chain(run, table, inputs.samples.obs.index, sae, inputs.adapter)
+    check_chain(run, table, inputs.samples.names, sae, inputs.adapter)
     return Host(inputs.adapter, sae, inputs.sequences, table, run["model"]["layer"], cfg.buffer.tokens_per_batch)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import logging
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -121,7 +123,7 @@ def identity(cfg: DictConfig, inputs: Inputs) -> str:
     settings = OmegaConf.to_container(cfg, resolve=True)
     settings = {name: settings[name] for name in SETTINGS_OF_TRAINING}
     read = {"model": inputs.adapter.fingerprint, "beside_tokens": inputs.adapter.reads_beside_tokens}
-    part = settings_hash({"part": inputs.split.part.tolist()})
+    part = hashlib.sha256(inputs.split.part.codes).hexdigest()
     return settings_hash({"settings": settings, "tokens": inputs.sequences.hash, "split": part, **read})
 
 
@@ -235,9 +237,14 @@ def recovery(
 
 def write_split(folder: Path, inputs: Inputs) -> None:
     """split.csv: which sample belongs to which part."""
-    table = inputs.samples.obs[[]].rename_axis("sample").assign(part=inputs.split.part, group=inputs.split.group)
-    with atomic_write(folder / "split.csv") as temporary:
-        table.to_csv(temporary)
+    split, start = inputs.split, 0
+    with atomic_write(folder / "split.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for names in inputs.samples.name_blocks():
+            rows = slice(start, start + len(names))
+            group = None if split.group is None else split.group[rows]
+            table = pd.DataFrame({"part": split.part[rows], "group": group}, index=pd.Index(names, name="sample"))
+            table.to_csv(file, header=start == 0)
+            start = rows.stop
 
 
 def description(

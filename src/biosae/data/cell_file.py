@@ -60,24 +60,39 @@ class CellFile:
     ):
         self.path, self._columns = Path(path).expanduser(), columns
         with open_store(self.path) as store:
-            obs = read_elem(store["obs"])
             self.var: pd.DataFrame = read_elem(store["var"])
-            _check_shape_and_ids(self.path, obs, self.var)
-            self._rows = rows_of(obs, chosen) if chosen else np.arange(len(obs))
+            n_in_file = _n_rows(store["obs"])
+            if 0 in (n_in_file, len(self.var)):
+                message = (
+                    f"{self.path} holds {n_in_file} cells x {len(self.var)} genes; nothing to do with an empty matrix"
+                )
+                raise DataError(message)
+            obs = _read_obs(self.path, store["obs"], list(chosen)) if chosen else None
+            self._rows = rows_of(obs, chosen) if chosen else range(n_in_file)
             self.n_cells = len(self._rows)
             self.known = {column: set(obs[column].dropna().unique()) for column in chosen or {}}
             umap = read_elem(store["obsm/X_umap"]) if "X_umap" in store.get("obsm", {}) else None
-            self.umap = None if umap is None else np.asarray(umap)[self._rows]
-            self.place = find_counts(_head(store, obs, self.var), counts_layer)[1]
+            self.umap = None if umap is None else np.asarray(umap)[self._taken()]
+            self.place = find_counts(_head(store, n_in_file, self.var), counts_layer)[1]
+
+    def _taken(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Rows of the chosen cells as rows of the file."""
+        return np.asarray(self._rows[rows] if isinstance(rows, slice) else np.asarray(self._rows)[rows])
 
     def obs(self) -> pd.DataFrame:
-        """Annotations of the cells."""
+        """Annotations of the cells, without their names."""
         with open_store(self.path) as store:
-            obs = read_elem(store["obs"])
-        for column in self._columns or ():
-            check_column(obs, column, "data.obs_columns")
-        obs = obs if self._columns is None else obs[list(self._columns)]
-        return obs if self.n_cells == len(obs) else obs.iloc[self._rows]
+            obs = _read_obs(self.path, store["obs"], self._columns)
+        return obs if self.n_cells == len(obs) else obs.iloc[self._rows].reset_index(drop=True)
+
+    def names(self, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Names of the cells, at most ``BLOCK_CELLS`` at a time."""
+        with open_store(self.path) as store:
+            index = _names_of(store["obs"])
+            for first in range(0, self.n_cells if rows is None else len(rows), BLOCK_CELLS):
+                block = slice(first, first + BLOCK_CELLS)
+                names = _take(index, self._taken(block if rows is None else rows[block]))
+                yield np.array([name.decode() if isinstance(name, bytes) else str(name) for name in names], object)
 
     def total_counts(self) -> None:
         """Not told by such a file."""
@@ -91,7 +106,7 @@ class CellFile:
         DataError
             If a block holds something else than counts.
         """
-        rows = self._rows if rows is None else self._rows[rows]
+        rows = self._taken() if rows is None else self._taken(rows)
         with open_store(self.path) as store:
             matrix = _by_rows(store[_key(self.place)])
             for first in range(0, len(rows), BLOCK_CELLS):
@@ -130,17 +145,45 @@ def head_of(path: Path | str) -> anndata.AnnData:
     """The first cells of a file with their annotations and all their matrices."""
     with open_store(Path(path).expanduser()) as store:
         obs, var = read_elem(store["obs"]), read_elem(store["var"])
-        head = _head(store, obs, var)
+        head = _head(store, len(obs), var)
     head.obs = obs.iloc[: head.n_obs]
     return head
 
 
-def _head(store: Any, obs: pd.DataFrame, var: pd.DataFrame) -> anndata.AnnData:
+def _read_obs(path: Path, element: Any, columns: Sequence[str] | None) -> pd.DataFrame:
+    """Some columns of a table, all by default, without the names of its rows."""
+    if "_index" not in element.attrs:  # as anndata wrote it before 0.7
+        table = read_elem(element).reset_index(drop=True)
+        known, column_of = list(table), table.__getitem__
+    else:
+        known, column_of = [str(name) for name in element.attrs["column-order"]], lambda name: read_elem(element[name])
+    for column in columns or ():
+        check_column(pd.DataFrame(columns=known), column, "data.filter or data.obs_columns")
+    chosen = known if columns is None else [name for name in known if name in columns]
+    return pd.DataFrame({name: column_of(name) for name in chosen}, index=range(_n_rows(element)))
+
+
+def _names_of(element: Any) -> Any:
+    """The names of the rows of a table: in memory, or as a data set that is read in parts."""
+    if "_index" not in element.attrs:
+        return read_elem(element).index.to_numpy()
+    index = element[element.attrs["_index"]]
+    return index if hasattr(index, "shape") else np.asarray(read_elem(index))  # a group where some may be missing
+
+
+def _n_rows(element: Any) -> int:
+    if "_index" not in element.attrs:
+        return len(element)
+    index = element[element.attrs["_index"]]
+    return index.shape[0] if hasattr(index, "shape") else len(read_elem(index))
+
+
+def _head(store: Any, n_cells: int, var: pd.DataFrame) -> anndata.AnnData:
     """The first cells with all their matrices, to see what these hold."""
-    rows = np.arange(min(len(obs), BLOCK_CELLS))
+    rows = np.arange(min(n_cells, BLOCK_CELLS))
     layers = {name: _take(_by_rows(store[f"layers/{name}"]), rows) for name in store.get("layers", {})}
     x = _take(_by_rows(store["X"]), rows) if _holds(store, "X") else None
-    names = {"obs": pd.DataFrame(index=obs.index[rows]), "var": pd.DataFrame(index=var.index)}
+    names = {"obs": pd.DataFrame(index=rows.astype(str)), "var": pd.DataFrame(index=var.index)}
     head = anndata.AnnData(x, layers=layers, **names)
     if _holds(store, "raw/X") and _n_columns(store["raw/X"]) == len(var):
         head.raw = anndata.AnnData(_take(_by_rows(store["raw/X"]), rows), **names)
@@ -154,15 +197,6 @@ def _holds(store: Any, key: str) -> bool:
 
 def _n_columns(element: Any) -> int:
     return int(element.attrs["shape"][1] if "shape" in element.attrs else element.shape[1])
-
-
-def _check_shape_and_ids(path: Path, obs: pd.DataFrame, var: pd.DataFrame) -> None:
-    if 0 in (len(obs), len(var)):
-        raise DataError(f"{path} holds {len(obs)} cells x {len(var)} genes; nothing to do with an empty matrix")
-    repeated = obs.index[obs.index.duplicated()]
-    if len(repeated):
-        message = f"{len(repeated)} cell ids of {path} occur more than once (for example {repeated[0]}); "
-        raise DataError(message + "make them unique with adata.obs_names_make_unique()")
 
 
 def _key(place: str) -> str:

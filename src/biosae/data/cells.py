@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from biosae.errors import DataError, SettingError, require
 from biosae.progress import progress_bar
 
 from .cell_file import CellFile
-from .genes import GeneNames, find_gene_names
+from .genes import find_gene_names
 from .obs import check_chosen, check_column, chosen_values, find_batch_key, find_label_keys
 from .soma import SomaExperiment, is_soma
 
@@ -34,7 +36,7 @@ class Cells:
     files, rows
         Where they come from, and for each file the row numbers that are used, ascending.
     obs
-        As in the files plus ``n_counts``, the counts of the whole library.
+        As in the files plus ``n_counts``, the counts of the whole library; its rows are numbered, see ``names``.
     vars
         For each file, its genes: ``ensembl_id`` and ``symbol`` ("" when unknown).
     label_keys
@@ -45,16 +47,35 @@ class Cells:
         What was detected in the files, one readable sentence each.
     kept_genes
         Names of the highly variable genes that are kept, or None for all.
+    repeated
+        ``(n,) bool`` whether a name is in several files, and gets that of its file appended; None for never.
     """
 
     files: list[CellFile | SomaExperiment]
     rows: list[np.ndarray]
     obs: pd.DataFrame
-    vars: list[pd.DataFrame]
+    vars: Sequence[pd.DataFrame]
     label_keys: list[str]
     batch_key: str | None
     findings: list[str] = field(default_factory=list)
     kept_genes: pd.Index | None = None
+    repeated: np.ndarray | None = None
+
+    def name_blocks(self) -> Iterator[np.ndarray]:
+        """Names of the cells in order, as the files have them, some thousand at a time."""
+        stems, start = _stems([file.path for file in self.files]), 0
+        for file, rows, stem in zip(self.files, self.rows, stems, strict=True):
+            for names in file.names(rows):
+                if self.repeated is not None:
+                    own = self.repeated[start : start + len(names)]
+                    names = np.where(own, names + f"-{stem}", names)
+                yield names
+                start += len(names)
+
+    @property
+    def names(self) -> np.ndarray:
+        """``(n,) str`` names of all cells: 60 bytes each, which the files keep."""
+        return np.concatenate(list(self.name_blocks()))
 
     def blocks(self) -> Iterator[anndata.AnnData]:
         """The cells in order, some thousand at a time, each with the genes of its file.
@@ -62,18 +83,18 @@ class Cells:
         ``X`` is CSR float32 raw counts. Columns of ``obs`` that are no measured numbers are categorical and know the
         values of all cells.
         """
-        levels, start = _with_levels(self.obs), 0
+        levels, start, names = _with_levels(self.obs), 0, self.name_blocks()
         for file, rows, var in zip(self.files, self.rows, self.vars, strict=True):
             kept = slice(None) if self.kept_genes is None else np.flatnonzero(var.index.isin(self.kept_genes))
             for block, counts in file.blocks(rows):
-                obs = levels.iloc[start : start + len(block)]
+                obs = levels.iloc[start : start + len(block)].set_axis(next(names), axis=0)
                 yield anndata.AnnData(counts[:, kept], obs=obs, var=var.iloc[kept])
                 start += len(block)
 
     @property
     def var(self) -> pd.DataFrame:
         """The genes of all files."""
-        var = pd.concat(self.vars)
+        var = pd.concat({id(var): var for var in self.vars}.values())
         var = var[~var.index.duplicated()]
         return var if self.kept_genes is None else var[var.index.isin(self.kept_genes)]
 
@@ -89,7 +110,7 @@ class Cells:
         """All cells in memory at once, genes that a file lacks as zeros."""
         whole = anndata.concat(list(self.blocks()), join="outer", merge="first", fill_value=0)
         whole = whole[:, self.var.index].copy()
-        whole.obs, whole.var = self.obs.copy(), self.var.copy()
+        whole.obs, whole.var = self.obs.set_axis(whole.obs_names, axis=0), self.var.copy()
         whole.obsm.update(self.obsm)
         return whole
 
@@ -140,27 +161,34 @@ def read_cells(
     paths = [paths] if isinstance(paths, Path | str) else list(paths)
     chosen = {name: chosen_values(wanted) for name, wanted in (filter or {}).items() if wanted is not None}
     files = _opened(paths, counts_layer, chosen, obs_columns)
-    names = [find_gene_names(file.var, file.var.index, gene_column) for file in files]
+    genes = {id(file.var): _genes(file.var, gene_column) for file in files}
+    vars, gene_findings = zip(*(genes[id(file.var)] for file in files), strict=True)
     obs = _joined_obs(files)
     annotated = obs.drop(columns=FILE) if len(files) > 1 else obs
     label_keys = find_label_keys(annotated if label_keys is None else obs, label_keys)
     batch_key = find_batch_key(obs, batch_key)
-    vars = [_genes(file, name) for file, name in zip(files, names, strict=True)]
-    findings = _findings(files, obs, vars, names, label_keys, batch_key)
-    drawn = np.arange(len(obs))
+    findings = _findings(files, len(obs), vars, gene_findings, label_keys, batch_key)
+    repeated = _repeated_names(files)
+    rows = [np.arange(file.n_cells) for file in files]
     if n_cells is not None:
         drawn = _draw(obs, n_cells, stratify, seed)
-        obs = _used_levels(obs.iloc[drawn])
+        obs = _used_levels(obs.iloc[drawn].reset_index(drop=True))
+        repeated = None if repeated is None else repeated[drawn]
         findings.append(f"{n_cells:,} cells drawn at random (seed {seed})")
-    rows = _rows_in_files(drawn, files)
-    obs = obs.assign(n_counts=_library_sizes(files, rows))
-    cells = Cells(files, rows, obs, vars, label_keys, batch_key, findings)
+        rows = _rows_in_files(drawn, files)
+    obs["n_counts"] = _library_sizes(files, rows)
+    cells = Cells(files, rows, obs, vars, label_keys, batch_key, findings, repeated=repeated)
     return cells if subset_hvg is None else _highly_variable(cells, subset_hvg)
 
 
 def _opened(paths: list, counts_layer: str | None, chosen: dict, columns: Sequence[str] | None) -> list:
     """The files with a cell that fits the filter."""
-    files = [(SomaExperiment if is_soma(path) else CellFile)(path, counts_layer, chosen, columns) for path in paths]
+    files = []
+    for path in paths:
+        file = (SomaExperiment if is_soma(path) else CellFile)(path, counts_layer, chosen, columns)
+        if files and file.var.equals(files[-1].var):
+            file.var = files[-1].var  # held once by all files with the same genes
+        files.append(file)
     listed = [column for column in chosen if all(column in file.known for file in files)]
     check_chosen(chosen, {column: set().union(*(file.known[column] for file in files)) for column in listed})
     with_cells = [file for file in files if file.n_cells]
@@ -182,30 +210,70 @@ def _library_sizes(files: list, rows: list[np.ndarray]) -> np.ndarray:
             if known is not None:
                 sizes.append(known[own])
                 advance(len(own))
-    return np.concatenate(sizes)
+    return np.concatenate(sizes).astype(np.float32, copy=False)
 
 
 def _joined_obs(files: list[CellFile | SomaExperiment]) -> pd.DataFrame:
-    """Annotations of all cells; a name that is in several files gets that of its file appended.
+    """Annotations of all cells, a column at a time."""
+    if len(files) == 1:
+        return files[0].obs()
+    parts = [file.obs() for file in files]
+    columns = dict.fromkeys(name for part in parts for name in part)
+    obs = pd.DataFrame({name: _joined_column([_column(part, name) for part in parts]) for name in columns})
+    if FILE not in obs:
+        sizes = [file.n_cells for file in files]
+        obs[FILE] = pd.Categorical.from_codes(np.repeat(np.arange(len(files)), sizes), _stems([f.path for f in files]))
+    return obs
+
+
+def _column(part: pd.DataFrame, name: str) -> pd.Series:
+    """A column of a file, of which a file that lacks it knows nothing."""
+    return part[name] if name in part else pd.Series(np.nan, part.index)
+
+
+def _joined_column(parts: list[pd.Series]) -> pd.Series:
+    """The parts under each other; text that repeats is categorical, which needs a byte or two a cell."""
+    if all(isinstance(part.dtype, pd.CategoricalDtype) or part.dtype == object for part in parts):
+        with suppress(TypeError):  # categories of numbers here and of text there
+            joined = union_categoricals([part.astype("category") for part in parts], sort_categories=True)
+            return pd.Series(joined if len(joined.categories) <= len(joined) // 2 else joined.astype(object))
+    column = pd.concat([_as_values(part) for part in parts], ignore_index=True).infer_objects()
+    repeats = column.dtype == object and column.nunique() <= len(column) // 2
+    return column.astype("category") if repeats else column
+
+
+def _as_values(part: pd.Series) -> pd.Series:
+    """Categories as what they stand for."""
+    return part.astype(object) if isinstance(part.dtype, pd.CategoricalDtype) else part
+
+
+def _repeated_names(files: list[CellFile | SomaExperiment]) -> np.ndarray | None:
+    """``(n,) bool`` which cells have the name of one in another file; None when there are none.
+
+    Names are compared by 8 bytes of hash each; only if two of these agree are they all read at once.
 
     Raises
     ------
     DataError
-        If that makes a name that another cell has.
+        If a file has a name twice, or the name of a file does not tell two cells apart.
     """
-    if len(files) == 1:
-        return files[0].obs()
-    stems = _stems([file.path for file in files])
-    obs = pd.concat([_as_text(file.obs()) for file in files])
-    obs = _as_categories(obs.infer_objects())
-    file = pd.Categorical.from_codes(np.repeat(np.arange(len(files)), [file.n_cells for file in files]), stems)
-    repeated = obs.index.duplicated(keep=False)
-    names = obs.index.astype(str).to_numpy(object)
-    names[repeated] = names[repeated] + "-" + file[repeated].astype(object)
-    obs.index = pd.Index(names)
-    if not obs.index.is_unique:
-        raise DataError(f"cell ids of several files cannot be told apart, such as {names[obs.index.duplicated()][0]}")
-    return obs if FILE in obs else obs.assign(**{FILE: file})
+    hashes = np.sort(np.concatenate([pd.util.hash_array(names) for file in files for names in file.names()]))
+    if not (hashes[1:] == hashes[:-1]).any():
+        return None
+    names = [pd.Index(np.concatenate(list(file.names()))) for file in files]
+    for file, own in zip(files, names, strict=True):
+        twice = own[own.duplicated()]
+        if len(twice):
+            message = f"{len(twice)} cell ids of {file.path} occur more than once (for example {twice[0]}); "
+            raise DataError(message + "make them unique with adata.obs_names_make_unique()")
+    stems = np.repeat(_stems([file.path for file in files]), [file.n_cells for file in files])
+    whole = names[0].append(names[1:])
+    repeated = whole.duplicated(keep=False)
+    told_apart = pd.Index(np.where(repeated, whole + "-" + pd.Index(stems), whole))
+    if not told_apart.is_unique:
+        example = told_apart[told_apart.duplicated()][0]
+        raise DataError(f"cell ids of several files cannot be told apart, such as {example}")
+    return repeated
 
 
 def _rows_in_files(rows: np.ndarray, files: list[CellFile | SomaExperiment]) -> list[np.ndarray]:
@@ -226,35 +294,26 @@ def _stems(paths: list[Path | str]) -> list[str]:
     raise DataError(f"data.path names {repeated} more than once")
 
 
-def _as_text(obs: pd.DataFrame) -> pd.DataFrame:
-    """Categories as what they stand for: those of two files seldom agree."""
-    return obs.astype(dict.fromkeys(obs.select_dtypes("category").columns, object))
-
-
-def _as_categories(obs: pd.DataFrame) -> pd.DataFrame:
-    """Text that repeats as categories, which need a byte or two a cell."""
-    text = [name for name in obs if obs[name].dtype == object and obs[name].nunique() <= len(obs) // 2]
-    return obs.astype(dict.fromkeys(text, "category"))
-
-
-def _genes(file: CellFile, names: GeneNames) -> pd.DataFrame:
-    return pd.DataFrame({"ensembl_id": names.ensembl_id, "symbol": names.symbol}, index=file.var.index)
+def _genes(var: pd.DataFrame, column: str | None) -> tuple[pd.DataFrame, str]:
+    """Ids and symbols of the genes of a file, and where they were found."""
+    names = find_gene_names(var, var.index, column)
+    return pd.DataFrame({"ensembl_id": names.ensembl_id, "symbol": names.symbol}, index=var.index), names.finding
 
 
 def _findings(
     files: list[CellFile | SomaExperiment],
-    obs: pd.DataFrame,
-    vars: list[pd.DataFrame],
-    names: list[GeneNames],
+    n_cells: int,
+    vars: Sequence[pd.DataFrame],
+    gene_findings: Sequence[str],
     label_keys: list[str],
     batch_key: str | None,
 ) -> list[str]:
     places = ", ".join(dict.fromkeys(file.place for file in files))
-    n_genes = len(set().union(*(var.index for var in vars)))
-    counted = f"{len(obs):,} cells x {n_genes:,} genes, raw counts from {places}"
+    n_genes = len(set().union(*({id(var): var.index for var in vars}.values())))
+    counted = f"{n_cells:,} cells x {n_genes:,} genes, raw counts from {places}"
     return [
         counted if len(files) == 1 else f"{len(files)} files: {counted}",
-        "; ".join(dict.fromkeys(name.finding for name in names)),
+        "; ".join(dict.fromkeys(gene_findings)),
         f"labels: {', '.join(label_keys) or 'none'}; donor or batch: {batch_key or 'none'}",
     ]
 
@@ -310,4 +369,5 @@ def _highly_variable(cells: Cells, n_genes: int) -> Cells:
         cells.batch_key,
         findings,
         adata.var_names[kept],
+        cells.repeated,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,9 @@ class Samples:
     Attributes
     ----------
     obs
-        One row a sample, indexed by its name.
+        One row a sample, in numbered rows.
+    name_blocks
+        Gives the names of the samples in order, some thousand at a time; those of cells stay in their files.
     label_keys
         Columns of ``obs`` to score features against.
     batch_key
@@ -27,7 +30,17 @@ class Samples:
     """
 
     obs: pd.DataFrame
+    name_blocks: Callable[[], Iterable[np.ndarray]]
     label_keys: list[str]
     batch_key: str | None = None
     obsm: dict[str, np.ndarray] = field(default_factory=dict)
     n_columns: int | None = None
+
+    @property
+    def names(self) -> np.ndarray:
+        """``(n,) str`` names of all samples."""
+        return np.concatenate(list(self.name_blocks()))
+
+    def named_obs(self) -> pd.DataFrame:
+        """``obs`` indexed by the names."""
+        return self.obs.set_axis(pd.Index(self.names, name=self.obs.index.name), axis=0)

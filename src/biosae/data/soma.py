@@ -72,21 +72,33 @@ class SomaExperiment:
             self.place = f'X["{self._layer}"]'
             var = measurement.var.read().concat().to_pandas().sort_values("soma_joinid")
             self._columns_of_genes = var.pop("soma_joinid").to_numpy()
-            self.var: pd.DataFrame = var.set_index(_names(var, ("var_id", "feature_id"), self._columns_of_genes))
+            self.var: pd.DataFrame = var.set_index(_gene_index(var, self._columns_of_genes))
             self.known = _known(experiment.obs, self._chosen)
             self._ids = self._read_obs(experiment, [])["soma_joinid"].to_numpy()
         self.n_cells = len(self._ids)
 
     def obs(self) -> pd.DataFrame:
-        """Annotations of the cells; a cell without a name (``obs_id``) has its ``soma_joinid``."""
+        """Annotations of the cells, without their names."""
         with self._open() as experiment:
             known = [name for name in experiment.obs.keys() if name != "soma_joinid"]
-            columns = known if self._columns is None else [name for name in known if name in {"obs_id", *self._columns}]
             for column in self._columns or ():
                 check_column(pd.DataFrame(columns=known), column, "data.obs_columns")
+            columns = [name for name in known if name in (self._columns or known) and name != "obs_id"]
             obs = self._read_obs(experiment, columns)
-        names = _names(obs, ("obs_id",), obs["soma_joinid"].to_numpy())
-        return obs.drop(columns=["soma_joinid", "obs_id"], errors="ignore").set_index(names)
+        return obs.drop(columns="soma_joinid").reset_index(drop=True)
+
+    def names(self, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """As `CellFile.names`: ``obs_id``, or ``soma_joinid`` of a cell that has none."""
+        ids = self._ids if rows is None else self._ids[rows]
+        with self._open() as experiment:
+            is_named = "obs_id" in experiment.obs.keys()
+            for first in range(0, len(ids), BLOCK_CELLS):
+                block = ids[first : first + BLOCK_CELLS]
+                if is_named:
+                    table = experiment.obs.read((block,), column_names=["soma_joinid", "obs_id"]).concat().to_pandas()
+                    yield table.set_index("soma_joinid").loc[block, "obs_id"].astype(str).to_numpy(object)
+                else:
+                    yield block.astype(str).astype(object)
 
     def total_counts(self) -> np.ndarray | None:
         """The counts of each cell where the Census tells them, so that they need not be read twice."""
@@ -180,10 +192,10 @@ def _layer(path: Path | str, layers: list[str], wanted: str | None) -> str:
     return found
 
 
-def _names(table: pd.DataFrame, columns: Sequence[str], ids: np.ndarray) -> pd.Index:
-    """What names a row: the first of the columns that is there, or else its id."""
-    column = next((name for name in columns if name in table), None)
-    return pd.Index(ids.astype(str).astype(object) if column is None else table[column].astype(str).to_numpy(object))
+def _gene_index(var: pd.DataFrame, ids: np.ndarray) -> pd.Index:
+    """What names a gene in the store, or else its id."""
+    column = next((name for name in ("var_id", "feature_id") if name in var), None)
+    return pd.Index(ids.astype(str) if column is None else var[column].astype(str), dtype=object)
 
 
 def _known(obs: Any, columns: Iterable[str]) -> dict[str, set]:

@@ -22,25 +22,25 @@ class Split:
     Attributes
     ----------
     part
-        ``(n_samples,)`` one of `PARTS` each: the SAE learns from ``train``; ``validate`` watches
+        ``(n_samples,)`` categorical, one of `PARTS` each: the SAE learns from ``train``; ``validate`` watches
         it; thresholds, classes and features are chosen on ``select``; ``test`` is only reported on.
     group
-        ``(n_samples,)`` the donor, batch or cluster that was kept whole, or None when single
+        ``(n_samples,)`` categorical, the donor, batch or cluster that was kept whole, or None when single
         samples were drawn.
     group_key
         Column of obs that holds ``group``.
     """
 
-    part: np.ndarray
-    group: np.ndarray | None = None
+    part: pd.Categorical
+    group: pd.Categorical | None = None
     group_key: str | None = None
 
     def samples(self, *parts: str) -> np.ndarray:
         """Rows of the samples in the given parts, ascending."""
-        return np.flatnonzero(np.isin(self.part, parts))
+        return np.flatnonzero(np.isin(self.part.codes, [PARTS.index(part) for part in parts]))
 
     def sizes(self) -> dict[str, int]:
-        return {part: int((self.part == part).sum()) for part in PARTS}
+        return dict(zip(PARTS, np.bincount(self.part.codes, minlength=len(PARTS)).tolist(), strict=True))
 
 
 def split_samples(
@@ -66,9 +66,9 @@ def split_samples(
     order = shuffled[np.argsort(strata[shuffled], kind="stable")]
     # Equally spaced quantiles along the strata, with a random start, give every stratum its share.
     position = (np.arange(n_samples) * _GOLDEN + generator.random()) % 1.0
-    part = np.empty(n_samples, dtype=object)
-    part[order] = np.array(PARTS, dtype=object)[np.searchsorted(np.cumsum(share)[:-1], position, side="right")]
-    return _checked(Split(_every_part_has_one(part, shuffled).astype(str)))
+    part = np.empty(n_samples, dtype=np.int8)
+    part[order] = np.searchsorted(np.cumsum(share)[:-1], position, side="right")
+    return _checked(Split(_parts(_every_part_has_one(part, shuffled))))
 
 
 def split_groups(
@@ -96,21 +96,25 @@ def split_groups(
         raise DataError(message + "leave data.split.group_key (or data.split.groups) empty to split by sample")
     tie_break = np.random.default_rng(seed).permutation(len(names))
     lacking = _shares(held_out, shares) * len(group)
-    part_of_group = np.empty(len(names), dtype=object)
+    part_of_group = np.empty(len(names), dtype=np.int8)
     unfilled = list(range(len(PARTS)))
     for n_taken, name in enumerate(np.lexsort((tie_break, -size))):
         must_fill = len(names) - n_taken <= len(unfilled)
         chosen = max(unfilled if must_fill else range(len(PARTS)), key=lambda p: lacking[p])
         unfilled = [part for part in unfilled if part != chosen]
-        part_of_group[name] = PARTS[chosen]
+        part_of_group[name] = chosen
         lacking[chosen] -= size[name]
-    return _checked(Split(part_of_group[member].astype(str), group.astype(str), group_key))
+    return _checked(Split(_parts(part_of_group[member]), pd.Categorical.from_codes(member, names), group_key))
+
+
+def _parts(code: np.ndarray) -> pd.Categorical:
+    return pd.Categorical.from_codes(code, PARTS)
 
 
 def _every_part_has_one(part: np.ndarray, shuffled: np.ndarray) -> np.ndarray:
     """The parts with one training sample given to each that rounding left empty, where there are enough."""
-    for lacking in (name for name in PARTS[1:] if name not in part):
-        spare = shuffled[part[shuffled] == "train"]
+    for lacking in (code for code in range(1, len(PARTS)) if code not in part):
+        spare = shuffled[part[shuffled] == 0]
         if len(spare) > 1:
             part[spare[0]] = lacking
     return part

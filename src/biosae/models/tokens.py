@@ -9,15 +9,14 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from biosae.artefacts import settings_hash
+from biosae.artefacts import settings_hash, unnamed_file
 
-TOKENS_IN_MEMORY = 1 << 24  # 150 MB
+TOKENS_IN_MEMORY = 1 << 20  # 9 MB
 
 
 @dataclass(frozen=True)
@@ -177,16 +176,17 @@ def joined_on_disk(
         if part is None:
             return joined(kept)
         kept.append(part)
-    folder.mkdir(parents=True, exist_ok=True)
     lengths, labels = [], []
     with ExitStack() as stack:
-        files = {name: stack.enter_context(TemporaryFile(dir=folder)) for name in ("token", "value", "special")}
+        files = {name: stack.enter_context(unnamed_file(folder)) for name in ("token", "value", "special")}
         for part in chain(kept, parts):
             lengths.append(part.lengths)
             labels.append(part.batch_label)
             for name, file in files.items():
                 file.write(np.ascontiguousarray(getattr(part, name)))
         kinds = {"token": np.int32, "value": np.float32, "special": np.bool_}
+        for file in files.values():
+            file.flush()
         arrays = {name: np.memmap(file, kinds[name], mode="r") for name, file in files.items()}
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
     return TokenSequences(**arrays, offsets=offsets, batch_label=_joined_labels(labels))
@@ -198,10 +198,11 @@ def _joined_labels(labels: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 def pad_batch(sequences: TokenSequences, samples: np.ndarray, pad_token: int) -> TokenBatch:
     """One padded batch of the given samples, in the given order."""
-    lengths = sequences.lengths[samples]
+    first, last = sequences.offsets[samples], sequences.offsets[np.asarray(samples) + 1]
+    lengths = last - first
     width = int(lengths.max())
     mask = np.arange(width)[None, :] < lengths[:, None]  # (n, L)
-    source = np.concatenate([np.arange(sequences.offsets[s], sequences.offsets[s + 1]) for s in samples])
+    source = np.concatenate([np.arange(*owned) for owned in zip(first, last, strict=True)])
 
     def padded(values: np.ndarray, fill: float, dtype: type) -> Tensor:
         out = np.full(mask.shape, fill, dtype=dtype)
