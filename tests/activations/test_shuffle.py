@@ -1,8 +1,12 @@
+import threading
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from biosae.activations.shuffle import RowGroup, shuffled_batches
+from biosae.errors import ArtefactError
 
 
 def groups(sizes, read_log):
@@ -38,6 +42,30 @@ def test_every_row_comes_once_and_only_the_last_batch_is_small(sizes, batch_size
 def test_starting_later_gives_the_same_remaining_batches(sizes, batch_size, start):
     whole, rest = batches(sizes, batch_size), batches(sizes, batch_size, start)
     assert [b.tolist() for b in whole[start:]] == [b.tolist() for b in rest]
+
+
+@given(sizes, st.integers(1, 40), st.integers(0, 10))
+def test_reading_ahead_changes_no_batch(sizes, batch_size, start):
+    usual, generator = batches(sizes, batch_size, start), torch.Generator().manual_seed(5)
+    ahead = list(shuffled_batches(groups(sizes, []), batch_size, generator, start, reads_ahead=True))
+    assert [b.tolist() for b in ahead] == [b.tolist() for b in usual]
+
+
+def test_the_next_group_is_read_while_one_is_used_and_its_error_is_raised():
+    was_read = threading.Event()
+
+    def fails():
+        was_read.set()
+        raise ArtefactError("damaged")
+
+    found = shuffled_batches(
+        [RowGroup(2, lambda: torch.zeros(2, 1)), RowGroup(2, fails)], 1, torch.Generator(), reads_ahead=True
+    )
+    next(found)
+    assert was_read.wait(10)
+    next(found)
+    with pytest.raises(ArtefactError, match="damaged"):
+        next(found)
 
 
 def test_groups_before_the_start_are_not_read():

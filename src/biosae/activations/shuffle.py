@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,28 +28,51 @@ class RowGroup:
 
 
 def shuffled_batches(
-    groups: Iterable[RowGroup], batch_size: int, generator: torch.Generator, start: int = 0
+    groups: Iterable[RowGroup], batch_size: int, generator: torch.Generator, start: int = 0, reads_ahead: bool = False
 ) -> Iterator[Tensor]:
     """``(batch_size, d_in) float32`` batches: the groups in order, each shuffled within.
 
     Batches run across the borders of groups; only the very last may be smaller. The first
     ``start`` batches are left out, and groups that lie wholly before them are not read.
+
+    Parameters
+    ----------
+    reads_ahead
+        A thread reads the next group while the batches of one are used; memory then holds two groups.
     """
-    skip, position = start * batch_size, 0
-    pending: list[Tensor] = []
+    tasks = _reads(groups, start * batch_size, generator)
+    pending = torch.empty(0)
+    for rows in _one_ahead(tasks) if reads_ahead else (task() for task in tasks):
+        pending = torch.cat([pending, rows]) if len(pending) else rows
+        whole = len(pending) - len(pending) % batch_size
+        yield from (batch.float() for batch in pending[:whole].split(batch_size) if whole)
+        pending = pending[whole:]
+    if len(pending):
+        yield pending.float()
+
+
+def _reads(groups: Iterable[RowGroup], skip: int, generator: torch.Generator) -> Iterator[Callable[[], Tensor]]:
+    """For each group that does not lie wholly in the first ``skip`` rows, what gives its other rows shuffled."""
+    position = 0
     for group in groups:
         order = torch.randperm(group.size, generator=generator)
         first = min(max(skip - position, 0), group.size)
         position += group.size
-        if first == group.size:
-            continue
-        pending.append(group.read()[order[first:]])
-        n_pending = sum(map(len, pending))
-        if n_pending >= batch_size:
-            rows = torch.cat(pending)
-            whole = n_pending - n_pending % batch_size
-            yield from (batch.float() for batch in rows[:whole].split(batch_size))
-            pending = [rows[whole:]]
-    rest = torch.cat(pending) if pending else torch.empty(0)
-    if len(rest):
-        yield rest.float()
+        if first < group.size:
+            yield partial(_shuffled, group, order[first:])
+
+
+def _shuffled(group: RowGroup, order: Tensor) -> Tensor:
+    return group.read()[order]
+
+
+def _one_ahead(tasks: Iterable[Callable[[], Tensor]]) -> Iterator[Tensor]:
+    """What the tasks give, in order; a thread does the next one while a result is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="activations") as thread:
+        following: Future | None = None
+        for task in tasks:
+            current, following = following, thread.submit(task)
+            if current is not None:
+                yield current.result()
+        if following is not None:
+            yield following.result()

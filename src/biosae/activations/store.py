@@ -164,7 +164,7 @@ class StoredActivations:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = torch.randperm(int(self._last_blocks[-1]), generator=generator).numpy()
         groups = (order[i : i + self._blocks_per_group] for i in range(0, len(order), self._blocks_per_group))
-        return shuffled_batches(map(self._group, groups), batch_size, generator, start)
+        return shuffled_batches(map(self._group, groups), batch_size, generator, start, reads_ahead=True)
 
     @cached_property
     def _last_blocks(self) -> np.ndarray:
