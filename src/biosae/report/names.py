@@ -95,7 +95,7 @@ def _best_classes(run: Run) -> list[tuple[str, str] | None]:
 
 def _label_reason(key: str, row: pd.Series) -> str:
     return (
-        f"marks {key} {row['class']}: held-out AUROC {row['auroc']:.2f} "
+        f"marks {key.replace('_', ' ')} {row['class']}: held-out AUROC {row['auroc']:.2f} "
         f"(null {row['null_auroc']:.2f}), q = {row['q_value']:.2g}"
     )
 

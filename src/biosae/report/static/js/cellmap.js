@@ -69,18 +69,19 @@ const cellmap = (() => {
   }
 
   // map: {x, y} in 65,536ths, method; paint: stretched levels or {category, names}; describe(i) is the tooltip's text
-  function make({ map, paint, describe, height = 400, title = "Map of cells" }) {
+  function make({ map, paint, describe, height: tallest = 400, title = "Map of cells" }) {
     const canvas = el("canvas", { role: "img", "aria-label": title });
     const tip = el("div", { class: "tip", hidden: true });
     const holder = el("div", { class: "map" }, canvas, tip);
     const { x, y } = map;
-    let size = { width: 0, height, scale: 1, left: 0, top: 0 };
+    let size = { width: 0, height: tallest, scale: 1, left: 0, top: 0 };
 
     const px = (i) => size.left + (x[i] / 65535) * size.scale;
     const py = (i) => size.top + size.scale - (y[i] / 65535) * size.scale;
     const radius = () => Math.max(0.7, Math.min(3.2, 130 / Math.sqrt(x.length)) * Math.min(1, size.scale / 340));
 
     function place(width) {
+      const height = Math.min(tallest, Math.round(1.05 * width));
       const [spanX, spanY] = [x, y].map((values) => values.reduce((a, b) => Math.max(a, b), 0) / 65535 || 1);
       const scale = Math.min((width - 16) / spanX, (height - 16) / spanY);
       size = { width, height, scale, left: (width - scale * spanX) / 2, top: (height - scale * spanY) / 2 - scale * (1 - spanY) };
@@ -90,9 +91,9 @@ const cellmap = (() => {
       if (!size.width) return;
       const ratio = window.devicePixelRatio || 1;
       canvas.width = size.width * ratio;
-      canvas.height = height * ratio;
+      canvas.height = size.height * ratio;
       canvas.style.width = `${size.width}px`;
-      canvas.style.height = `${height}px`;
+      canvas.style.height = `${size.height}px`;
       const context = canvas.getContext("2d", { willReadFrequently: true }); // drawn by the processor: small points are pixels
       const groups = layers(x.length, paint);
       if (radius() < SMALL) squares(context, groups, ratio);
@@ -178,7 +179,7 @@ const cellmap = (() => {
       const groups = layers(x.length, paint).map(([fill, members]) => svg("g", { fill }, members.map((i) => svg("circle", { cx: px(i).toFixed(1), cy: py(i).toFixed(1), r }))));
       const text = { "text-anchor": "middle", "font-family": "sans-serif", "font-size": 12, "font-weight": 600, fill: variable("--text"), stroke: variable("--card"), "stroke-width": 3, "paint-order": "stroke" };
       const written = names().map((name) => svg("text", { x: name.x.toFixed(1), y: (name.y + 4).toFixed(1), ...text }, name.text));
-      return svg("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${size.width} ${height}`, width: size.width, height }, groups, written);
+      return svg("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${size.width} ${size.height}`, width: size.width, height: size.height }, groups, written);
     }
 
     const svgText = () => new XMLSerializer().serializeToString(drawing());

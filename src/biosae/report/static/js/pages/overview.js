@@ -5,6 +5,7 @@ const overviewPage = (() => {
   const { el, route, link, number, fixed, percent, plural, words } = dom;
   const MOST_SITES = 30;
   const MANY_CLASSES = 11;
+  const HEIGHTS = [340, 420, 520]; // of the map beside one, two or three lines of features
   const QUANTITIES = { fvu: "Variance left unexplained (FVU)", l0: "Active features per token (L0)", dead_fraction: "Share of dead features" };
 
   function lead({ settings }, sample) {
@@ -103,15 +104,15 @@ const overviewPage = (() => {
   async function maps(core) {
     const [cells, shown] = await Promise.all([biosae.load("cells"), biosae.load("gallery")]);
     const column = cells.columns.find((c) => c.name === shown.label) ?? cells.columns[0];
-    return [classes(core, cells, column), gallery(core, cells, shown)];
+    return [classes(core, cells, column, HEIGHTS[Math.ceil(shown.best.length / 3) - 1]), gallery(core, cells, shown)];
   }
 
-  function classes(core, cells, first) {
+  function classes(core, cells, first, height) {
     const { sample } = cells.map;
     const of = (column) => ({ category: Uint8Array.from(sample, (s) => column.values[s]), names: column.categories });
     const tag = (column, i) => column.categories[column.values[sample[i]]] ?? "–";
     const describe = (i) => [cells.names[sample[i]], ...cells.columns.map((column) => tag(column, i))].join("\n");
-    const view = cellmap.make({ map: cells.map, paint: of(first), describe, height: 440 });
+    const view = cellmap.make({ map: cells.map, paint: of(first), describe, height });
     const holder = el("div", null, view.element, cellmap.legend(of(first), first.categories));
     const choose = ({ target }) => {
       const column = cells.columns[target.value];
@@ -133,7 +134,7 @@ const overviewPage = (() => {
       return { row, levels, view: cellmap.make({ map: cells.map, paint: cellmap.stretched(levels), height: 132, title: `Where feature ${row.feature} fires` }) };
     });
     const tiles = views.map(({ row, view }) => el("a", { class: "tile", href: route("feature", row.feature), title: core.features.names[row.feature] },
-      view.element, el("strong", null, row.class), el("small", null, `AUROC ${fixed(row.auroc)} · feature ${row.feature}`)));
+      view.element, el("strong", null, row.class), el("small", null, `AUROC ${fixed(row.auroc)} · f${row.feature}`)));
     const drawing = () => {
       const [width, height, across] = [200, 170, 3];
       const parts = views.map(({ row, view }, k) => {
