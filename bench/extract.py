@@ -5,7 +5,8 @@
 Random weights of published size in the official files, real cells. The official code is replaced by loops
 of the same shape (stated at each), since its packages do not install beside current ones. One process a
 model; CPU seconds of all threads, because wall time suffers from other programs; the matrix product rate
-of the same run stands beside them.
+of the same run stands beside them. With --threads 1 neither side waits for threads of its own; with more, the
+official loops share every product among them, and ours give each a batch.
 """
 
 from __future__ import annotations
