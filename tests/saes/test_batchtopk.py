@@ -33,18 +33,31 @@ def test_inference_threshold_is_the_mean_smallest_kept_code(planted):
     assert sae.threshold.value.item() == pytest.approx(sum(smallest) / len(smallest), rel=1e-5)
 
 
-def test_k_falls_to_its_value_and_the_threshold_waits_for_it(planted):
+def test_k_falls_to_its_value_and_the_threshold_forgets_the_way_there(planted):
     """Trap of 2.11: a threshold averaged over the many-feature phase stays too low."""
     sae = BatchTopK(16, 48, k=3, k_anneal_fraction=0.5)
     sae.fit_normaliser(planted)
     seen = []
     for step in range(100):
         forward = sae.training_forward(planted)
-        assert (sae.threshold.weight > 0).item() == (3 in seen)
         seen.append(round(forward.codes.l0().float().mean().item()))
         sae.after_step(forward, progress(step))
     assert (seen[0], seen[25], seen[50]) == (16, 10, 3)
+    smallest = sae.training_forward(planted).codes.values.min()
+    # The batch and the weights never change: the mean is that of its last k alone, but for one step with k = 4.
+    torch.testing.assert_close(sae.threshold.value.float(), smallest, rtol=0.01, atol=0)
     assert seen == sorted(seen, reverse=True)
+
+
+@pytest.mark.parametrize("fraction", [0.95, 1.0])
+def test_a_fall_of_k_that_lasts_to_the_end_still_leaves_a_threshold(planted, fraction):
+    """Trap 4: k reaches its value at the very last step, after which no batch can set the threshold."""
+    sae = BatchTopK(16, 48, k=3, k_anneal_fraction=fraction)
+    sae.fit_normaliser(planted)
+    for step in range(10):
+        sae.after_step(sae.training_forward(planted), progress(step, total_steps=10))
+    assert sae.annealed_k.value == 3
+    assert 3 <= sae.encode(planted).l0().float().mean() < 5
 
 
 def test_annealed_k_never_exceeds_the_dictionary():

@@ -18,6 +18,7 @@ def fitted(source):
 
 
 def test_mean_predictor_has_fvu_one(fitted, source):
+    """Trap 16: measured around the mean of each dimension, not around one number or against mean squares."""
     torch.nn.init.zeros_(fitted.W_dec)
     metrics = evaluate(fitted, source, 300)
     # The centre is kept in float32.

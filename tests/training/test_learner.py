@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from biosae.saes.topk import TopK
 from biosae.training.learner import Learner
+from biosae.training.settings import PRECISIONS
 
 
 def make(settings, source, **changes) -> Learner:
@@ -67,3 +69,43 @@ def test_metrics_are_means_over_the_interval(settings, source):
     assert metrics["l0"] <= 3
     learner.step(source.values[:200])
     assert learner.metrics()["loss"] != metrics["loss"]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_clipping_is_as_strong_whatever_the_units_of_the_host(settings, source, scale):
+    """Trap 11: a bound on gradients of a loss in host units would grip or not by the size of activations."""
+    steps = []
+    for values in (source.values, scale * source.values):
+        sae = TopK(16, 48, k=3)
+        sae.fit_normaliser(values)
+        learner = Learner(sae, settings(max_grad_norm=0.01, warmup_fraction=0.0), 100, 10_000)
+        before = sae.W_enc.detach().clone()
+        for _ in range(3):
+            learner.step(values[:500])
+        steps.append(sae.W_enc.detach() - before)
+    # float32; Adam divides by gradients that rounding moves where they are small.
+    torch.testing.assert_close(steps[0], steps[1], rtol=0, atol=2e-4)
+
+
+def test_only_fp16_scales_its_loss(settings, source):
+    """Trap 11: bf16 has the range of float32 and needs no scaling."""
+    scaled = {precision: make(settings, source, precision=precision).scaler.is_enabled() for precision in PRECISIONS}
+    assert scaled == {"fp32": False, "bf16": False, "fp16": True}
+
+
+def test_counters_are_where_the_weights_are(settings):
+    """Trap 9: not on the device that an argument names."""
+    sae = TopK(16, 48, k=3).to("meta")
+    learner = Learner(sae, settings(), total_steps=100, total_tokens=10_000)
+    assert learner.tokens_since_fired.device == learner.progress().dead.device == sae.W_dec.device
+
+
+def test_l0_of_training_is_measured(settings, source):
+    """Trap 10: k is an upper bound; where few pre-activations are positive fewer features fire."""
+    learner = make(settings, source)
+    with torch.no_grad():
+        learner.sae.b_enc[3:] = -100
+    fired = (learner.sae.training_forward(source.values[:200]).codes.dense() > 0).sum(1).double().mean().item()
+    learner.step(source.values[:200])
+    assert learner.metrics()["l0"] == pytest.approx(fired)
+    assert fired < 2.5

@@ -39,6 +39,27 @@ tracker.close()
     assert b"train/loss" in record.read_bytes()
 
 
+def test_wandb_keeps_two_runs_of_one_pass_apart(tmp_path):
+    pytest.importorskip("wandb")
+    code = """
+import sys, pathlib
+from biosae.training.tracker import WandbTracker
+trackers = {name: WandbTracker(mode="offline", project="test") for name in ("one", "two")}
+for name, tracker in trackers.items():
+    tracker.start(pathlib.Path(sys.argv[1], name), {})
+for name, tracker in trackers.items():
+    tracker.log({f"train/of-{name}": 0.5}, step=1)
+for tracker in trackers.values():
+    tracker.close()
+"""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True)
+    for name in ("one", "two"):
+        (record,) = tmp_path.glob(f"{name}/wandb/offline-run-*/run-*.wandb")
+        assert f"of-{name}".encode() in record.read_bytes()
+
+
 def test_a_bad_mode_is_refused():
     with pytest.raises(SettingError, match="must be offline, online or disabled, got on"):
         WandbTracker(mode="on", project="test")

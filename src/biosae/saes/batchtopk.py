@@ -63,7 +63,8 @@ class BatchTopK(SAE):
         return {"auxk": self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
-        if self.annealed_k.is_over:  # a threshold of the many-feature phase would linger
-            window = self.threshold_window_fraction * progress.total_steps
-            self.threshold.update(forward.codes, window, forward.ranks)
+        if not self.annealed_k.is_over:
+            self.threshold.forget()  # that of the many-feature phase would linger
+        window = self.threshold_window_fraction * progress.total_steps
+        self.threshold.update(forward.codes, window, forward.ranks)
         self.annealed_k.update(progress)

@@ -28,6 +28,11 @@ class RunningThreshold(nn.Module):
         """``() float64``; zero before the first update, which selects like ReLU."""
         return self.average / self.weight.clamp(min=torch.finfo(torch.float64).tiny)
 
+    def forget(self) -> None:
+        """Starts the mean anew: the next batch is taken whole."""
+        self.weight.zero_()
+        self.average.zero_()
+
     @torch.no_grad()
     def update(self, codes: Codes, window_steps: float, ranks: Ranks = ALONE) -> None:
         """Takes in one training batch; a batch without any code changes nothing.

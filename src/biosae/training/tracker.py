@@ -54,7 +54,10 @@ class WandbTracker:
 
     def start(self, folder: Path, config: dict[str, Any]) -> None:
         name = "-".join(folder.parts[-2:])
-        self._run = self._wandb.init(mode=self._mode, project=self._project, name=name, dir=folder, config=config)
+        # SAEs of one pass each have a record; by default a second one would write into the first.
+        self._run = self._wandb.init(
+            mode=self._mode, project=self._project, name=name, dir=folder, config=config, reinit="create_new"
+        )
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         self._run.log(metrics, step=step)
