@@ -67,7 +67,7 @@ def measure(folder: Path) -> None:
     watch.done("split")
     store = extract_activations(random_activations(adapter), sequences, 0, folder / "activations")
     watch.done("store")
-    source = store.content_of(split.samples("train"), buffer_tokens=65_536)
+    source = store.content_of(split.samples("train"), buffer_tokens=262_144)
     n_read = sum(map(len, source.batches(4096, seed=0)))
     watch.done("batches")
     assert n_read == source.n_tokens
