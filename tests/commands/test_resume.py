@@ -2,11 +2,14 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import anndata
+import numpy as np
 import pytest
 
 from biosae.commands import run as run_command
@@ -19,6 +22,7 @@ TRAIN = (
     "sae.dictionary_multiplier=1", "experiment.checkpoint_seconds=0.02", "experiment.eval_steps=50",
     "device=cpu",
 )  # fmt: skip
+SMALL = ("analysis.n_permutations=99",)
 QUICK = (*TRAIN[:2], "training.epochs=1", *TRAIN[3:])
 
 
@@ -68,6 +72,39 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in other.iterdir())
     assert not list(parts.rglob(".*"))  # neither locks nor halves of files
+
+
+@pytest.mark.slow
+def test_features_and_scores_that_are_killed_again_and_again_are_those_of_one_go(finished_run, tmp_path):
+    shutil.copytree(finished_run[0].parents[1], tmp_path / "runs")
+    (folder,) = (tmp_path / "runs" / "0").iterdir()
+    tables = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.csv")}
+    whole = anndata.read_h5ad(folder / "features.h5ad")
+    shutil.rmtree(folder / "token_codes")
+    (folder / "features.h5ad").unlink()
+    killed = [
+        ("features", "runs/0/*/token_codes/.shard-*", 0.0),
+        ("features", "runs/0/*/.features.h5ad.*", random.uniform(0, 0.1)),
+        ("analyze", "runs/0/*/.lock", random.uniform(1, 3)),
+    ]
+    for command, pattern, delay in killed:
+        if command == "analyze":
+            finish(start(tmp_path, "features"))
+            shutil.rmtree(folder / "tables")
+            (folder / "scores.csv").unlink()
+        process = start(tmp_path, command, *SMALL)
+        wait_for_new(process, tmp_path, pattern, set(tmp_path.glob(pattern)))
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        assert not (folder / ("scores.csv" if command == "analyze" else "features.h5ad")).exists()
+    finish(start(tmp_path, "analyze", *SMALL))
+    assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.csv")} == tables
+    again = anndata.read_h5ad(folder / "features.h5ad")
+    assert (again.X != whole.X).nnz == 0
+    assert all((again.layers[name] != whole.layers[name]).nnz == 0 for name in whole.layers)
+    np.testing.assert_array_equal(again.obsm["X_model"], whole.obsm["X_model"])
+    assert not list(tmp_path.rglob(".*.*"))
 
 
 def interrupted_at(monkeypatch, step):

@@ -93,6 +93,8 @@ def open_run(cfg: DictConfig) -> Iterator[Path]:
     ranks = present()
     folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
     with locked(folder) if ranks.is_first else nullcontext():
+        if ranks.is_first:
+            remove_temporary(folder)  # of a stage that was killed
         yield folder
 
 
