@@ -12,7 +12,7 @@ from scipy import sparse
 from biosae.benchmark.halves import random_halves
 from biosae.benchmark.run import Plan, benchmark_integration
 from biosae.benchmark.scores import Scores, metrics_of
-from biosae.benchmark.tables import paired_difference, versus_table
+from biosae.benchmark.tables import intervals_of, paired_difference, versus_table
 from biosae.errors import ArtefactError, SettingError
 
 from .conftest import setting
@@ -75,6 +75,17 @@ def test_the_interval_of_a_paired_difference_is_that_of_the_differences():
     assert difference[0] == pytest.approx(noise.mean())
     # What both share falls out; 2,000 halves know a variance to 3 %.
     assert high[0] - difference[0] == pytest.approx(1.96 * noise.std(ddof=1) / 20, rel=0.06)
+
+
+def test_the_interval_of_a_score_ends_where_scores_do_and_that_of_a_difference_does_not():
+    halves = np.array([[0.9], [1.0], [0.95], [1.0]])
+    scores = Scores(
+        ("x",), {"a": np.array([0.98]), "original": np.array([0.1])}, {"a": halves, "original": 0 * halves}, 0.5
+    )
+    found = intervals_of(scores, ["a"])
+    assert found["high"] == [1.0] and 0.8 < found["low"][0] < 0.98
+    # the half jackknife, t with 3 degrees of freedom
+    assert found["difference_high"][0] == pytest.approx(0.88 + 3.1824463 * halves.std(ddof=1))
 
 
 def test_label_transfer_is_told_for_every_batch(run_folder):

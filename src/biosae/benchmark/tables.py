@@ -107,12 +107,12 @@ def _versus_rows(scores: Scores, chosen: dict, keys: list[str], method: str, oth
 def intervals_of(scores: Scores, keys: list[str]) -> dict[str, np.ndarray]:
     """``estimate``, ``low``, ``high`` and the same of the ``difference`` to the original, each ``(n_metrics,)``.
 
-    Several keys are the seeds of one arm: estimates are means over them.
+    Several keys are the seeds of one arm: estimates are means over them. Intervals of scores end where scores do.
     """
     whole = np.stack([scores.whole[key] for key in keys])  # (n_seeds, n_metrics)
     halves = np.mean([scores.halves[key] for key in keys], axis=0)  # (n_halves, n_metrics)
     found = {"estimate": whole.mean(axis=0)}
-    found["low"], found["high"] = interval(found["estimate"], halves, scores.share, whole)
+    found["low"], found["high"] = np.clip(interval(found["estimate"], halves, scores.share, whole), 0, 1)
     names = ("difference", "difference_low", "difference_high")
     return found | dict(zip(names, paired_difference(scores, keys, [ORIGINAL]), strict=True))
 
