@@ -76,4 +76,8 @@ def test_a_run_that_was_not_steered_names_the_command(run_to_score, where, biosa
     (run_to_score / "steered.h5ad").unlink()
     code, said = biosae("benchmark", where, "benchmark.batch_key=batch")
     assert code == 1
-    assert "steered.h5ad does not exist; make it with `biosae steer`" in said
+    assert "steered.h5ad does not exist; make it with `biosae steer`" in said and "perturbation" not in said
+    (run_to_score / "perturbation.h5ad").touch()
+    code, said = biosae("benchmark", where, "benchmark.batch_key=batch")
+    assert code == 1
+    assert "make it with `biosae steer` without steer.perturbation.key" in said

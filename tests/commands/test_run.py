@@ -151,6 +151,9 @@ def test_scripts_take_the_same_overrides(script):
     assert "k: 5" in done.stdout
 
 
+TOWARD_MONO = tuple(f"steer.perturbation.{word}" for word in ("key=cell_type_coarse", "control=CD4 T", "treated=Mono"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -164,7 +167,22 @@ def test_scripts_take_the_same_overrides(script):
             ("stages=[train,benchmark]", "benchmark.batch_key=batch"),
             "benchmark.batch_key=batch is no column of the samples; they have",
         ),
-        (("stages=[train,benchmark]", "benchmark.batch_key=cell_type"), "integration scores need 200 samples"),
+        (
+            ("stages=[train,benchmark]", "benchmark.batch_key=cell_type", "benchmark.label_key=cell_type_coarse"),
+            "integration scores need 200 samples",
+        ),
+        (
+            ("stages=[train,benchmark]", "benchmark.batch_key=cell_type"),
+            "the run has none (cell_type_coarse: the same as cell_type in other words); name one with benchmark.label_",
+        ),
+        (
+            ("stages=[train,steer]", "steer.perturbation.key=cell_type_coarse"),
+            "needs two of its values: steer.perturbation.control=",
+        ),
+        (  # the benchmark scores the sweep, which needs a column of its own
+            ("stages=[train,steer,benchmark]", *TOWARD_MONO, "benchmark.batch_key=cell_type"),
+            "the run has no donor or batch column to steer by; name a column with steer.target=",
+        ),
     ],
 )
 def test_what_later_stages_would_refuse_is_refused_before_training(biosae, tmp_path, words, message):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from biosae.artefacts import content_hash
+from biosae.report.steering import read_steering
 from biosae.steering.steered import read_steered
 
 SHORT = ("steer.seeds=[0]", "steer.off_target_samples=20")
@@ -103,6 +104,24 @@ def test_one_type_is_steered_toward_another(steered_run, steer):
     given = np.isfinite(steered.obsm["s000"]).all(1)
     assert set(steered.obs.loc[given, "cell_type_coarse"]) == {"CD4 T"}
     assert set(steered.obs.loc[given, "biosae_part"]) == {"select", "test"}
+
+
+def test_a_benchmark_that_follows_has_the_sweep_that_it_scores(steered_run, biosae, monkeypatch):
+    (steered_run / "steered.h5ad").unlink(missing_ok=True)
+    (steered_run / "perturbation.h5ad").unlink(missing_ok=True)
+    found = []
+    benchmark = "biosae.commands.run.write_integration"
+    monkeypatch.setattr(benchmark, lambda cfg, folder, inputs: found.append(read_steering(folder).content()))
+    key = "steer.perturbation"
+    code, said = biosae(
+        "run", "stages=[steer,benchmark]", f"experiment.root={steered_run.parents[1]}", "data.n_cells=400",
+        "data.label_keys=[cell_type_coarse]", f"{key}.key=cell_type_coarse", f"{key}.control=CD4 T",
+        f"{key}.treated=Mono", f"{key}.strengths=[1.0]", *BY_TYPE, "steer.baselines=[]",
+    )  # fmt: skip
+    assert code == 0, said
+    assert (steered_run / "steered.h5ad").exists() and (steered_run / "perturbation.h5ad").exists()
+    (reported,) = found
+    assert "target_gap" in str(reported["effects"]) and "distance_closed" in str(reported["perturbation"])
 
 
 @pytest.mark.parametrize(

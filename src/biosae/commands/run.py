@@ -48,7 +48,7 @@ def check_ahead(cfg: DictConfig, inputs: Inputs) -> None:
     samples, n_tokens = inputs.samples, inputs.sequences.lengths
     obs = samples.obs.assign(biosae_part=inputs.split.part, biosae_n_tokens=n_tokens)
     if "steer" in cfg.stages:
-        check_steering(cfg, obs, samples.batch_key)
+        check_steering(cfg, obs, samples.batch_key, is_scored="benchmark" in cfg.stages)
     if "benchmark" in cfg.stages:
         check_integration(cfg, obs, samples.label_keys, samples.batch_key)
 
@@ -60,7 +60,7 @@ def write_stages(cfg: DictConfig, folder: Path, inputs: Callable[[], Inputs]) ->
     if "analyze" in cfg.stages:
         write_scores(cfg, folder)
     if "steer" in cfg.stages:
-        write_steering(cfg, folder, inputs())
+        write_steering(cfg, folder, inputs(), is_scored="benchmark" in cfg.stages)
     if "benchmark" in cfg.stages:
         write_integration(cfg, folder, inputs)
     if "report" in cfg.stages:

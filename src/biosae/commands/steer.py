@@ -39,8 +39,14 @@ def steer(cfg: DictConfig) -> Path:
     return folder
 
 
-def write_steering(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
-    """Steers the model of a run with its SAE."""
+def write_steering(cfg: DictConfig, folder: Path, inputs: Inputs, is_scored: bool = False) -> None:
+    """Steers the model of a run with its SAE.
+
+    Parameters
+    ----------
+    is_scored
+        Whether an integration benchmark follows, which reads the sweep: a perturbation then stands beside it.
+    """
     run, host = read_run(folder), open_host(cfg, folder, inputs)
     features_hash = content_hash(folder / "features.h5ad")
     source = {"features": features_hash, "model": inputs.adapter.fingerprint}
@@ -48,29 +54,33 @@ def write_steering(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
     embedded = folder / "steering" / "embedded" / settings_hash(source)
     with_what = {"label_keys": run["data"]["label_keys"], "batch_key": run["data"]["batch_key"], "seed": cfg.seed}
     with_what |= {"features_hash": features_hash, "embedded": embedded}
-    if cfg.steer.perturbation.key is None:
+    toward = cfg.steer.perturbation.key is not None
+    if is_scored or not toward:
         table = run_sweep(host, plan_of(cfg.steer), folder, **with_what)
         steering_panels(table, folder / "steering" / "effects")
-    else:
+    if toward:
         table = run_perturbation(host, perturbation_of(cfg.steer), folder, **with_what)
         perturbation_panels(table, folder / "steering" / "perturbation")
     logger.info("embeddings, tables and figures in %s and %s", folder, folder / "steering")
 
 
-def check_steering(cfg: DictConfig, obs: pd.DataFrame, batch_key: str | None) -> None:
+def check_steering(cfg: DictConfig, obs: pd.DataFrame, batch_key: str | None, is_scored: bool) -> None:
     """Raises what can be known to be wrong before there is an SAE.
 
     Parameters
     ----------
     obs
         With ``biosae_part`` and ``biosae_n_tokens``.
+    is_scored
+        As in `write_steering`.
     """
-    if cfg.steer.perturbation.key is None:
-        target, setting = target_of(plan_of(cfg.steer), batch_key), "steer.target"
-    else:
-        target, setting = perturbation_of(cfg.steer).key, "steer.perturbation.key"
-    if target is not None:
-        check_groups(obs, target, setting)
+    toward = cfg.steer.perturbation.key is not None
+    if toward:
+        check_groups(obs, perturbation_of(cfg.steer).key, "steer.perturbation.key")
+    if is_scored or not toward:
+        target = target_of(plan_of(cfg.steer), batch_key)
+        if target is not None:
+            check_groups(obs, target, "steer.target")
 
 
 def open_host(cfg: DictConfig, folder: Path, inputs: Inputs) -> Host:

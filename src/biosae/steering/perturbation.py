@@ -111,7 +111,8 @@ def run_perturbation(
     test = np.intersect1d(rows[plan.control], rows_of(host.table, ("test",)))
     prefix = "perturbation_off_target"
     off_target_edits = {key: edits[key] for key in best}
-    groups = [key for key in (label_beside(label_keys, plan.key, batch_key), batch_key) if key not in (None, plan.key)]
+    label_key = label_beside(host.table.obs, label_keys, batch_key, plan.key)
+    groups = [key for key in (label_key, batch_key) if key not in (None, plan.key)]
     options = (groups, run / "steering", seed, prefix)
     write_off_target(host, test, plan.off_target_samples, best, off_target_edits, *options)
     return table
@@ -221,7 +222,7 @@ def _arms(
     of_part = rows_of(host.table, (part,))
     first, second = (np.isin(rows[name], of_part) for name in (plan.control, plan.treated))
     every = np.concatenate([rows[plan.control][first], rows[plan.treated][second]])
-    label_key = label_beside(label_keys, plan.key, batch_key)
+    label_key = label_beside(host.table.obs, label_keys, batch_key, plan.key)
     columns = {"label": label_key, "donor": batch_key if batch_key != plan.key else None}
     groups = {role: None if key is None else class_names(host.table.obs[key])[every] for role, key in columns.items()}
     donor = None if groups["donor"] is None else groups["donor"].astype(str)

@@ -110,7 +110,9 @@ def run_sweep(
     table = with_settings(effects(subjects, edited, len(names)), settings)
     write_tables(run / "steering", {"effects": table})
     test = rows_of(host.table, ("test",))
-    groups = dict.fromkeys(key for key in (label_beside(label_keys, target, batch_key), target, batch_key) if key)
+    groups = dict.fromkeys(
+        key for key in (label_beside(host.table.obs, label_keys, batch_key, target), target, batch_key) if key
+    )
     write_off_target(host, test, plan.off_target_samples, settings, edits, list(groups), run / "steering", seed)
     return table
 
@@ -203,9 +205,26 @@ def write_off_target(
     write_tables(folder, tables)
 
 
-def label_beside(label_keys: Sequence[str], *others: str | None) -> str | None:
-    """The first label that is none of the other columns."""
-    return next((name for name in label_keys if name not in others), None)
+def label_beside(
+    obs: pd.DataFrame, label_keys: Sequence[str], batch_key: str | None, *others: str | None
+) -> str | None:
+    """The first label that is none of the other columns and can be kept apart while batches are mixed.
+
+    A label that the batch determines, or that determines it (a condition, a protocol, a donor), is the batch in other
+    words. Columns that the samples lack are for those who read them to refuse.
+    """
+    free = (name for name in label_keys if name not in (batch_key, *others))
+    return next((name for name in free if not _says_again(obs, name, batch_key)), None)
+
+
+def _says_again(obs: pd.DataFrame, name: str, batch_key: str | None) -> bool:
+    return name in obs and batch_key in obs and is_nested(class_names(obs[name]), class_names(obs[batch_key]))
+
+
+def is_nested(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether one column of names determines the other, over the samples that have both (None is missing)."""
+    pairs = pd.DataFrame({"one": one, "other": other}).dropna().drop_duplicates()
+    return not (pairs["one"].duplicated().any() and pairs["other"].duplicated().any())
 
 
 def _subjects(
@@ -218,7 +237,7 @@ def _subjects(
     seed: int,
 ) -> Subjects:
     key = None if target is None else target.key
-    label_key = label_beside(label_keys, key, batch_key)
+    label_key = label_beside(host.table.obs, label_keys, batch_key, key)
     columns = {"target": key, "label": label_key, "donor": batch_key}
     groups = {
         role: None if column is None else class_names(host.table.obs[column])[rows] for role, column in columns.items()

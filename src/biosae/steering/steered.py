@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import write_elem
+from anndata.io import read_elem, write_elem
 
 from biosae.artefacts import atomic_write
 from biosae.errors import ArtefactError
@@ -60,14 +61,26 @@ def read_steered(path: Path) -> tuple[anndata.AnnData, pd.DataFrame]:
     ArtefactError
         If the file is missing, damaged or of another format.
     """
-    path = Path(path)
-    if not path.exists():
-        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`")
-    try:
+    with _reading(path):
         steered = anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{MADE_BY}`") from error
     found = steered.uns.get("biosae", {}).get("format")
     if found != FORMAT:
         raise ArtefactError(f"{path} has format {found}, expected {FORMAT}; make it again with `{MADE_BY}`")
     return steered, pd.DataFrame(json.loads(steered.uns["biosae"]["settings"]))
+
+
+def read_steered_obs(path: Path) -> pd.DataFrame:
+    """The annotations of the samples alone, without their embeddings; raises what `read_steered` does."""
+    with _reading(path), h5py.File(path, "r") as file:
+        return read_elem(file["obs"])
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    if not Path(path).exists():
+        toward = " without steer.perturbation.key" if Path(path).with_name("perturbation.h5ad").exists() else ""
+        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`{toward}")
+    try:
+        yield
+    except (OSError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{MADE_BY}`") from error
