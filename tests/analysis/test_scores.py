@@ -100,6 +100,23 @@ def test_a_label_that_cannot_be_scored_is_named(run, tokens):
     assert "no sample of the select part has a value of missing" in left_out["missing"]
 
 
+def test_a_label_that_no_shuffle_can_change_says_why_it_has_no_test(run, tokens, caplog):
+    write_table(run / "features.h5ad", tokens)
+    table = anndata.read_h5ad(run / "features.h5ad")
+    sick = table.obs["donor"].astype(str).isin(sorted(set(table.obs["donor"].astype(str)))[:2])
+    table.obs["disease"] = np.where(sick, "sick", "well")
+    table.write_h5ad(run / "features.h5ad")
+    with caplog.at_level("INFO", logger="biosae"):
+        score(run, label_keys=["disease", "cell_type"])
+    labels = json.loads((run / "analysis.json").read_text())["summary"]["labels"]
+    why = "each donor has one disease only, so that shuffling within donor changes nothing"
+    assert (labels["disease"]["n_tests"], labels["disease"]["untested"]) == (0, why)
+    assert labels["cell_type"]["untested"] is None
+    assert f"disease: no test was possible, because {why}" in caplog.text
+    score(run, label_keys=["disease"], group_key=None)
+    assert json.loads((run / "analysis.json").read_text())["summary"]["labels"]["disease"]["untested"] is None
+
+
 def test_an_unknown_column_names_those_that_exist(run):
     with pytest.raises(DataError, match="no column celltype; they have cell_type, donor"):
         score(run, label_keys=["celltype"])

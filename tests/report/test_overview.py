@@ -27,6 +27,13 @@ def test_supported_features_stand_beside_what_chance_gives(run):
     assert summary["classes_by_chance"] == pytest.approx(0.05 * len(CLASSES))
 
 
+def test_a_label_without_tests_says_why(run):
+    assert label_summary(run, "cell_type")["untested"] is None
+    summary = {"labels": {"cell_type": {"classes": [], "untested": "each batch has one cell_type only"}}}
+    told = label_summary(replace(run, analysis={"summary": summary}), "cell_type")
+    assert told["untested"] == "each batch has one cell_type only"
+
+
 def test_best_feature_of_a_class_is_chosen_on_the_select_samples(run):
     scores = run.scores.copy()
     # feature 20 is better than feature 0 on test samples, worse on select samples

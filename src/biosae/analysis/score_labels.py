@@ -12,7 +12,7 @@ from biosae.errors import DataError
 
 from .choice import Choice
 from .continuous import continuous_scores, is_continuous
-from .labels import LabelScores, best_labels, class_names, label_scores
+from .labels import best_labels, class_names, label_scores
 from .replicates import MIN_DONORS, donor_correlations, donor_scores
 from .results import Results
 from .summary import continuous_summary, label_summary
@@ -40,7 +40,7 @@ def score_labels(
     every = []
     for key in label_keys:
         # Shuffling a label within itself changes nothing, so the group's own column is shuffled freely.
-        group = None if group_key in (None, key) else table.obs[group_key].astype(str).to_numpy()
+        group = None if group_key in (None, key) else table.obs[group_key].astype(str).rename(group_key)
         score = _score_numbers if is_continuous(table.obs[key]) else _score_classes
         try:
             every.append(score(results, table, key, group, n_permutations, seed))
@@ -56,14 +56,15 @@ def score_labels(
 
 
 def _score_numbers(
-    results: Results, table: anndata.AnnData, key: str, group: np.ndarray | None, n_permutations: int, seed: int
+    results: Results, table: anndata.AnnData, key: str, within: pd.Series | None, n_permutations: int, seed: int
 ) -> None:
     part = table.obs["biosae_part"].astype(str).to_numpy()
+    group = None if within is None else within.to_numpy()
     found = continuous_scores(table.X.tocsr(), table.obs[key], part, group, n_permutations, seed)
     value = table.obs[key].to_numpy(dtype=np.float64, na_value=np.nan)
     results.add_selected(f"label:{key}", found, part[np.isfinite(value)])
-    results.summary["continuous"][key] = continuous_summary(found)
-    logger.info("%s: %d tests", key, found["p_single"].notna().sum())
+    summary = continuous_summary(found)
+    results.summary["continuous"][key] = summary | _told_tests(summary["n_tests"], table.obs[key], within, part)
     test = _of_donors(part, np.isfinite(value), group)
     if len(test):
         direction = Choice(np.sign(found["spearman_select"].to_numpy()), np.flatnonzero(part == "select"))
@@ -72,14 +73,17 @@ def _score_numbers(
 
 
 def _score_classes(
-    results: Results, table: anndata.AnnData, key: str, group: np.ndarray | None, n_permutations: int, seed: int
+    results: Results, table: anndata.AnnData, key: str, within: pd.Series | None, n_permutations: int, seed: int
 ) -> pd.DataFrame:
     """Gives the rows of tables/labels.csv."""
     part = table.obs["biosae_part"].astype(str).to_numpy()
+    group = None if within is None else within.to_numpy()
     scores = label_scores(table.X.tocsr(), table.obs[key], part, group, n_permutations, seed)
     results.add_selected(f"label:{key}", scores.best, part[class_names(table.obs[key]) != None])  # noqa: E711
-    results.summary["labels"][key] = label_summary(scores, results.analyses.get("genes"))
-    _tell(key, scores)
+    for name, reason in scores.left_out.items():
+        logger.warning("%s=%s is not scored: %s", key, name, reason)
+    summary = label_summary(scores, results.analyses.get("genes"))
+    results.summary["labels"][key] = summary | _told_tests(scores.n_tests, table.obs[key], within, part)
     label = class_names(table.obs[key])
     test = _of_donors(part, label != None, group)  # noqa: E711, elementwise
     if len(test):
@@ -100,7 +104,14 @@ def _add_donors(results: Results, key: str, found: pd.DataFrame) -> None:
     results.samples[f"donors:{key}"] = results.samples[f"label:{key}"]
 
 
-def _tell(key: str, scores: LabelScores) -> None:
-    for name, reason in scores.left_out.items():
-        logger.warning("%s=%s is not scored: %s", key, name, reason)
-    logger.info("%s: %d tests", key, scores.n_tests)
+def _told_tests(n_tests: int, label: pd.Series, within: pd.Series | None, part: np.ndarray) -> dict[str, str | None]:
+    """``untested``: why there was no test, in words, or None; the log has it or the number of tests."""
+    if n_tests:
+        logger.info("%s: %d tests", label.name, n_tests)
+        return {"untested": None}
+    reason = f"no feature's score changes when {label.name} is shuffled"
+    test = part == "test"
+    if within is not None and label[test].groupby(within.to_numpy()[test]).nunique().max() <= 1:
+        reason = f"each {within.name} has one {label.name} only, so that shuffling within {within.name} changes nothing"
+    logger.warning("%s: no test was possible, because %s", label.name, reason)
+    return {"untested": reason}

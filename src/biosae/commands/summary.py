@@ -49,10 +49,16 @@ def _labels(analysis: dict) -> None:
         for row in label["classes"][:MOST_CLASSES]:
             table.add_row(*map(escape, _cells(row)))
         console.print(table)
-        marking = f"{label['n_significant']:,} of {label['n_features']:,} features mark a {key}"
-        _say(f"{marking} at q < 0.05, corrected over {label['n_tests']:,} tests of features and classes")
+        _say(_tests(key, label))
     if analysis["summary"].get("labels"):
         _say("* 95th percentile of the best feature when labels are shuffled")
+
+
+def _tests(key: str, label: dict) -> str:
+    if label.get("untested"):
+        return f"whether a feature marks a {key} could not be tested: {label['untested']}"
+    marking = f"{label['n_significant']:,} of {label['n_features']:,} features mark a {key}"
+    return f"{marking} at q < 0.05, corrected over {label['n_tests']:,} tests of features and classes"
 
 
 def _residues(concepts: list[dict]) -> None:

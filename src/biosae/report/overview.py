@@ -62,7 +62,9 @@ def label_summary(run: Run, key: str) -> dict[str, Any]:
 
     ``classes_by_chance`` is how many classes would have such a feature if no feature knew the labels:
     the null of each class is exceeded by the best of all features in one permutation of twenty.
+    ``untested`` says why chance could not be asked, else None.
     """
+    analysed = (((run.analysis or {}).get("summary") or {}).get("labels") or {}).get(key) or {}
     label = run.scores[f"label:{key}"]
     best = _markers(run, key)
     return {
@@ -71,6 +73,7 @@ def label_summary(run: Run, key: str) -> dict[str, Any]:
         "n_supported": int(supported(run.scores, key).sum()),
         "n_classes": len(best),
         "classes_by_chance": ALPHA * len(best),
+        "untested": analysed.get("untested"),
         "best": best,
     }
 

@@ -18,8 +18,8 @@ const overviewPage = (() => {
   function headline({ evaluation, labels, enrichment }) {
     const entry = (title, value, note) => el("div", null, el("dt", null, title), el("dd", null, value, el("small", null, note)));
     const first = labels.map((label) => entry(
-      `Features that mark a ${words(label.key)}`, number(label.n_supported),
-      `of ${number(label.n_tested)}, above the null of the best; by chance ${number(label.classes_by_chance, 2)} of ${label.n_classes} classes would have one`));
+      `Features that mark a ${words(label.key)}`, label.untested ? "–" : number(label.n_supported),
+      label.untested ? `could not be tested: ${label.untested}` : `of ${number(label.n_tested)}, above the null of the best; by chance ${number(label.classes_by_chance, 2)} of ${label.n_classes} classes would have one`));
     if (enrichment) first.push(entry("Features with a gene set", percent(enrichment.annotated_share), `beside ${percent(enrichment.matched_share)} of random lists matched in size and popularity`));
     const numbers = [
       ["Unexplained variance", "fvu", fixed, "FVU on held-out tokens; 0 is perfect, 1 the mean"],
@@ -56,7 +56,9 @@ const overviewPage = (() => {
       title: `The best feature of each ${words(label.key)}`, name: `best-${label.key}`, wide,
       draw: (width) => charts.dots(width, { rows, domain: [Math.floor(low * 10) / 10, 1], xTitle: "AUROC on test samples", referenceText: "dashed: null of the best of all features" }),
       rows: () => [columns, ...label.best.map((row) => columns.map((name) => row[name]))],
-      note: "Chosen on the select samples, scored once on the test samples. Bar: 95 % interval. Dashed: 95th percentile of the best AUROC when labels are permuted; grey dots do not pass it.",
+      note: "Chosen on the select samples, scored once on the test samples. Bar: 95 % interval. " + (label.untested
+        ? `Chance could not be asked: ${label.untested}.`
+        : "Dashed: 95th percentile of the best AUROC when labels are permuted; grey dots do not pass it."),
     });
   }
 
