@@ -7,6 +7,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from biosae.artefacts import content_hash
 from biosae.features import encode
@@ -48,6 +49,16 @@ def test_a_killed_command_goes_on_from_its_files(run, finished_run, biosae, monk
     assert written == (content_hash(shard), shard.stat().st_mtime_ns)
     found, expected = (anndata.read_h5ad(path / "features.h5ad") for path in (folder, finished_run[0]))
     np.testing.assert_allclose(found.X.toarray(), expected.X.toarray(), rtol=1e-5)  # threads sum in another order
+
+
+def test_a_run_of_a_version_that_knew_fewer_keys_is_read(run, biosae):
+    folder, where = run
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    for key in ("filter", "obs_columns", "stratify"):
+        del config["data"][key]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    code, said = biosae("features", *where)
+    assert code == 0, said
 
 
 def test_samples_of_training_stay_so_when_the_split_is_drawn_anew(run, biosae):

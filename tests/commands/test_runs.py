@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from biosae.commands.runs import find_run, new_run_folder
+from biosae.commands.runs import find_run, new_run_folder, read_config
 from biosae.errors import ArtefactError
 
 
@@ -33,3 +33,23 @@ def test_a_missing_run_is_named_with_those_that_exist(tmp_path):
     existing = finish(new_run_folder(str(tmp_path), "0"), "2026-01-02")
     with pytest.raises(ArtefactError, match=f"no finished run Jan01-00-00 in .*; there are {existing.name}"):
         find_run(str(tmp_path), "0", "Jan01-00-00")
+
+
+def test_keys_that_an_older_version_did_not_write_have_todays_defaults(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "data: {kind: cells, path: my.h5ad, batch_key: donor, preprocess: {split: 0.3}}\n"
+        "sae: {_target_: biosae.saes.topk.TopK, target_layer: 2}\ntraining: {epochs: 7}\nseed: 3\n"
+    )
+    config = read_config(tmp_path)
+    assert (config.data.filter, config.data.obs_columns, config.data.split.group_key) == ({}, None, None)
+    assert (config.data.path, config.data.batch_key, config.data.preprocess.split) == ("my.h5ad", "donor", 0.3)
+    assert config.sae.target_layer == 2 and "hyperparams" not in config.sae
+    assert (config.training.epochs, config.training.keep_best, config.seed) == (7, False, 3)
+    assert "buffer" not in config
+
+
+def test_proteins_of_an_older_version_get_the_keys_of_proteins(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {kind: vectors, path: my.h5, split: {test: 0.1}}\n")
+    config = read_config(tmp_path)
+    assert config.data.sequences is None and config.data.split == {"groups": None, "test": 0.1}
+    assert "batch_key" not in config.data

@@ -11,6 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from biosae.artefacts import atomic_write, read_json, remove_temporary, write_json
+from biosae.config.older import filled
 from biosae.errors import ArtefactError
 from biosae.locks import locked
 from biosae.ranks import present
@@ -155,8 +156,8 @@ def save_config(folder: Path, cfg: DictConfig) -> None:
 
 
 def read_config(folder: Path) -> DictConfig:
-    """The configuration that a run was trained with."""
+    """The configuration that a run was trained with; keys that its version did not know have today's defaults."""
     path = folder / CONFIG
     if not path.exists():
         raise ArtefactError(f"{path} does not exist; train again with `biosae train`")
-    return OmegaConf.load(path)
+    return filled(OmegaConf.load(path))

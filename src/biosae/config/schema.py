@@ -93,6 +93,8 @@ class VectorData(ProteinData):
     sequences: str | None = None
 
 
+DATA_KINDS = {"cells": CellData, "proteins": ProteinData, "vectors": VectorData}
+
 SaeArchitecture = make_dataclass(
     "SaeArchitecture",
     [(f.name, get_type_hints(Architecture)[f.name], field(default=f.default)) for f in fields(Architecture)],
@@ -281,5 +283,5 @@ def register() -> None:
     """Makes the classes known to Hydra; base.yaml and the files of the group data name them in their defaults."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    for kind, node in (("cells", CellData), ("proteins", ProteinData), ("vectors", VectorData)):
+    for kind, node in DATA_KINDS.items():
         store.store(group="data/kind", name=kind, node=node)
