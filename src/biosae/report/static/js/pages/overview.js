@@ -47,14 +47,14 @@ const overviewPage = (() => {
   function best(label, featureNames, wide) {
     const rows = label.best.slice().sort((a, b) => b.auroc - a.auroc).map((row) => ({
       label: row.class, href: route("label", label.key, row.class), value: row.auroc, low: row.auroc_low, high: row.auroc_high,
-      reference: row.null_auroc, strong: row.q_value <= 0.05 && row.auroc > row.null_auroc,
+      reference: label.untested ? null : row.null_auroc, strong: row.q_value <= 0.05 && row.auroc > row.null_auroc,
       note: `feature ${row.feature} (${featureNames[row.feature]}): held-out AUROC ${fixed(row.auroc)}, null ${fixed(row.null_auroc)}, q ${number(row.q_value, 2)}`,
     }));
     const columns = ["class", "feature", "auroc_select", "auroc", "auroc_low", "auroc_high", "null_auroc", "q_value"];
     const low = Math.min(0.5, ...rows.map((row) => row.value)); // a wide interval may leave the axis
     return figure.make({
       title: `The best feature of each ${words(label.key)}`, name: `best-${label.key}`, wide,
-      draw: (width) => charts.dots(width, { rows, domain: [Math.floor(low * 10) / 10, 1], xTitle: "AUROC on test samples", referenceText: "dashed: null of the best of all features" }),
+      draw: (width) => charts.dots(width, { rows, domain: [Math.floor(low * 10) / 10, 1], xTitle: "AUROC on test samples", referenceText: label.untested ? null : "dashed: null of the best of all features" }),
       rows: () => [columns, ...label.best.map((row) => columns.map((name) => row[name]))],
       note: "Chosen on the select samples, scored once on the test samples. Bar: 95 % interval. " + (label.untested
         ? `Chance could not be asked: ${label.untested}.`
