@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 from biosae.saes.base import Progress
 from biosae.saes.batchtopk import BatchTopK
 from biosae.saes.jumprelu import JumpReLU
+from biosae.saes.matryoshka import Matryoshka
 from biosae.saes.standard import Standard
 
 
@@ -13,9 +16,10 @@ def progress(step: int, total_steps: int = 100) -> Progress:
     return Progress(step, total_steps, torch.zeros(48, dtype=torch.bool))
 
 
-def test_one_step_is_enough_for_a_sparse_inference_path(planted):
+@pytest.mark.parametrize("variant", [BatchTopK, partial(Matryoshka, group_fractions=[0.25, 0.75])])
+def test_one_step_is_enough_for_a_sparse_inference_path(planted, variant):
     """Trap 4: in a run shorter than some warm-up the threshold never starts and codes are dense."""
-    sae = BatchTopK(16, 48, k=3)
+    sae = variant(16, 48, k=3)
     sae.fit_normaliser(planted)
     sae.after_step(sae.training_forward(planted), progress(0, total_steps=1))
     assert sae.encode(planted).l0().float().mean().item() == pytest.approx(3, abs=0.01)
@@ -50,9 +54,10 @@ def test_k_falls_to_its_value_and_the_threshold_forgets_the_way_there(planted):
 
 
 @pytest.mark.parametrize("fraction", [0.95, 1.0])
-def test_a_fall_of_k_that_lasts_to_the_end_still_leaves_a_threshold(planted, fraction):
+@pytest.mark.parametrize("variant", [BatchTopK, partial(Matryoshka, group_fractions=[0.25, 0.75])])
+def test_a_fall_of_k_that_lasts_to_the_end_still_leaves_a_threshold(planted, variant, fraction):
     """Trap 4: k reaches its value at the very last step, after which no batch can set the threshold."""
-    sae = BatchTopK(16, 48, k=3, k_anneal_fraction=fraction)
+    sae = variant(16, 48, k=3, k_anneal_fraction=fraction)
     sae.fit_normaliser(planted)
     for step in range(10):
         sae.after_step(sae.training_forward(planted), progress(step, total_steps=10))

@@ -1,6 +1,7 @@
 """Files as the other libraries write them; the codes expected are their formulas, written out."""
 
 import json
+import zipfile
 
 import pytest
 import torch
@@ -107,12 +108,33 @@ def test_interplm(tmp_path):
     check(from_interplm(tmp_path / "ae_unnormalized.pt"), codes)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tensors of a machine that has no such device are the case")
+@pytest.mark.parametrize("read", [from_dictionary_learning, from_interplm])
+def test_a_file_saved_on_a_gpu_is_read_without_one(read, tmp_path):
+    """Trap 18 of 2.14: pickles read without ``map_location``."""
+    tensors, codes = DICTIONARIES["AutoEncoder"]
+    torch.save(tensors, tmp_path / "cpu.pt")
+    with zipfile.ZipFile(tmp_path / "cpu.pt") as saved, zipfile.ZipFile(tmp_path / "ae.pt", "w") as moved:
+        for name in saved.namelist():
+            content = saved.read(name)
+            # A pickle's string is its length in four bytes and its letters.
+            gpu = (
+                content.replace(b"\x03\x00\x00\x00cpu", b"\x06\x00\x00\x00cuda:0") if name.endswith(".pkl") else content
+            )
+            moved.writestr(name.replace("cpu/", "ae/", 1), gpu)
+    (tmp_path / "config.json").write_text(json.dumps({"trainer": {"dict_class": "AutoEncoder"}, "buffer": {}}))
+    with pytest.raises(RuntimeError, match="CUDA"):
+        torch.load(tmp_path / "ae.pt", weights_only=True)
+    check(read(tmp_path / "ae.pt" if read is from_interplm else tmp_path), codes)
+
+
 class Harmful:
     def __reduce__(self):
         return exec, ("raise SystemExit('code of the file ran')",)
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path):
+    """Trap 18 of 2.14: pickles read without ``weights_only``."""
     torch.save({"encoder.weight": Harmful()}, tmp_path / "ae.pt")
     with pytest.raises(ArtefactError, match="ae.pt cannot be read as tensors alone"):
         from_interplm(tmp_path / "ae.pt")

@@ -27,6 +27,7 @@ def test_default_yaml_names_every_field_but_lr():
         ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
         ({"epochs": 1.5}, "epochs must be a whole number of at least 1, got 1.5"),
         ({"batch_size": 0}, "batch_size must be"),
+        ({"batch_size": float("inf")}, "batch_size must be"),
         ({"max_tokens": 0}, "max_tokens must be"),
         ({"warmup_fraction": -0.1}, "warmup_fraction must be between 0 and 1"),
         ({"warmup_fraction": 0.6, "decay_fraction": 0.6}, "at most 1"),
@@ -53,3 +54,10 @@ def test_length_of_a_run(settings, changes, steps, tokens):
     made = settings(**changes)
     assert made.total_steps(100) == steps
     assert made.total_tokens(100) == tokens
+
+
+@pytest.mark.parametrize("name", ["epochs", "max_tokens", "batch_size", "eval_every", "normaliser_tokens", "patience"])
+def test_counts_written_as_decimals_are_whole_numbers(settings, name):
+    """Trap 14 of 2.14: 3e4 is a float, and torch wants sizes that are integers."""
+    made = getattr(settings(**{name: 3e4}), name)
+    assert (made, type(made)) == (30_000, int)

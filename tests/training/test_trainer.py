@@ -60,6 +60,17 @@ def test_training_finds_the_planted_features(source, validation, settings, tmp_p
     assert metrics == evaluate(load(tmp_path), validation, 256)
 
 
+def test_counts_written_as_decimals_train_like_whole_ones(source, validation, settings, tmp_path):
+    """Trap 14 of 2.14: a batch or k of 1e2 must not reach torch as a float."""
+    whole, decimal = (
+        train(
+            TopK(16, 48, k=kind(3)), source, validation, settings(batch_size=kind(250), max_tokens=kind(2000)), folder
+        )
+        for kind, folder in ((int, tmp_path / "whole"), (float, tmp_path / "decimal"))
+    )
+    assert whole == decimal
+
+
 def test_saved_decoder_rows_are_unit(source, validation, settings, tmp_path):
     """Trap 1: the norm is set after the optimiser's step, so also in the file and every checkpoint."""
     train(TopK(16, 48, k=3), source, validation, settings(), tmp_path)

@@ -324,10 +324,11 @@ def check_at_least(name: str, value: float, lowest: float) -> None:
         raise SettingError(f"{name} must be at least {lowest}, got {value}")
 
 
-def check_k(k: int, d_sae: int) -> None:
-    """Raises unless ``k`` features can be chosen among ``d_sae``."""
-    if int(k) != k or not 1 <= k <= d_sae:
+def checked_k(k: float, d_sae: int) -> int:
+    """``k`` as an integer, where that many features can be chosen among ``d_sae``."""
+    if not 1 <= k <= d_sae or k % 1:
         raise SettingError(f"k must be a whole number between 1 and d_sae={d_sae}, got {k}")
+    return int(k)
 
 
 def check_fraction(name: str, value: float) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .architecture import PLAIN, Architecture
 from .auxk import auxk_loss
-from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
+from .base import SAE, Forward, Progress, check_at_least, check_fraction, checked_k
 from .codes import Codes
 from .preactivations import PreActivations
 from .selection import gumbel_top_k, top_k
@@ -52,7 +52,7 @@ class GumbelTopK(SAE):
         architecture: Architecture = PLAIN,
     ):
         super().__init__(d_in, d_sae, seed, architecture)
-        check_k(k, d_sae)
+        k = checked_k(k, d_sae)
         check_at_least("auxk_coefficient", auxk_coefficient, 0)
         check_at_least("tau_end", tau_end, 0)
         check_at_least("tau_start", tau_start, tau_end)

@@ -9,7 +9,7 @@ from torch import Tensor
 from .annealed_k import AnnealedK
 from .architecture import PLAIN, Architecture
 from .auxk import auxk_loss
-from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
+from .base import SAE, Forward, Progress, check_at_least, check_fraction, checked_k
 from .codes import Codes
 from .nested import nested_loss, prefix_widths
 from .preactivations import PreActivations
@@ -49,7 +49,7 @@ class Matryoshka(SAE):
         architecture: Architecture = PLAIN,
     ):
         super().__init__(d_in, d_sae, seed, architecture)
-        check_k(k, d_sae)
+        k = checked_k(k, d_sae)
         check_at_least("auxk_coefficient", auxk_coefficient, 0)
         check_fraction("threshold_window_fraction", threshold_window_fraction)
         check_fraction("k_anneal_fraction", k_anneal_fraction)

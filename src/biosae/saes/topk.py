@@ -7,7 +7,7 @@ from torch import Tensor
 from .annealed_k import AnnealedK
 from .architecture import PLAIN, Architecture
 from .auxk import auxk_loss
-from .base import SAE, Forward, Progress, check_at_least, check_fraction, check_k
+from .base import SAE, Forward, Progress, check_at_least, check_fraction, checked_k
 from .codes import Codes
 from .preactivations import PreActivations
 from .selection import top_k
@@ -37,7 +37,7 @@ class TopK(SAE):
         architecture: Architecture = PLAIN,
     ):
         super().__init__(d_in, d_sae, seed, architecture)
-        check_k(k, d_sae)
+        k = checked_k(k, d_sae)
         check_at_least("auxk_coefficient", auxk_coefficient, 0)
         check_fraction("k_anneal_fraction", k_anneal_fraction)
         self.k, self.auxk_coefficient, self.k_anneal_fraction = k, auxk_coefficient, k_anneal_fraction

@@ -74,9 +74,12 @@ class TrainerSettings:
     def __post_init__(self):
         for name in ("epochs", "batch_size", "eval_every", "normaliser_tokens"):
             _check(name, getattr(self, name), _is_count(getattr(self, name)), "a whole number of at least 1")
+            object.__setattr__(self, name, int(getattr(self, name)))
         for name in ("max_tokens", "patience"):
-            fits = getattr(self, name) is None or _is_count(getattr(self, name))
-            _check(name, getattr(self, name), fits, "a whole number of at least 1, or null")
+            if getattr(self, name) is None:
+                continue
+            _check(name, getattr(self, name), _is_count(getattr(self, name)), "a whole number of at least 1, or null")
+            object.__setattr__(self, name, int(getattr(self, name)))
         _check("lr", self.lr, self.lr is None or self.lr > 0, "above 0, or null")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
         _check("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0, "above 0")
@@ -106,7 +109,7 @@ class TrainerSettings:
 
 
 def _is_count(value: float) -> bool:
-    return value >= 1 and int(value) == value
+    return value >= 1 and value % 1 == 0
 
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:
