@@ -81,6 +81,7 @@ def biosae(case: Case) -> Contestant:
         "batchtopk": ("batchtopk.BatchTopK", {"k": round(case.turned(case.k))}),
         "matryoshka": ("matryoshka.Matryoshka", {"k": round(case.turned(case.k)), "group_fractions": GROUPS}),
         "relu": ("standard.Standard", {"l1_coefficient": case.turned(1e-3)}),
+        "relu-april": ("standard.Standard", {"l1_coefficient": case.turned(1e-3), "weigh_by_decoder_norm": True}),
         "jumprelu": (
             "jumprelu.JumpReLU",
             {"target_l0": case.turned(float(case.k)), "bandwidth": 0.5 if case.trains else 0.05},

@@ -16,7 +16,7 @@ import csv
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import exp, log
@@ -35,8 +35,8 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 BATCH, K = 512, 32
-LEARNING_RATES = (2.5e-3, 7e-3, 2e-2)
-VARIANTS = ("topk", "batchtopk", "matryoshka", "jumprelu", "gated", "relu", "panneal", "gatedanneal")
+LEARNING_RATES = (2.5e-3, 7e-3, 2e-2, 5e-2)
+VARIANTS = ("topk", "batchtopk", "matryoshka", "jumprelu", "gated", "relu", "relu-april", "panneal", "gatedanneal")
 COUNTED = ("batchtopk", "matryoshka")
 """Variants whose knob is a number of features; that of others is a penalty."""
 TARGETED = ("biosae", "dictionary_learning")
@@ -67,7 +67,7 @@ def main() -> None:
     for data in (sets[name](arguments.tokens) for name in arguments.data):
         for variant in arguments.variants:
             for library in arguments.libraries:
-                rows += at_best(data, variant, library, arguments.seeds)
+                rows += at_best(data, variant, library, arguments.seeds, arguments.lr)
                 write(rows, arguments.out)
 
 
@@ -78,6 +78,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
+    parser.add_argument("--lr", type=float, nargs="+", default=LEARNING_RATES, help="learning rates to try")
     parser.add_argument("--data", nargs="+", default=["planted", "real"], choices=["planted", "real"])
     parser.add_argument("--libraries", nargs="+", default=[name for name in LIBRARIES if name != "plain"])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "quality.csv")
@@ -101,10 +102,10 @@ def planted(n_tokens: int, d_in: int = 64, n_features: int = 128, n_active: int 
     return DataSet("planted", x[:n_tokens], x[n_tokens:], 2 * n_features, n_active, features)
 
 
-def at_best(data: DataSet, variant: str, library: str, n_seeds: int) -> list[dict]:
+def at_best(data: DataSet, variant: str, library: str, n_seeds: int, rates: Sequence[float]) -> list[dict]:
     """The library's mean over seeds at its best learning rate, as one row; none where it does not run."""
     try:
-        tried = [at_matched_l0(data, variant, library, lr, n_seeds) for lr in LEARNING_RATES]
+        tried = [at_matched_l0(data, variant, library, lr, n_seeds) for lr in rates]
     except Exception as error:  # noqa: BLE001 - a peer that cannot run this is a result
         print(f"{library} does not run {variant}: {type(error).__name__}: {error}"[:150], file=sys.stderr)
         return []

@@ -48,3 +48,9 @@ def test_empty_sizes_are_refused(d_in, d_sae, name):
 def test_only_variants_of_this_package_are_built(target):
     with pytest.raises(SettingError):
         build(target, 8, 24, {"k": 3})
+
+
+@pytest.mark.parametrize("k", [None, "abc"])
+def test_what_is_no_number_is_named(k):
+    with pytest.raises(SettingError, match=f"k must be a number, got {k}"):
+        build(TOPK, 8, 24, {"k": k})

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from biosae.errors import SettingError
@@ -61,6 +62,8 @@ def _check_names(variant: type[SAE], hyperparams: Mapping[str, Any]) -> None:
             nearest = difflib.get_close_matches(name, own, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"it takes {', '.join(own)}"
             raise SettingError(f"{variant.__name__} has no hyperparameter {name}; {hint}")
+        if own[name].annotation in ("int", "float") and not isinstance(hyperparams[name], Real):
+            raise SettingError(f"{name} must be a number, got {hyperparams[name]}")
     missing = [name for name, p in own.items() if p.default is p.empty and name not in hyperparams]
     if missing:
         raise SettingError(f"{variant.__name__} needs the hyperparameter {missing[0]}")
