@@ -83,6 +83,15 @@ def test_layer_norm_is_that_of_torch_and_is_undone(planted):
     torch.testing.assert_close(sae.host_units(sae.normalise(planted), planted), planted, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e6])
+def test_layer_norm_is_undone_for_tokens_of_any_size(size, planted):
+    """Trap of 2.13: a small number added to the spread one way only (8 % off where tokens are small)."""
+    sae = TopK(16, 48, k=4, architecture=Architecture(layer_norm=True))
+    x = size * planted
+    sae.fit_normaliser(x)
+    torch.testing.assert_close(sae.host_units(sae.normalise(x), x), x, rtol=1e-4, atol=1e-5 * size)
+
+
 def test_codes_with_layer_norm_ignore_each_tokens_own_scale_and_offset(planted):
     sae = TopK(16, 48, k=4, architecture=Architecture(layer_norm=True))
     sae.fit_normaliser(planted)

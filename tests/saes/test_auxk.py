@@ -8,6 +8,7 @@ from biosae.saes.auxk import auxk_loss, strongest
 from biosae.saes.base import Forward
 from biosae.saes.codes import Codes
 from biosae.saes.preactivations import PreActivations
+from biosae.saes.topk import TopK
 
 
 def random_forward(
@@ -41,12 +42,35 @@ def by_hand(forward: Forward, dead: torch.Tensor, W_dec: torch.Tensor, k: int) -
     return total / spread
 
 
-def test_value_follows_the_definition_without_decoder_bias():
+@pytest.mark.parametrize("features", [[0, 2, 3, 7, 9], [2, 7]])
+def test_value_follows_the_definition_without_decoder_bias(features):
+    """Trap of 2.4: a residual decoded with the decoder bias. At most d_in / 2 = 3 dead features take part, or all."""
     forward, W_dec, _ = random_forward()
     dead = torch.zeros(12, dtype=torch.bool)
-    dead[[0, 2, 3, 7, 9]] = True
+    dead[features] = True
+    k = min(3, len(features))
     # float64 sums of 54 numbers.
-    assert abs(auxk_loss(forward, dead, W_dec).item() - by_hand(forward, dead, W_dec, k=3)) < 1e-12
+    assert abs(auxk_loss(forward, dead, W_dec).item() - by_hand(forward, dead, W_dec, k)) < 1e-12
+
+
+def test_negative_pre_activations_take_no_part():
+    """Trap of 2.4: the largest of the dead, taken without a ReLU, are negative codes."""
+    forward, W_dec, leaves = random_forward(bias=-100.0)
+    dead = torch.ones(12, dtype=torch.bool)
+    loss = auxk_loss(forward, dead, W_dec)
+    torch.testing.assert_close(loss, auxk_loss(forward, dead, torch.zeros_like(W_dec)))
+    assert all((grad == 0).all() for grad in torch.autograd.grad(loss, [leaves["W_enc"], leaves["W_dec"]]))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_the_loss_does_not_depend_on_the_hosts_units(scale, planted):
+    """Trap of 2.4: estimate and residual at different scales."""
+    losses, dead = [], torch.arange(48) % 3 == 0
+    for x in (planted, scale * planted):
+        sae = TopK(16, 48, k=3)
+        sae.double().fit_normaliser(x)
+        losses.append(auxk_loss(sae.training_forward(x.double()), dead, sae.W_dec).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # planted values are float32
 
 
 def test_zero_codes_predict_nothing():
@@ -59,6 +83,7 @@ def test_zero_codes_predict_nothing():
 
 
 def test_gradient_reaches_the_dead_features_encoder_and_decoder_only():
+    """Trap of 2.4: pre-activations whose gradient is dropped teach the encoder nothing."""
     forward, W_dec, leaves = random_forward()
     dead = torch.zeros(12, dtype=torch.bool)
     dead[[0, 2, 3]] = True  # as many as d_in / 2, so that each takes part
@@ -69,6 +94,7 @@ def test_gradient_reaches_the_dead_features_encoder_and_decoder_only():
 
 
 def test_target_is_detached():
+    """Trap of 2.4: a residual that carries a gradient moves the living features, too."""
     forward, W_dec, leaves = random_forward()
     dead = torch.zeros(12, dtype=torch.bool)
     dead[:4] = True

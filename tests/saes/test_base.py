@@ -30,6 +30,14 @@ def test_encode_and_decode_are_the_written_out_formula(sae, planted):
     torch.testing.assert_close(sae(planted), out, rtol=0, atol=1e-4)
 
 
+def test_training_and_inference_normalise_alike(sae, planted):
+    """Trap of 2.13: three ways to normalise, in training, in encoding and in the forward pass."""
+    seen = [sae.training_forward(planted), sae.inference_forward(planted)]
+    assert torch.equal(*[forward.x for forward in seen])
+    assert torch.equal(sae.host_units(seen[1].reconstruction), sae(planted))
+    assert torch.equal(seen[1].codes.dense(), sae.encode(planted).dense())
+
+
 def test_normalised_inputs_have_zero_mean_and_unit_mean_square_norm(sae, planted):
     x = sae.normalise(planted).double()
     assert x.mean(0).abs().max() < 1e-5

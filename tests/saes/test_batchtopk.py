@@ -25,6 +25,15 @@ def test_one_step_is_enough_for_a_sparse_inference_path(planted, variant):
     assert sae.encode(planted).l0().float().mean().item() == pytest.approx(3, abs=0.01)
 
 
+@pytest.mark.parametrize("variant", [BatchTopK, partial(Matryoshka, group_fractions=[0.25, 0.75])])
+def test_the_budget_is_a_number_for_each_token(planted, variant):
+    """Trap of 2.5: a budget for the batch is too small for a large one and too large for the last of an epoch."""
+    sae = variant(16, 48, k=3)
+    sae.fit_normaliser(planted)
+    for n in (1, 7, 512):
+        assert int(sae.training_forward(planted[:n]).codes.l0().sum()) == 3 * n
+
+
 def test_inference_threshold_is_the_mean_smallest_kept_code(planted):
     sae = BatchTopK(16, 48, k=3, threshold_window_fraction=1.0)
     sae.fit_normaliser(planted)
@@ -66,6 +75,7 @@ def test_a_fall_of_k_that_lasts_to_the_end_still_leaves_a_threshold(planted, var
 
 
 def test_annealed_k_never_exceeds_the_dictionary():
+    """Trap of 2.11."""
     assert BatchTopK(64, 8, k=2, k_anneal_fraction=0.5).annealed_k.value == 8
 
 
@@ -87,8 +97,12 @@ def test_jump_relu_reaches_its_target_and_thresholds_stay_positive(planted):
 
 
 def test_jump_relu_trains_and_infers_the_same_codes(planted):
+    """Trap of 2.8: a ReLU at inference alone, also where a step took thresholds below zero."""
     sae = JumpReLU(16, 48, target_l0=3)
     sae.fit_normaliser(planted)
+    with torch.no_grad():
+        sae.threshold[::2] = -0.1
+        sae.after_step(sae.training_forward(planted), progress(0))
     torch.testing.assert_close(sae.training_forward(planted).codes.dense(), sae.encode(planted).dense())
 
 

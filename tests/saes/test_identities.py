@@ -46,6 +46,15 @@ def test_gumbel_without_noise_is_topk(planted):
     assert_same(GumbelTopK(*SIZES, k=5, tau_start=0.0, tau_end=0.0), TopK(*SIZES, k=5), planted)
 
 
+def test_gumbel_is_topk_at_inference_whatever_the_noise(planted):
+    """Trap of 2.12: noise at evaluation."""
+    noisy, plain = GumbelTopK(*SIZES, k=5, tau_start=0.5), TopK(*SIZES, k=5)
+    for sae in (noisy, plain):
+        sae.fit_normaliser(planted)
+    assert torch.equal(noisy.encode(planted).dense(), plain.encode(planted).dense())
+    assert not torch.equal(noisy.training_forward(planted).codes.dense(), plain.encode(planted).dense())
+
+
 def test_gumbel_after_the_noise_has_ended_is_topk(planted):
     gumbel = GumbelTopK(*SIZES, k=5, tau_start=0.5, anneal_fraction=0.7)
     gumbel.fit_normaliser(planted)

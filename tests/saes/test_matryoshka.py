@@ -25,6 +25,16 @@ def test_loss_is_the_mean_over_prefixes_decoded_one_by_one(loss_unit, planted):
     torch.testing.assert_close(torch.autograd.grad(loss, parameters), expected)
 
 
+@pytest.mark.parametrize("fractions", [[1.0], [0.25, 0.75], [0.125] * 8])
+def test_the_mean_predictors_loss_is_one_whatever_the_number_of_groups(fractions, planted):
+    """Trap of 2.6: a loss that grows or shrinks with the groups shifts the balance to AuxK and learning rate."""
+    sae = Matryoshka(16, 48, k=4, group_fractions=fractions)
+    sae.double().fit_normaliser(planted)
+    torch.nn.init.zeros_(sae.W_dec)
+    # The normaliser is a buffer of float32 precision.
+    assert sae.reconstruction_loss(sae.training_forward(planted.double())).item() == pytest.approx(1, abs=1e-6)
+
+
 def test_groups_of_codes_in_any_order_and_of_dense_ones_decode_alike():
     generator = torch.Generator().manual_seed(0)
     W_dec = torch.randn(12, 4, generator=generator, dtype=torch.float64, requires_grad=True)

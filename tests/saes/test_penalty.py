@@ -46,6 +46,15 @@ def test_gradient_is_finite_at_zero_and_matches_finite_differences():
     assert torch.autograd.gradcheck(lambda v: power(Codes(v), 0.2, 1), values.detach().requires_grad_())
 
 
+def test_gradient_stays_finite_where_codes_are_weighed():
+    """Trap of 2.9: an infinite slope is hidden by ReLU's mask until a factor comes between, and then is NaN."""
+    pre = torch.tensor([[-1.0, 0.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    norms = torch.tensor([0.0, 2.0, 3.0], dtype=torch.float64, requires_grad=True)
+    power(Codes(torch.relu(pre) * norms), 0.2, 1).backward()
+    assert torch.isfinite(pre.grad).all() and torch.isfinite(norms.grad).all()
+    assert pre.grad[0, 0] == 0
+
+
 def test_power_falls_in_ten_levels_over_the_end_of_the_run(codes):
     """Trap of 2.9: schedules in absolute steps run backwards in short runs."""
     annealed, seen = AnnealedPower(p_end=0.2, start_fraction=0.2), []

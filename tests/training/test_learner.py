@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from biosae.saes.gated import Gated
+from biosae.saes.jumprelu import JumpReLU
 from biosae.saes.topk import TopK
 from biosae.training.learner import Learner
 from biosae.training.settings import PRECISIONS
@@ -50,6 +52,29 @@ def test_step_matches_plain_adam_written_out(settings, source):
     for mine, theirs in zip(learner.sae.parameters(), twin.parameters(), strict=True):
         # Adam's first step is lr * sign(gradient), up to rounding where the gradient is near its epsilon.
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sae", "slow"),
+    [
+        (TopK(16, 48, k=3), {"b_enc", "b_dec"}),
+        (JumpReLU(16, 48, target_l0=3), {"b_enc", "b_dec", "threshold"}),
+        (Gated(16, 48, l1_coefficient=0.1), {"b_enc", "b_dec", "gate.r_mag", "gate.b_mag"}),
+    ],
+    ids=["topk", "jumprelu", "gated"],
+)
+def test_vectors_learn_at_a_share_of_the_rate(sae, slow, settings, source):
+    """1 / sqrt(d_in) of it: else biases, scales and thresholds outrun the matrices, and features die."""
+    sae.fit_normaliser(source.values)
+    learner = Learner(sae, settings(lr=1e-2, warmup_fraction=0.0), total_steps=100, total_tokens=10_000)
+    before = {name: parameter.detach().clone() for name, parameter in sae.named_parameters()}
+    learner.step(source.values[:500])
+    for name, parameter in sae.named_parameters():
+        if name == "W_dec":
+            continue  # renormalised after the step
+        moved = (parameter - before[name]).abs().max().item()
+        # Adam's first step is the rate itself wherever there is a gradient.
+        assert moved == pytest.approx(1e-2 / 4 if name in slow else 1e-2, rel=1e-3), name
 
 
 def test_metrics_are_means_over_the_interval(settings, source):
