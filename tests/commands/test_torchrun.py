@@ -41,9 +41,11 @@ def alone(tmp_path_factory):
     return next((folder / "runs" / "0").iterdir()), folder / "cache"
 
 
-def test_two_processes_cut_off_and_continued_make_the_run_of_one(alone, tmp_path):
+@pytest.mark.parametrize("divided", ["false", "true"])
+def test_two_processes_cut_off_and_continued_make_the_run_of_one(divided, alone, tmp_path):
     """About 70 steps: Adam carries the rounding of other sums into the weights, held-out numbers agree closely."""
     command = (*TWO, "-m", "biosae", "train", *SMALL, "experiment.checkpoint_seconds=0.2")
+    command += (f"training.shard_dictionary={divided}",)
     first = start(tmp_path, *command)
     while not list(tmp_path.glob("runs/0/*/checkpoint/[1-9]*")):
         assert first.poll() is None, first.communicate()[1]

@@ -67,7 +67,7 @@ def trained_controls(folder: Path, train: np.ndarray, l0: float) -> dict[str, Po
     """SAEs with the settings of the run's own: one with a frozen decoder, one on each kind of random host."""
     settings = read_config(folder)
     cache = Path(read_run(folder)["activations"]["folder"]).parent
-    settings = OmegaConf.merge(settings, {"buffer": {"cache": str(cache)}})
+    settings = OmegaConf.merge(settings, {"buffer": {"cache": str(cache)}, "training": {"shard_dictionary": False}})
     frozen = OmegaConf.merge(settings, FROZEN)
     found = {"sae, frozen decoder": control_axes("frozen_decoder", frozen, folder, train, l0, is_frozen=True)}
     host = HOSTS.get(settings.data.get("kind", "cells"))

@@ -23,9 +23,11 @@ from biosae.activations.stream import StreamedActivations
 from biosae.artefacts import atomic_write, content_hash, settings_hash, write_json
 from biosae.errors import SettingError
 from biosae.ranks import present
+from biosae.saes import files
 from biosae.saes.architecture import Architecture
 from biosae.saes.base import SAE, check_at_least
 from biosae.saes.build import build
+from biosae.saes.shards import divide
 from biosae.training.checkpoint import drop_checkpoints, latest_step
 from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.settings import TrainerSettings
@@ -180,7 +182,8 @@ def record(
     store: ActivationStore | None,
 ) -> None:
     """What run folders hold after training: evaluation.json and run.json, which makes them finished runs."""
-    recoveries = recovery(configs[0], inputs, layer, [run.sae for run in runs], training)
+    saes = [run.sae if run.sae.shards.is_whole else files.load(run.folder) for run in runs]
+    recoveries = recovery(configs[0], inputs, layer, saes, training)
     for cfg, run, evaluation, recovered in zip(configs, runs, evaluations, recoveries, strict=True):
         measured = evaluation | recovered
         write_json(run.folder / "evaluation.json", measured)
@@ -200,7 +203,8 @@ def build_sae(cfg: DictConfig, d_in: int) -> tuple[SAE, TrainerSettings]:
     training = OmegaConf.to_container(cfg.training, resolve=True)
     architecture = Architecture(**cfg.sae.architecture)
     sae = build(cfg.sae._target_, d_in, d_sae, hyperparams, cfg.seed, architecture)
-    return sae.to(choose_device(cfg.device)), TrainerSettings(lr=lr, **training)
+    settings, device = TrainerSettings(lr=lr, **training), choose_device(cfg.device)
+    return divide(sae, present(), device) if settings.shard_dictionary else sae.to(device), settings
 
 
 def sources(

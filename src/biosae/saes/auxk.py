@@ -8,7 +8,7 @@ from torch import Tensor
 from .base import Forward
 from .codes import Codes
 from .preactivations import PreActivations
-from .selection import positive
+from .selection import positive, top_k
 
 
 def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
@@ -20,23 +20,26 @@ def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
     Parameters
     ----------
     dead
-        ``(d_sae,) bool``.
+        ``(d_sae,) bool``, or of the features here.
     """
-    features = dead.nonzero().squeeze(1)
-    target = forward.residual
-    if len(features) == 0:
+    features, shards = dead.nonzero().squeeze(1), forward.pre.shards
+    target, n_dead = forward.residual, shards.ranks.count(len(features))
+    if n_dead == 0:
         return target.new_zeros(())
     mean = forward.ranks.total(target.sum(0)) / forward.n_tokens
     variance = forward.ranks.total((target - mean).square().sum())
     if not variance > 0:
         return target.new_zeros(())
-    k = min(max(1, target.shape[1] // 2), len(features))
-    estimate = strongest(forward.pre.of(features), k).decode(W_dec.index_select(0, features))
+    k = min(max(1, target.shape[1] // 2), n_dead)
+    codes = strongest(forward.pre.of(features), k)
+    estimate = shards.total(codes.decode(shards.here(W_dec).index_select(0, features)))
     return (target - estimate).square().sum() / variance
 
 
 def strongest(pre: PreActivations, k: int) -> Codes:
     """The positive entries, at most the ``k`` largest of a row."""
+    if not pre.shards.is_whole:
+        return top_k(pre, k)
     codes = positive(pre)
     if (codes.l0() <= k).all():
         return codes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,6 +19,7 @@ from biosae.ranks import ALONE, Ranks
 from .architecture import PLAIN, Architecture
 from .codes import Codes, Support
 from .preactivations import PreActivations
+from .shards import UNDIVIDED, Shards
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +126,7 @@ class SAE(nn.Module, ABC):
             self.W_enc = nn.Parameter(encoder.t())
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
+        self.shards: Shards = UNDIVIDED
         self.register_buffer("input_mean", torch.zeros(d_in))
         self.register_buffer("input_scale", torch.ones(()))
 
@@ -204,7 +206,7 @@ class SAE(nn.Module, ABC):
     @torch.no_grad()
     def decode(self, codes: Codes, x: Tensor | None = None) -> Tensor:
         """``(n_tokens, d_in)`` reconstruction in host units; see `host_units` for ``x``."""
-        return self.host_units(codes.decode(self.W_dec) + self.b_dec, x)
+        return self.host_units(self._decoded(codes), x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruction of ``(n_tokens, d_in)`` activations, both in host units, by the inference path."""
@@ -261,6 +263,20 @@ class SAE(nn.Module, ABC):
         settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
         return {**settings, "architecture": asdict(self.architecture)}
 
+    def whole_state(self) -> dict[str, Tensor]:
+        """Weights and buffers, with all features; of those that are divided only the first process gets all."""
+        return {name: self.shards.gathered(tensor) for name, tensor in self.state_dict().items()}
+
+    def take(self, state: Mapping[str, Tensor]) -> None:
+        """Copies weights and buffers, or the part of them that belongs here."""
+        for name, tensor in self.state_dict().items():
+            self.shards.put(tensor, state[name])
+
+    @property
+    def n_features_here(self) -> int:
+        """Features that this process holds: all, unless they are divided."""
+        return self.d_sae // self.shards.ranks.size
+
     @property
     def fresh_spread(self) -> float:
         """Standard deviation of a pre-activation before training."""
@@ -271,11 +287,15 @@ class SAE(nn.Module, ABC):
         normalised = self._normalised(x)
         pre = self._pre(normalised, ranks)
         codes = select(pre)
-        reconstruction = codes.decode(self.W_dec) + self.b_dec
-        return Forward(normalised, pre, codes, reconstruction, self._token_unit(x), ranks)
+        return Forward(normalised, pre, codes, self._decoded(codes), self._token_unit(x), ranks)
 
     def _pre(self, x: Tensor, ranks: Ranks = ALONE) -> PreActivations:
-        return PreActivations(x, self.b_dec, self.W_enc, self.b_enc, ranks)
+        here, b_dec = self.shards.here, self.shards.shared(self.b_dec)
+        return PreActivations(x, b_dec, here(self.W_enc), here(self.b_enc), ranks, self.shards)
+
+    def _decoded(self, codes: Codes) -> Tensor:
+        partial = codes.decode(self.shards.here(self.W_dec))
+        return self.shards.total(partial) + self.shards.here(self.b_dec)
 
     def _normalised(self, x: Tensor) -> Tensor:
         return (self._layer_normed(x) - self.input_mean) / self.input_scale

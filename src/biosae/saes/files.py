@@ -22,13 +22,16 @@ SETTINGS = "sae.yaml"
 MADE_BY = "biosae train"
 
 
-def save(sae: SAE, folder: Path) -> None:
-    """Writes both files into ``folder``."""
+def save(sae: SAE, folder: Path, writes: bool = True) -> None:
+    """Writes both files into ``folder``; a process that holds a part of the features gives it without writing."""
+    state = sae.whole_state()
+    if not writes:
+        return
     kind = type(sae)
     settings = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **sae.settings()}
     with atomic_write(Path(folder) / SETTINGS) as temporary:
         temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in sae.state_dict().items()}
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in state.items()}
     with atomic_write(Path(folder) / WEIGHTS) as temporary:
         save_file(tensors, temporary)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from biosae.ranks import ALONE, Ranks
 
 from .codes import Support
+from .shards import UNDIVIDED, Shards
 from .sparse import sampled_product
 from .topk_search import batch_lower_bound, entries_above, largest_in_rows, largest_of_all
 
@@ -37,10 +38,20 @@ class PreActivations:
         ``(d_in,)``, ``(d_in, d_sae)`` and ``(d_sae,)``.
     ranks
         The processes that share the batch; rows here are those of this one.
+    shards
+        The processes that hold the features; columns here are those of this one.
     """
 
-    def __init__(self, x: Tensor, b_dec: Tensor, W_enc: Tensor, b_enc: Tensor, ranks: Ranks = ALONE):
-        self.x, self.b_dec, self.W_enc, self.b_enc, self.ranks = x, b_dec, W_enc, b_enc, ranks
+    def __init__(
+        self,
+        x: Tensor,
+        b_dec: Tensor,
+        W_enc: Tensor,
+        b_enc: Tensor,
+        ranks: Ranks = ALONE,
+        shards: Shards = UNDIVIDED,
+    ):
+        self.x, self.b_dec, self.W_enc, self.b_enc, self.ranks, self.shards = x, b_dec, W_enc, b_enc, ranks, shards
         self._known: dict[Support, Tensor] = {}
 
     @property
@@ -67,11 +78,17 @@ class PreActivations:
     def of(self, features: Tensor) -> PreActivations:
         """The columns of some features, as a matrix of their own."""
         weight = self.W_enc.t().index_select(0, features).t()  # rows of the layout in memory
-        return PreActivations(self.x, self.b_dec, weight, self.b_enc.index_select(0, features))
+        return PreActivations(self.x, self.b_dec, weight, self.b_enc.index_select(0, features), shards=self.shards)
 
     def largest(self, k: int) -> Support:
-        """The ``k`` largest entries of every row."""
-        return self.search(lambda chunk: largest_in_rows(chunk, k))
+        """The ``k`` largest entries of every row, or those of them whose features are here."""
+        if self.shards.is_whole:
+            return self.search(lambda chunk: largest_in_rows(chunk, k))
+        with torch.no_grad():
+            values, columns = self._largest_here(min(k, self.d_sae))
+            kept = self.shards.among_largest(values, k)
+        offsets = torch.nn.functional.pad(kept.sum(1).cumsum(0), (1, 0))
+        return self._remember(Support(offsets, columns[kept], self.d_sae), values[kept])
 
     def search(self, choose: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Support:
         """As many entries in every row, chosen from chunks of rows: ``choose`` gives their values and columns."""
@@ -97,6 +114,15 @@ class PreActivations:
             return None
         positions, values = self._above(lowest)
         return self._remember(Support.from_positions(positions, self.n_rows, self.d_sae), values)
+
+    def _largest_here(self, k: int) -> tuple[Tensor, Tensor]:
+        """Values and columns, ``(n_rows, k)``, of the largest entries of every row by column."""
+        if k == 0:
+            nothing = self.x.new_empty(self.n_rows, 0)
+            return nothing, nothing.long()
+        values, columns = map(torch.cat, zip(*(largest_in_rows(chunk, k) for chunk in self._chunks()), strict=True))
+        columns, order = columns.sort(dim=1)
+        return values.gather(1, order), columns
 
     def _remember(self, support: Support, values: Tensor) -> Support:
         if torch.is_grad_enabled():

@@ -27,12 +27,18 @@ def latest_step(folders: Sequence[Path]) -> int | None:
     return max(common, default=None)
 
 
-def save_checkpoint(folder: Path, step: int, learner: Learner, rows: list[dict], seed: int) -> None:
+def save_checkpoint(
+    folder: Path, step: int, learner: Learner, rows: list[dict], seed: int, writes: bool = True
+) -> None:
     """Writes ``folder/checkpoint/<step>``; ``rows`` are those of metrics.csv.
 
-    ``step`` is that of the pass, which goes on after a learner has lost patience.
+    ``step`` is that of the pass, which goes on after a learner has lost patience. A process that holds a part of the
+    features gives it without writing.
     """
     tensors, numbers = learner.state()
+    if not writes:
+        files.save(learner.sae, folder, writes)
+        return
     with atomic_folder(_place(folder, step)) as temporary:
         files.save(learner.sae, temporary)
         with atomic_write(temporary / TENSORS) as path:
@@ -67,7 +73,7 @@ def restore_checkpoint(folder: Path, step: int, learner: Learner, seed: int) -> 
     for name, expected in state["hashes"].items():
         if not (path / name).exists() or content_hash(path / name) != expected:
             raise ArtefactError(f"{path / name} is damaged; remove {path} and start the run again")
-    learner.sae.load_state_dict(files.load(path, learner.sae.W_dec.device).state_dict())
+    learner.sae.take(files.load(path).state_dict())
     learner.restore(load_file(path / TENSORS), state["learner"])
     return state["rows"]
 

@@ -64,7 +64,7 @@ class _Sums:
         device = sae.W_dec.device
         self.totals = {name: torch.zeros((), dtype=torch.float64, device=device) for name in SUMMED}
         self.totals["x"] = torch.zeros(sae.d_in, dtype=torch.float64, device=device)
-        self.fired = torch.zeros(sae.d_sae, dtype=torch.bool, device=device)
+        self.fired = torch.zeros(sae.n_features_here, dtype=torch.bool, device=device)
         self._run_is_over = Progress(1, 1, torch.zeros_like(self.fired))
 
     def add(self, x: Tensor) -> None:
@@ -96,6 +96,8 @@ class _Sums:
         self.n_tokens = self.ranks.count(self.n_tokens)
         self.fired = self.ranks.total(self.fired.int()) > 0
         self.ranks.add_up(list(self.totals.values()))
+        self.totals["l0"] = self.sae.shards.ranks.total(self.totals["l0"])
+        self.n_fired = self.sae.shards.ranks.count(int(self.fired.sum()))
 
     def metrics(self) -> dict[str, float]:
         if self.n_tokens == 0:
@@ -108,7 +110,7 @@ class _Sums:
             "nmse": float(totals["relative_error"] / self.n_tokens),
             "cosine": float(totals["cosine"] / self.n_tokens),
             "l0": float(totals["l0"] / self.n_tokens),
-            "dead_fraction": 1 - float(self.fired.double().mean()),
+            "dead_fraction": 1 - self.n_fired / self.sae.d_sae,
             "relative_reconstruction_bias": float(totals["reconstruction_square"] / totals["product"]),
             "n_tokens": self.n_tokens,
         }

@@ -43,7 +43,7 @@ class Learner:
         window = settings.average_window_fraction * total_steps
         self.average = WeightAverage(sae, window) if window else None
         self.resample_steps = {round(at * total_steps) for at in settings.resample_at}
-        self.tokens_since_fired = torch.zeros(sae.d_sae, dtype=torch.int64, device=device)
+        self.tokens_since_fired = torch.zeros(sae.n_features_here, dtype=torch.int64, device=device)
         self.n_steps = 0
         self.n_tokens = 0
         self._sums: defaultdict[str, float] = defaultdict(float)
@@ -87,24 +87,27 @@ class Learner:
         metrics = {name: total / n for name, total in sums.items() if name.startswith("mean:")}
         metrics = {name.removeprefix("mean:"): value for name, value in metrics.items()}
         metrics["fvu"] = sums["error"] / sums["variance"]
-        metrics["dead_fraction"] = float(self.progress().dead.double().mean())
+        metrics["dead_fraction"] = self.sae.shards.ranks.count(int(self.progress().dead.sum())) / self.sae.d_sae
         metrics["lr"] = self.optimizer.param_groups[0]["lr"]
         sums.clear()
         return metrics
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
-        """Tensors and plain numbers that, with the SAE, continue the run at the next bit."""
-        tensors = {"tokens_since_fired": self.tokens_since_fired}
+        """Tensors and plain numbers that, with the SAE, continue the run at the next bit; whole as in `whole_state`."""
+        shards = self.sae.shards
+        tensors = {"tokens_since_fired": shards.joined(self.tokens_since_fired, axis=0)}
         if self.average:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.sae.state_dict().items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
         numbers = {"n_steps": self.n_steps, "n_tokens": self.n_tokens, "sums": dict(self._sums)}
+        tensors = {name: shards.gathered(tensor) for name, tensor in tensors.items()}
         return tensors, {**numbers, "scaler": self.scaler.state_dict()}
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict) -> None:
         """Takes back what `state` gave."""
-        self.tokens_since_fired.copy_(tensors["tokens_since_fired"])
+        shards = self.sae.shards
+        shards.put(shards.joined(self.tokens_since_fired, axis=0), tensors["tokens_since_fired"])
         moments: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
@@ -113,7 +116,7 @@ class Learner:
         self._restore_moments(moments)
         if self.average:
             own = {name: tensor for name, tensor in tensors.items() if name.startswith("average.")}
-            self.average.sae.load_state_dict({name.removeprefix("average."): own[name] for name in own})
+            self.average.sae.take({name.removeprefix("average."): own[name] for name in own})
         self.scaler.load_state_dict(numbers["scaler"])
         self.n_steps, self.n_tokens = numbers["n_steps"], numbers["n_tokens"]
         self._sums = defaultdict(float, numbers["sums"])
@@ -124,7 +127,7 @@ class Learner:
         for index, parameter in enumerate(parameters):
             for name, tensor in moments.get(index, {}).items():
                 if tensor.shape == parameter.shape:
-                    moments[index][name] = torch.empty_like(parameter).copy_(tensor)
+                    moments[index][name] = self.sae.shards.put(torch.empty_like(parameter), tensor)
         state = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**state, "state": dict(moments)})
 
@@ -164,7 +167,7 @@ class Learner:
         self._sums["n_tokens"] += n
         self._sums["error"] += error
         self._sums["variance"] += variance
-        self._sums["mean:l0"] += float(fired.sum())
+        self._sums["mean:l0"] += self.sae.shards.ranks.count(int(fired.sum()))
         for name, term in losses.items():
             self._sums[f"mean:{name}"] += n * term
 

@@ -48,6 +48,8 @@ class TrainerSettings:
         Keeps a running average of the weights over this share of the run in place of the last ones; 0 is off.
     keep_best
         Keeps the SAE of the evaluation with the lowest held-out FVU instead of the last.
+    shard_dictionary
+        Divides the features over the processes of torchrun instead of the batch (TopK).
     patience
         Ends the run after that many evaluations without a lower held-out FVU; None never.
     """
@@ -70,6 +72,7 @@ class TrainerSettings:
     average_window_fraction: float = 0.0
     keep_best: bool = False
     patience: int | None = None
+    shard_dictionary: bool = False
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "eval_every", "normaliser_tokens"):
@@ -89,6 +92,10 @@ class TrainerSettings:
         _check("warmup_fraction + decay_fraction", total, total <= 1, "at most 1")
         _check("precision", self.precision, self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         _check("resample_at", self.resample_at, all(0 < at < 1 for at in self.resample_at), "shares between 0 and 1")
+        if self.shard_dictionary and self.precision == "fp16":
+            raise SettingError("shard_dictionary=true takes precision fp32 or bf16, got fp16")
+        if self.shard_dictionary and self.resample_at:
+            raise SettingError("shard_dictionary=true revives dead features by AuxK: leave resample_at empty")
         _check("bias_start", self.bias_start, self.bias_start in BIAS_STARTS, f"one of {', '.join(BIAS_STARTS)}")
         _check("decay", self.decay, self.decay in DECAYS, f"one of {', '.join(DECAYS)}")
 

@@ -28,7 +28,7 @@ from .metrics import write_metrics
 from .settings import TrainerSettings
 from .tracker import Tracker
 
-SHARED = ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens")
+SHARED = ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens", "shard_dictionary")
 """Settings that SAEs trained in one pass have in common."""
 
 SHOWN = (("held-out fvu", "fvu"), ("l0", "l0"))
@@ -72,7 +72,8 @@ class Trainer:
     checkpoint_seconds
         A checkpoint is written at the first step that is so long after the last one; 0 is every step, None never.
     ranks
-        The processes that share every batch. The first writes; all give the same result, that of one process.
+        The processes that share every batch, or the features of a divided SAE. The first writes; all give the same
+        result, that of one process.
     """
 
     def __init__(
@@ -86,10 +87,11 @@ class Trainer:
     ):
         self.runs, self.source, self.validation, self.seed = list(runs), source, validation, seed
         self.checkpoint_seconds, self.ranks = checkpoint_seconds, ranks
+        self.row_ranks = ranks if all(run.sae.shards.is_whole for run in self.runs) else ALONE
         self.settings = _common_settings(self.runs)
         self.total_steps = self.settings.total_steps(source.n_tokens)
         self.total_tokens = self.settings.total_tokens(source.n_tokens)
-        if self.settings.batch_size < ranks.size:
+        if self.settings.batch_size < self.row_ranks.size:
             raise SettingError(
                 f"batch_size={self.settings.batch_size} leaves some of {ranks.size} processes without work"
             )
@@ -113,7 +115,7 @@ class Trainer:
         if not resume:
             self._fit_normalisers()
         length = self.total_steps, self.total_tokens
-        learners = [Learner(run.sae, run.settings, *length, self.ranks) for run in self.runs]
+        learners = [Learner(run.sae, run.settings, *length, self.row_ranks) for run in self.runs]
         if resume:
             self._restore(learners)
         self._loop(learners)
@@ -125,11 +127,11 @@ class Trainer:
         """Leaves the wanted weights in the SAE and in its folder."""
         if run.settings.keep_best:
             self.ranks.wait()  # until the first process has written it
-            kept = files.load(run.folder, run.sae.W_dec.device)
+            kept = files.load(run.folder)
         else:
             kept = learner.result()
             self._write_sae(kept, run.folder)
-        run.sae.load_state_dict(kept.state_dict())
+        run.sae.take(kept.state_dict())
 
     def _restore(self, learners: list[Learner]) -> None:
         folders = [Path(run.folder) for run in self.runs]
@@ -152,7 +154,7 @@ class Trainer:
             run.sae.fit_normaliser(sample)
             if run.settings.bias_start == "geometric_median":
                 with torch.no_grad():
-                    run.sae.b_dec.copy_(geometric_median(run.sae.normalise(sample)))
+                    run.sae.shards.here(run.sae.b_dec).copy_(geometric_median(run.sae.normalise(sample)))
 
     def _loop(self, learners: list[Learner]) -> None:
         with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts(self.ranks) as interrupted:
@@ -190,7 +192,7 @@ class Trainer:
     def _step(self, learning: Sequence[tuple[Run, Learner]], x: Tensor) -> None:
         for run, learner in learning:
             try:
-                learner.step(self.ranks.share(x).to(run.sae.W_dec.device))
+                learner.step(self.row_ranks.share(x).to(run.sae.W_dec.device))
             except TrainingError as error:
                 kept = latest_step([run.folder])
                 where = "no checkpoint was due yet" if kept is None else f"the last good checkpoint is of step {kept}"
@@ -212,21 +214,20 @@ class Trainer:
                 self._write_sae(result, run.folder)
 
     def _evaluate(self, saes: Sequence[SAE]) -> list[dict[str, float]]:
-        return evaluate_each(saes, self.validation, self.settings.batch_size, self.ranks)
+        return evaluate_each(saes, self.validation, self.settings.batch_size, self.row_ranks)
 
     def _write_sae(self, sae: SAE, folder: Path) -> None:
-        if self.ranks.is_first:
-            files.save(sae, folder)
+        files.save(sae, folder, writes=self.ranks.is_first)
 
     def _is_checkpoint_due(self, saved_at: float) -> bool:
         return self.checkpoint_seconds is not None and time.monotonic() - saved_at >= self.checkpoint_seconds
 
     def _save(self, learners: list[Learner]) -> None:
         """One checkpoint of all SAEs; only then the one before is removed, so that a whole one is always there."""
+        for run, learner in zip(self.runs, learners, strict=True):
+            save_checkpoint(run.folder, self.n_steps, learner, run.rows, self.seed, writes=self.ranks.is_first)
         if not self.ranks.is_first:
             return
-        for run, learner in zip(self.runs, learners, strict=True):
-            save_checkpoint(run.folder, self.n_steps, learner, run.rows, self.seed)
         for run in self.runs:
             drop_checkpoints(run.folder, but=self.n_steps)
 

@@ -1,0 +1,24 @@
+"""What cannot be divided is refused; that the rest is exact is in tests/training/test_divided_runs.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from biosae.errors import SettingError
+from biosae.ranks import ALONE, Ranks
+from biosae.saes.batchtopk import BatchTopK
+from biosae.saes.shards import divide
+from biosae.saes.topk import TopK
+
+
+@pytest.mark.parametrize(
+    ("sae", "ranks", "message"),
+    [
+        (TopK(4, 8, k=2), ALONE, "needs several processes: start it with torchrun"),
+        (BatchTopK(4, 8, k=2), Ranks(0, 2), "works for TopK, got BatchTopK"),
+        (TopK(4, 9, k=2), Ranks(0, 2), "9 features cannot be divided evenly over 2 processes"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused(sae, ranks, message):
+    with pytest.raises(SettingError, match=message):
+        divide(sae, ranks, "cpu")

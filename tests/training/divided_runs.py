@@ -1,0 +1,102 @@
+"""The same short runs alone and with the features divided: `python -m torch.distributed.run divided_runs.py OUT`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from biosae.activations.source import ArrayActivations
+from biosae.ranks import ALONE, Ranks, connected, leave, present
+from biosae.saes.architecture import PLAIN
+from biosae.saes.base import SAE, Progress
+from biosae.saes.shards import divide
+from biosae.saes.topk import TopK
+from biosae.training.settings import TrainerSettings
+from biosae.training.trainer import Run, Trainer
+
+SETTINGS = TrainerSettings(
+    lr=None, epochs=4, batch_size=128, eval_every=5, normaliser_tokens=500, dead_window_fraction=0.1, max_grad_norm=0.02
+)
+CASES = {
+    "plain": ({}, {}, {}),
+    "annealed": ({"k_anneal_fraction": 0.5}, {}, {"bias_start": "geometric_median"}),
+    "narrow": ({}, {}, {"precision": "bf16"}),
+    "averaged": ({"auxk_coefficient": 0.0}, {"decoder_norm": "free"}, {"average_window_fraction": 0.5}),
+    "tied": ({"k": 30}, {"tied_decoder": True, "layer_norm": True}, {"keep_best": True}),
+}
+"""Name: settings of TopK, of the architecture and of training."""
+
+
+def draw(n_tokens: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(5)
+    features = torch.nn.functional.normalize(torch.randn(24, 16, generator=generator), dim=1)
+    generator.manual_seed(seed)
+    strength = torch.rand(n_tokens, 24, generator=generator).clamp(min=0.3)
+    return 30 * (strength * (torch.rand(n_tokens, 24, generator=generator).argsort(1) < 3)) @ features + 5
+
+
+def make(name: str, ranks: Ranks = ALONE) -> SAE:
+    hyperparams, options, _ = CASES[name]
+    sae = TopK(16, 48, **({"k": 3} | hyperparams), architecture=replace(PLAIN, **options))
+    with torch.no_grad():
+        sae.b_enc[:6] = -1.0  # dead from the start, all in the first process, so that AuxK has work
+    return sae if ranks.size == 1 else divide(sae, ranks, "cpu")
+
+
+def train(name: str, folder: Path, ranks: Ranks = ALONE) -> list[dict]:
+    """The metrics of a run; the SAE is in ``folder/name``."""
+    run = Run(make(name, ranks), replace(SETTINGS, **CASES[name][2]), folder / name)
+    source, validation = ArrayActivations(draw(1000, 1)), ArrayActivations(draw(333, 2))
+    evaluation = Trainer([run], source, validation, seed=4, ranks=ranks).run()[0]
+    return [*run.rows, evaluation]
+
+
+def one_step(ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:
+    """Codes, reconstruction, loss and gradients of one batch with ties and dead features."""
+    sae, x = make("plain", ranks), draw(64, 3)
+    sae.fit_normaliser(draw(500, 1))
+    shards = sae.shards
+    with torch.no_grad():
+        state = make("plain").state_dict()
+        state["W_enc"][:, [20, 40]] = state["W_enc"][:, [10]]  # twins, which tie
+        shards.put(sae.W_enc, state["W_enc"])
+    dead = torch.arange(48) < 6
+    dead = dead if shards.is_whole else shards.part(dead, 0)
+    forward = sae.training_forward(x)
+    losses = sae.losses(forward, Progress(0, 1, dead))
+    sum(losses.values()).backward()
+    found = {f"gradient of {name}": shards.gathered(p.grad).contiguous() for name, p in sae.named_parameters()}
+    codes = shards.gathered(shards.joined(forward.codes.dense().detach(), 1))
+    again = sae.decode(sae.encode(x))
+    return found | losses | {"codes": codes, "reconstruction": forward.reconstruction.detach(), "forward": again}
+
+
+def ties(ranks: Ranks = ALONE) -> tuple[torch.Tensor, torch.Tensor]:
+    """A matrix with few different numbers, and which of its entries `Shards.among_largest` takes for k = 5."""
+    whole = torch.randint(-2, 3, (200, 48), generator=torch.Generator().manual_seed(0)).float()
+    shards = make("plain", ranks).shards
+    mine = shards.part(whole, axis=1)
+    columns = mine.sort(dim=1, descending=True, stable=True).indices[:, :5].sort(dim=1).values
+    kept = shards.among_largest(mine.gather(1, columns), 5)
+    chosen = torch.zeros_like(mine).scatter_(1, columns, kept.float())
+    return whole, shards.gathered(shards.joined(chosen, axis=1))
+
+
+def main(out: Path) -> None:
+    ranks = present()
+    save_file({k: v.detach() for k, v in one_step(ranks).items()}, out / f"step-{ranks.rank}.safetensors")
+    torch.save(ties(ranks), out / f"ties-{ranks.rank}.pt")
+    for name in CASES:
+        (out / f"{name}-{ranks.rank}.json").write_text(json.dumps(train(name, out, ranks)))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with connected():
+        main(Path(sys.argv[1]))
+    leave()
