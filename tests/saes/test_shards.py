@@ -6,7 +6,7 @@ import pytest
 
 from biosae.errors import SettingError
 from biosae.ranks import ALONE, Ranks
-from biosae.saes.batchtopk import BatchTopK
+from biosae.saes.gumbeltopk import GumbelTopK
 from biosae.saes.shards import divide
 from biosae.saes.topk import TopK
 
@@ -15,7 +15,7 @@ from biosae.saes.topk import TopK
     ("sae", "ranks", "message"),
     [
         (TopK(4, 8, k=2), ALONE, "needs several processes: start it with torchrun"),
-        (BatchTopK(4, 8, k=2), Ranks(0, 2), "works for TopK, got BatchTopK"),
+        (GumbelTopK(4, 8, k=2), Ranks(0, 2), "works for TopK, BatchTopK.*, got GumbelTopK"),
         (TopK(4, 9, k=2), Ranks(0, 2), "9 features cannot be divided evenly over 2 processes"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The same short runs alone and with the features divided: `python -m torch.distributed.run divided_runs.py OUT`."""
+"""The same short runs alone and with the features divided: `torchrun -m training.divided_runs OUT`."""
 
 from __future__ import annotations
 
@@ -15,42 +15,40 @@ from biosae.ranks import ALONE, Ranks, connected, leave, present
 from biosae.saes.architecture import PLAIN
 from biosae.saes.base import SAE, Progress
 from biosae.saes.shards import divide
-from biosae.saes.topk import TopK
-from biosae.training.settings import TrainerSettings
 from biosae.training.trainer import Run, Trainer
 
-SETTINGS = TrainerSettings(
-    lr=None, epochs=4, batch_size=128, eval_every=5, normaliser_tokens=500, dead_window_fraction=0.1, max_grad_norm=0.02
-)
+from .shared_runs import SETTINGS, draw
+from .shared_runs import make as make_one
+
+DECODER = {"tied_decoder": True, "layer_norm": True}
 CASES = {
-    "plain": ({}, {}, {}),
-    "annealed": ({"k_anneal_fraction": 0.5}, {}, {"bias_start": "geometric_median"}),
-    "narrow": ({}, {}, {"precision": "bf16"}),
-    "averaged": ({"auxk_coefficient": 0.0}, {"decoder_norm": "free"}, {"average_window_fraction": 0.5}),
-    "tied": ({"k": 30}, {"tied_decoder": True, "layer_norm": True}, {"keep_best": True}),
+    "plain": ("topk", {}, {}, {}),
+    "annealed": ("topk", {"k_anneal_fraction": 0.5}, {}, {"bias_start": "geometric_median"}),
+    "narrow": ("topk", {}, {}, {"precision": "bf16"}),
+    "averaged": ("topk", {"auxk_coefficient": 0.0}, {"decoder_norm": "free"}, {"average_window_fraction": 0.5}),
+    "tied": ("topk", {"k": 30}, DECODER, {"keep_best": True}),
+    "batchtopk": ("batchtopk", {"k_anneal_fraction": 0.3}, {}, {}),
+    "matryoshka": ("matryoshka", {"group_fractions": [0.25, 0.35, 0.4]}, {}, {}),
+    "standard": ("standard", {}, {}, {}),
+    "weighed": ("standard", {"weigh_by_decoder_norm": True}, {}, {}),
+    "panneal": ("panneal", {}, {"loss_unit": "token"}, {}),
+    "jumprelu": ("jumprelu", {}, {}, {}),
+    "counted": ("jumprelu", {"penalty": "tanh"}, DECODER, {}),
+    "gated": ("gated", {}, {}, {"average_window_fraction": 0.5}),
+    "gatedanneal": ("gatedanneal", {}, {}, {}),
 }
-"""Name: settings of TopK, of the architecture and of training."""
-
-
-def draw(n_tokens: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(5)
-    features = torch.nn.functional.normalize(torch.randn(24, 16, generator=generator), dim=1)
-    generator.manual_seed(seed)
-    strength = torch.rand(n_tokens, 24, generator=generator).clamp(min=0.3)
-    return 30 * (strength * (torch.rand(n_tokens, 24, generator=generator).argsort(1) < 3)) @ features + 5
+"""Name: variant, its settings, those of the architecture and of training."""
 
 
 def make(name: str, ranks: Ranks = ALONE) -> SAE:
-    hyperparams, options, _ = CASES[name]
-    sae = TopK(16, 48, **({"k": 3} | hyperparams), architecture=replace(PLAIN, **options))
-    with torch.no_grad():
-        sae.b_enc[:6] = -1.0  # dead from the start, all in the first process, so that AuxK has work
+    variant, changes, options, _ = CASES[name]
+    sae = make_one(variant, changes, replace(PLAIN, **options))  # the features dead at first are all in one process
     return sae if ranks.size == 1 else divide(sae, ranks, "cpu")
 
 
 def train(name: str, folder: Path, ranks: Ranks = ALONE) -> list[dict]:
     """The metrics of a run; the SAE is in ``folder/name``."""
-    run = Run(make(name, ranks), replace(SETTINGS, **CASES[name][2]), folder / name)
+    run = Run(make(name, ranks), replace(SETTINGS, epochs=4, eval_every=5, **CASES[name][3]), folder / name)
     source, validation = ArrayActivations(draw(1000, 1)), ArrayActivations(draw(333, 2))
     evaluation = Trainer([run], source, validation, seed=4, ranks=ranks).run()[0]
     return [*run.rows, evaluation]

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import biosae.config
 from biosae.activations.source import ArrayActivations
 from biosae.ranks import ALONE, Ranks, connected, leave, present
+from biosae.saes.architecture import PLAIN, Architecture
 from biosae.saes.base import SAE
 from biosae.saes.build import build
 from biosae.training.settings import TrainerSettings
@@ -22,7 +23,7 @@ from biosae.training.trainer import Run, Trainer
 FOLDER = Path(biosae.config.__file__).parent / "sae"
 N_TOKENS = 769  # 7 batches of 128, the last of one token: one of two processes gets none
 
-PLAIN = TrainerSettings(
+SETTINGS = TrainerSettings(
     lr=None, epochs=2, batch_size=128, eval_every=3, normaliser_tokens=500, dead_window_fraction=0.1, max_grad_norm=0.02
 )
 CASES = {path.stem: (path.stem, {}, {}) for path in sorted(FOLDER.glob("*.yaml"))} | {
@@ -43,11 +44,11 @@ def draw(n_tokens: int, seed: int) -> torch.Tensor:
     return 30 * (strength * (torch.rand(n_tokens, 24, generator=generator).argsort(1) < 3)) @ features + 5
 
 
-def make(variant: str, changes: dict) -> SAE:
+def make(variant: str, changes: dict, architecture: Architecture = PLAIN) -> SAE:
     content = yaml.safe_load((FOLDER / f"{variant}.yaml").read_text())
     own = {name: value for name, value in content["hyperparams"].items() if name != "lr"}
     small = {name: 3 for name in ("k", "target_l0") if name in own}
-    sae = build(content["_target_"], 16, 48, own | small | changes)
+    sae = build(content["_target_"], 16, 48, own | small | changes, architecture=architecture)
     with torch.no_grad():
         sae.b_enc[:6] = -1.0  # dead from the start, so that AuxK and resampling have work
     return sae
@@ -56,7 +57,7 @@ def make(variant: str, changes: dict) -> SAE:
 def train(name: str, folder: Path, ranks: Ranks = ALONE) -> list[dict]:
     """The metrics of a run; the weights and buffers are left in ``folder``."""
     variant, changes, settings = CASES[name]
-    run = Run(make(variant, changes), replace(PLAIN, **settings), folder / name)
+    run = Run(make(variant, changes), replace(SETTINGS, **settings), folder / name)
     source, validation = ArrayActivations(draw(N_TOKENS, 1)), ArrayActivations(draw(333, 2))
     evaluation = Trainer([run], source, validation, seed=4, ranks=ranks).run()[0]
     state = {key: tensor.contiguous() for key, tensor in run.sae.state_dict().items()}

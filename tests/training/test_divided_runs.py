@@ -22,8 +22,10 @@ TOLERANCE = {"narrow": {"atol": 5e-3, "rtol": 0.0}}
 def divided(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("divided")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    script = str(Path(__file__).with_name("divided_runs.py"))
-    done = subprocess.run([*command, script, str(out)], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
+    command += ["-m", "training.divided_runs", str(out)]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     return out
 

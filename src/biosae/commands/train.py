@@ -27,7 +27,7 @@ from biosae.saes import files
 from biosae.saes.architecture import Architecture
 from biosae.saes.base import SAE, check_at_least
 from biosae.saes.build import build
-from biosae.saes.shards import divide
+from biosae.saes.shards import CopyOnCpu, divide
 from biosae.training.checkpoint import drop_checkpoints, latest_step
 from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.settings import TrainerSettings
@@ -182,7 +182,7 @@ def record(
     store: ActivationStore | None,
 ) -> None:
     """What run folders hold after training: evaluation.json and run.json, which makes them finished runs."""
-    saes = [run.sae if run.sae.shards.is_whole else files.load(run.folder) for run in runs]
+    saes = [run.sae if run.sae.shards.is_whole else CopyOnCpu(files.load(run.folder)) for run in runs]
     recoveries = recovery(configs[0], inputs, layer, saes, training)
     for cfg, run, evaluation, recovered in zip(configs, runs, evaluations, recoveries, strict=True):
         measured = evaluation | recovered

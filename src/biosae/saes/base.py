@@ -66,6 +66,10 @@ class Forward:
             return squared_error(self.x, reconstruction, self.n_tokens)
         return squared_error(self.token_unit * self.x, self.token_unit * reconstruction, self.n_tokens)
 
+    def over_features(self, partial: Tensor) -> Tensor:
+        """A sum over the features here, as one over all of them."""
+        return self.pre.shards.total(partial)
+
     def in_loss_unit(self, codes: Codes) -> Codes:
         """Codes as penalties count them."""
         if self.token_unit is None:

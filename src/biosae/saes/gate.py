@@ -25,7 +25,8 @@ class Gate(nn.Module):
     def forward(self, pre: PreActivations) -> Codes:
         support = pre.above(0.0)
         gate = pre.at(support)
-        scale, bias, gate_bias = (per_feature(p, support) for p in (self.r_mag.exp(), self.b_mag, pre.b_enc))
+        r_mag, b_mag = map(pre.shards.here, (self.r_mag, self.b_mag))
+        scale, bias, gate_bias = (per_feature(p, support) for p in (r_mag.exp(), b_mag, pre.b_enc))
         return Codes((gate > 0) * torch.relu(scale * (gate - gate_bias) + bias), support)
 
 
@@ -37,4 +38,5 @@ def gate_codes(forward: Forward) -> Codes:
 
 def gate_reconstruction_loss(codes: Codes, forward: Forward, W_dec: Tensor, b_dec: Tensor) -> Tensor:
     """Squared error when the rectified gate is decoded by a frozen copy of the decoder (equation 8)."""
-    return forward.error(codes.decode(W_dec.detach()) + b_dec.detach())
+    here = forward.pre.shards.here
+    return forward.error(forward.over_features(codes.decode(here(W_dec).detach())) + here(b_dec).detach())

@@ -48,6 +48,6 @@ class Gated(SAE):
         codes = gate_codes(forward)
         weight = self.l1_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         return {
-            "l1": weight * l1(forward.in_loss_unit(codes), forward.n_tokens),
+            "l1": weight * forward.over_features(l1(forward.in_loss_unit(codes), forward.n_tokens)),
             "gate_reconstruction": gate_reconstruction_loss(codes, forward, self.W_dec, self.b_dec),
         }

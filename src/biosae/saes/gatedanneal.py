@@ -57,9 +57,9 @@ class GatedAnneal(SAE):
         codes = gate_codes(forward)
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         return {
-            "power": weight * self.penalty(forward.in_loss_unit(codes), forward.n_tokens),
+            "power": weight * forward.over_features(self.penalty(forward.in_loss_unit(codes), forward.n_tokens)),
             "gate_reconstruction": gate_reconstruction_loss(codes, forward, self.W_dec, self.b_dec),
         }
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
-        self.penalty.update(forward.in_loss_unit(gate_codes(forward)), progress, forward.ranks)
+        self.penalty.update(forward.in_loss_unit(gate_codes(forward)), progress, forward.pre.holders)

@@ -66,19 +66,20 @@ class JumpReLU(SAE):
         self.window = bandwidth * self.fresh_spread
 
     def select(self, pre: PreActivations) -> Codes:
-        support = pre.above(self.threshold - self.window / 2)
-        threshold = per_feature(self.threshold, support)
+        threshold = self.shards.here(self.threshold)
+        support = pre.above(threshold - self.window / 2)
+        threshold = per_feature(threshold, support)
         return Codes(jump_relu(pre.at(support), threshold, self.window), support)
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         codes = forward.codes
         if self.penalty == "tanh":
-            total = torch.tanh(codes.values / self.fresh_spread).sum()
+            total = forward.over_features(torch.tanh(codes.values / self.fresh_spread).sum())
             return {"tanh": weight * total / forward.n_tokens / self.target_l0}
-        threshold = per_feature(self.threshold, codes.support)
+        threshold = per_feature(self.shards.here(self.threshold), codes.support)
         fired = step(forward.pre.at(codes.support), threshold, self.window).sum()
-        l0 = forward.ranks.total_with_gradient(fired) / forward.n_tokens
+        l0 = forward.over_features(forward.ranks.total_with_gradient(fired)) / forward.n_tokens
         return {"l0_target": weight * (l0 / self.target_l0 - 1).square() / forward.ranks.size}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:

@@ -28,8 +28,12 @@ def prefix_widths(fractions: Sequence[float], d_sae: int) -> list[int]:
 
 def nested_loss(forward: Forward, widths: Sequence[int], W_dec: Tensor, b_dec: Tensor) -> Tensor:
     """Mean over prefixes of the squared error of the reconstruction by the first ``width`` features."""
-    groups = decoded_groups(forward.codes, widths, W_dec)
-    return _NestedError.apply(forward.x, b_dec, groups, forward.token_unit) / (forward.n_tokens * groups.shape[1])
+    shards = forward.pre.shards
+    groups = decoded_groups(forward.codes, shards.widths_here(widths, forward.codes.d_sae), shards.here(W_dec))
+    groups = forward.over_features(groups)
+    return _NestedError.apply(forward.x, shards.here(b_dec), groups, forward.token_unit) / (
+        forward.n_tokens * groups.shape[1]
+    )
 
 
 class _NestedError(Function):

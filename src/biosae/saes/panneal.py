@@ -54,7 +54,8 @@ class PAnneal(SAE):
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
-        return {"power": weight * self.penalty(forward.in_loss_unit(forward.codes), forward.n_tokens)}
+        penalty = self.penalty(forward.in_loss_unit(forward.codes), forward.n_tokens)
+        return {"power": weight * forward.over_features(penalty)}
 
     def after_step(self, forward: Forward, progress: Progress) -> None:
-        self.penalty.update(forward.in_loss_unit(forward.codes), progress, forward.ranks)
+        self.penalty.update(forward.in_loss_unit(forward.codes), progress, forward.pre.holders)

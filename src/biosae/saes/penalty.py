@@ -46,7 +46,7 @@ class AnnealedPower(nn.Module):
 
     @torch.no_grad()
     def update(self, codes: Codes, progress: Progress, ranks: Ranks = ALONE) -> None:
-        """Moves the power to where it belongs after a step with these codes, this process's share of the batch's."""
+        """Moves the power to where it belongs after a step with these codes, this process's share of all."""
         over = ((progress.step + 1) / progress.total_steps - self.start_fraction) / max(1 - self.start_fraction, 1e-12)
         n_done = min(max(int(over * self.N_STEPS), 0), self.N_STEPS - 1)
         p = 1 - (1 - self.p_end) * n_done / (self.N_STEPS - 1)

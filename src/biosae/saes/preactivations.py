@@ -59,6 +59,11 @@ class PreActivations:
         return self.x.shape[0]
 
     @property
+    def holders(self) -> Ranks:
+        """The processes that hold the matrix together, be it by rows or by columns."""
+        return self.ranks if self.shards.is_whole else self.shards.ranks
+
+    @property
     def d_sae(self) -> int:
         return self.W_enc.shape[1]
 
@@ -98,13 +103,14 @@ class PreActivations:
 
     def largest_of_batch(self, k: int) -> Support:
         """The ``k`` times as many largest positive entries as the batch has rows, or all positive ones if fewer."""
-        wanted = k * self.ranks.count(self.n_rows)
-        lowest = self.ranks.lowest(torch.tensor(batch_lower_bound(self._sample(), k), dtype=torch.float64)).item()
+        wanted, k_here = k * self.ranks.count(self.n_rows), -(-k // self.shards.ranks.size)
+        bound = batch_lower_bound(self._sample(), k_here)
+        lowest = self.holders.lowest(torch.tensor(bound, dtype=torch.float64)).item()
         positions, values = self._above(lowest)
-        if self.ranks.count(len(values)) < wanted and lowest > 0:
+        if self.holders.count(len(values)) < wanted and lowest > 0:
             positions, values = self._above(0.0)
-        if self.ranks.count(len(values)) > wanted:
-            kept = largest_of_all(values, wanted, self.ranks)
+        if self.holders.count(len(values)) > wanted:
+            kept = largest_of_all(values, wanted, self.holders)
             positions, values = positions[kept], values[kept]
         return self._remember(Support.from_positions(positions, self.n_rows, self.d_sae), values)
 

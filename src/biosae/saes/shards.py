@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -17,10 +19,10 @@ if TYPE_CHECKING:
 
     from .base import SAE
 
-DIVISIBLE = ("TopK",)
+DIVISIBLE = ("TopK", "BatchTopK", "Matryoshka", "Standard", "PAnneal", "JumpReLU", "Gated", "GatedAnneal")
 """Variants whose training is exact with the features divided."""
 
-FEATURE_AXES = {"W_dec": 0, "W_enc": 1, "b_enc": 0}
+FEATURE_AXES = {"W_dec": 0, "W_enc": 1, "b_enc": 0, "threshold": 0, "gate.r_mag": 0, "gate.b_mag": 0}
 
 
 class Shards:
@@ -77,6 +79,11 @@ class Shards:
         chosen = torch.zeros_like(everything, dtype=torch.bool).scatter_(1, largest, True)
         return chosen[:, self.ranks.rank * k :][:, :n_here]
 
+    def widths_here(self, widths: Sequence[int], n_here: int) -> list[int]:
+        """Of the first ``width`` features, how many are among the ``n_here`` of this process."""
+        first = self.ranks.rank * n_here
+        return [min(max(width - first, 0), n_here) for width in widths]
+
     def joined(self, mine: Tensor, axis: int) -> Tensor:
         """A tensor of which each process has its features, as one that knows its place in the whole."""
         if self.is_whole:
@@ -126,6 +133,17 @@ class Shards:
 UNDIVIDED = Shards()
 
 
+@dataclass(frozen=True)
+class CopyOnCpu:
+    """All features of a dictionary that may be too large for the device of the activations."""
+
+    sae: SAE
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruction of activations, on their device."""
+        return self.sae.forward(x.cpu()).to(x.device)
+
+
 @torch.no_grad()
 def divide(sae: SAE, ranks: Ranks, device: str | torch.device) -> SAE:
     """Leaves the features of this process in an SAE, and those on a device.
@@ -145,7 +163,8 @@ def divide(sae: SAE, ranks: Ranks, device: str | torch.device) -> SAE:
             divided = sae.shards.joined(mine.to(device), FEATURE_AXES[name])
         else:
             divided = DTensor.from_local(parameter.to(device), sae.shards.mesh, [Replicate()])
-        setattr(sae, name, nn.Parameter(divided))
+        module, _, own_name = name.rpartition(".")
+        setattr(sae.get_submodule(module), own_name, nn.Parameter(divided))
     return sae.to(device)
 
 

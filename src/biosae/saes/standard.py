@@ -57,6 +57,8 @@ class Standard(SAE):
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         codes = forward.codes
         if self.weigh_by_decoder_norm:
-            codes = Codes(codes.values * per_feature(self.W_dec.norm(dim=1), codes.support), codes.support)
+            codes = Codes(
+                codes.values * per_feature(self.shards.here(self.W_dec).norm(dim=1), codes.support), codes.support
+            )
         weight = self.l1_coefficient * progress.ramp(self.sparsity_warmup_fraction)
-        return {"l1": weight * l1(forward.in_loss_unit(codes), forward.n_tokens)}
+        return {"l1": weight * forward.over_features(l1(forward.in_loss_unit(codes), forward.n_tokens))}

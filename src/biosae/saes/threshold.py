@@ -37,7 +37,7 @@ class RunningThreshold(nn.Module):
     def update(self, codes: Codes, window_steps: float, ranks: Ranks = ALONE) -> None:
         """Takes in one training batch; a batch without any code changes nothing.
 
-        ``window_steps`` is how many steps the mean reaches back, ``ranks`` are the processes that share the batch.
+        ``window_steps`` is how many steps the mean reaches back, ``ranks`` are the processes that hold the codes.
         """
         kept = codes.values[codes.values > 0]
         smallest = ranks.lowest(kept.min() if len(kept) else kept.new_tensor(torch.inf))

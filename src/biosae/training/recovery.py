@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -55,7 +54,7 @@ def embedding_recovery(
         If no sample has a token.
     """
     ablations = [torch.zeros_like, lambda x: mean_activation.to(x).expand_as(x)]
-    edits = [lambda x: x, *ablations, *(partial(_reconstructed, sae) for sae in saes)]
+    edits = [lambda x: x, *ablations, *(sae.forward for sae in saes)]
 
     def embedded(adapter: ModelAdapter, batch: TokenBatch) -> list[Tensor]:
         return adapter.embed_each(batch, layer, edits)
@@ -71,8 +70,3 @@ def embedding_recovery(
             advance(len(batch.sample))
     zero, mean, *of_saes = distance.tolist()
     return [{"recovery_vs_zero": 1 - each / zero, "recovery_vs_mean": 1 - each / mean} for each in of_saes]
-
-
-def _reconstructed(sae: SAE, x: Tensor) -> Tensor:
-    """What the SAE makes of activations, on their device; a dictionary larger than that works on another."""
-    return sae.forward(x.to(sae.W_dec.device)).to(x.device)

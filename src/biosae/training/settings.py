@@ -49,7 +49,7 @@ class TrainerSettings:
     keep_best
         Keeps the SAE of the evaluation with the lowest held-out FVU instead of the last.
     shard_dictionary
-        Divides the features over the processes of torchrun instead of the batch (TopK).
+        Divides the features over the processes of torchrun instead of the batch.
     patience
         Ends the run after that many evaluations without a lower held-out FVU; None never.
     """
@@ -95,7 +95,7 @@ class TrainerSettings:
         if self.shard_dictionary and self.precision == "fp16":
             raise SettingError("shard_dictionary=true takes precision fp32 or bf16, got fp16")
         if self.shard_dictionary and self.resample_at:
-            raise SettingError("shard_dictionary=true revives dead features by AuxK: leave resample_at empty")
+            raise SettingError("shard_dictionary=true cannot restart dead features: leave resample_at empty")
         _check("bias_start", self.bias_start, self.bias_start in BIAS_STARTS, f"one of {', '.join(BIAS_STARTS)}")
         _check("decay", self.decay, self.decay in DECAYS, f"one of {', '.join(DECAYS)}")
 
