@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -26,22 +26,25 @@ SMALL = ("analysis.n_permutations=99",)
 QUICK = (*TRAIN[:2], "training.epochs=1", *TRAIN[3:])
 
 
-def start(folder, *words):
+def start(folder, *words, program=("-m", "biosae")):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "biosae", *words]
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, *program, *words]
+    return subprocess.run(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, check=False)
 
 
-def finish(process):
-    said = " ".join(process.communicate()[1].split())
+def finish(folder, *words):
+    process = start(folder, *words)
+    said = " ".join(process.stderr.split())
     assert process.returncode == 0, said
     return said
 
 
-def wait_for_new(process, folder, pattern, before):
-    while process.poll() is None and not set(folder.glob(pattern)) - before:
-        time.sleep(0.005)
-    assert process.poll() is None, process.communicate()[1]
+def cut_off(folder, pattern, count, delay, number, *words):
+    """Runs a command that gets this signal after the count-th file of this name; returns what it said."""
+    program = (Path(__file__).with_name("cut_off.py"), pattern, str(count), str(delay), str(int(number)))
+    process = start(folder, *words, program=program)
+    assert process.returncode == (130 if number == signal.SIGINT else -number), process.stderr
+    return process.stderr
 
 
 @pytest.mark.slow
@@ -49,23 +52,18 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    finish(start(whole, "train", *TRAIN))
+    finish(whole, "train", *TRAIN)
     moments = [
-        ("runs/activations/*/.shard-*", 0.0, signal.SIGKILL),
-        ("runs/0/*/unfinished.json", random.uniform(0, 0.3), signal.SIGKILL),
-        ("runs/0/*/checkpoint/*", random.uniform(0, 0.5), signal.SIGKILL),
-        ("runs/0/*/checkpoint/*", random.uniform(0, 0.2), signal.SIGINT),
+        ("*/shard-*", 1, 0.0, signal.SIGKILL),
+        ("*/unfinished.json", 1, random.uniform(0, 0.1), signal.SIGKILL),
+        ("*/checkpoint/*", random.randint(1, 3), random.uniform(0, 0.05), signal.SIGKILL),
+        ("*/checkpoint/*", random.randint(1, 3), 0.0, signal.SIGKILL),
+        ("*/checkpoint/*", 1, random.uniform(0, 0.05), signal.SIGINT),
     ]
-    for pattern, delay, number in moments:
-        before = set(parts.glob(pattern))
-        process = start(parts, "train", *TRAIN)
-        wait_for_new(process, parts, pattern, before)
-        time.sleep(delay)
-        process.send_signal(number)
-        said = process.communicate()[1]
-        assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), said
+    for moment in moments:
+        said = cut_off(parts, *moment, "train", *TRAIN)
     assert "stopped at step" in said
-    said = finish(start(parts, "train", *TRAIN))
+    said = finish(parts, "train", *TRAIN)
     assert "continuing runs/0/" in said
     (one,), (other,) = ((folder / "runs" / "0").iterdir() for folder in (whole, parts))
     for name in ("sae.safetensors", "sae.yaml", "metrics.csv", "evaluation.json", "split.csv"):
@@ -78,28 +76,21 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
 def test_features_and_scores_that_are_killed_again_and_again_are_those_of_one_go(finished_run, tmp_path):
     shutil.copytree(finished_run[0].parents[1], tmp_path / "runs")
     (folder,) = (tmp_path / "runs" / "0").iterdir()
-    finish(start(tmp_path, "analyze", *SMALL))  # other tests of this run leave other settings
+    finish(tmp_path, "analyze", *SMALL)  # other tests of this run leave other settings
     tables = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.csv")}
     whole = anndata.read_h5ad(folder / "features.h5ad")
     shutil.rmtree(folder / "token_codes")
     (folder / "features.h5ad").unlink()
-    killed = [
-        ("features", "runs/0/*/token_codes/.shard-*", 0.0),
-        ("features", "runs/0/*/.features.h5ad.*", random.uniform(0, 0.1)),
-        ("analyze", "runs/0/*/.lock", random.uniform(1, 3)),
-    ]
-    for command, pattern, delay in killed:
-        if command == "analyze":
-            finish(start(tmp_path, "features"))
-            shutil.rmtree(folder / "tables")
-            (folder / "scores.csv").unlink()
-        process = start(tmp_path, command, *SMALL)
-        wait_for_new(process, tmp_path, pattern, set(tmp_path.glob(pattern)))
-        time.sleep(delay)
-        process.kill()
-        process.communicate()
-        assert not (folder / ("scores.csv" if command == "analyze" else "features.h5ad")).exists()
-    finish(start(tmp_path, "analyze", *SMALL))
+    for pattern in ("*/token_codes/shard-*", "*/features.h5ad"):
+        cut_off(tmp_path, pattern, 1, 0.0, signal.SIGKILL, "features", *SMALL)
+        assert not (folder / "features.h5ad").exists()
+    finish(tmp_path, "features")
+    shutil.rmtree(folder / "tables")
+    (folder / "scores.csv").unlink()
+    for pattern in ("*/tables/*", "*/scores.csv"):
+        cut_off(tmp_path, pattern, 1, 0.0, signal.SIGKILL, "analyze", *SMALL)
+        assert not (folder / "scores.csv").exists()
+    finish(tmp_path, "analyze", *SMALL)
     assert {path.relative_to(folder) for path in folder.rglob("*.csv")} == set(tables)
     assert [path for path, before in tables.items() if (folder / path).read_bytes() != before] == []
     again = anndata.read_h5ad(folder / "features.h5ad")

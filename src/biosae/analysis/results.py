@@ -67,14 +67,22 @@ class Results:
 
 
 def write_results(out: Path, results: Results, table: anndata.AnnData, settings: dict, features_hash: str) -> None:
-    """Writes scores.csv, tables/ and analysis.json into ``out``."""
-    for path, content, index in (
-        (Path(out) / "scores.csv", results.scores(), True),
-        *((Path(out) / "tables" / f"{name}.csv", content, False) for name, content in results.tables.items()),
-    ):
-        with atomic_write(path) as temporary:
-            content.to_csv(temporary, index=index, float_format="%.9g")  # what float32 needs
-    write_json(Path(out) / "analysis.json", _record(results, table, settings, features_hash))
+    """Writes tables/, scores.csv and analysis.json into ``out``, in this order.
+
+    Earlier ones are removed first: whatever stops the writing, no scores lie beside the tables of other settings.
+    """
+    scores, record = Path(out) / "scores.csv", Path(out) / "analysis.json"
+    for earlier in (record, scores, *(Path(out) / "tables").glob("*.csv")):
+        earlier.unlink(missing_ok=True)
+    for name, content in results.tables.items():
+        _write_csv(Path(out) / "tables" / f"{name}.csv", content, index=False)
+    _write_csv(scores, results.scores(), index=True)
+    write_json(record, _record(results, table, settings, features_hash))
+
+
+def _write_csv(path: Path, content: pd.DataFrame, index: bool) -> None:
+    with atomic_write(path) as temporary:
+        content.to_csv(temporary, index=index, float_format="%.9g")  # what float32 needs
 
 
 def _record(results: Results, table: anndata.AnnData, settings: dict, features_hash: str) -> dict:
