@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from biosae.activations import order
 from biosae.activations.extract import extract_activations
 from biosae.activations.source import epoch_seed
 from biosae.activations.store import ActivationStore
@@ -61,12 +62,22 @@ def test_blocks_are_every_64_chosen_rows_of_a_shard(adapter, tmp_path, tokens_pe
     for shard in store.shards():
         rows = np.flatnonzero(np.isin(shard.sample, samples) & ~shard.special.numpy())
         blocks += [shard.values[rows[first : first + 64]] for first in range(0, len(rows), 64)]
-    order = torch.Generator().manual_seed(epoch_seed(3, 2))
-    drawn, per_group = torch.randperm(len(blocks), generator=order), max(1, buffer_tokens // 64)
+    drawing = torch.Generator().manual_seed(epoch_seed(3, 2))
+    drawn, per_group = torch.randperm(len(blocks), generator=drawing), max(1, buffer_tokens // 64)
     groups = [torch.cat([blocks[i] for i in sorted(part.tolist())]) for part in drawn.split(per_group)]
-    wanted = torch.cat([group[torch.randperm(len(group), generator=order)] for group in groups])
+    wanted = torch.cat([group[torch.randperm(len(group), generator=drawing)] for group in groups])
     found = store.content_of(samples, buffer_tokens).batches(48, seed=3, epoch=2)
     assert torch.equal(torch.cat(list(found)), wanted)
+
+
+def test_an_order_too_long_for_memory_gives_every_row_once_and_can_be_entered_anywhere(store, monkeypatch):
+    source = store.content_of(np.arange(30), buffer_tokens=128)
+    usual = torch.cat(list(source.batches(16, seed=1)))
+    monkeypatch.setattr(order, "IN_MEMORY", 2)
+    found = list(source.batches(16, seed=1))
+    assert not torch.equal(torch.cat(found), usual)
+    torch.testing.assert_close(torch.cat(found).sort(0).values, usual.sort(0).values)
+    assert all(torch.equal(a, b) for a, b in zip(found[5:], source.batches(16, seed=1, start=5), strict=True))
 
 
 def test_a_batch_mixes_samples(adapter, sequences, tmp_path):

@@ -124,35 +124,40 @@ def _extract(
                 dtype = DTYPES[decides["dtype"]]
                 _write_shards(adapter, sequences, samples, paths, dtype, tokens_per_batch, advance)
             else:
-                advance(int(sequences.lengths[samples].sum()))
+                advance(_n_tokens(sequences, samples))
     ranks.wait()
     for folder, layer in stores.items() if ranks.is_first else ():
         write_json(folder / MANIFEST, _manifest(adapter, sequences, folder, names, decides | {"layer": layer}))
     ranks.wait()
 
 
-def _sample_ranges(sequences: TokenSequences, tokens_per_shard: int) -> list[np.ndarray]:
+def _sample_ranges(sequences: TokenSequences, tokens_per_shard: int) -> list[range]:
     """Consecutive samples with at most ``tokens_per_shard`` tokens, or one sample that alone has more."""
     ranges, first = [], 0
     while first < sequences.n_samples:
         limit = sequences.offsets[first] + tokens_per_shard
         last = max(first + 1, int(np.searchsorted(sequences.offsets, limit, side="right")) - 1)
-        ranges.append(np.arange(first, last))
+        ranges.append(range(first, last))
         first = last
     return ranges
+
+
+def _n_tokens(sequences: TokenSequences, samples: range) -> int:
+    return int(sequences.offsets[samples.stop] - sequences.offsets[samples.start])
 
 
 def _write_shards(
     adapter: ModelAdapter,
     sequences: TokenSequences,
-    samples: np.ndarray,
+    samples: range,
     layers: dict[Path, int],
     dtype: torch.dtype,
     tokens_per_batch: int,
     advance: Advance,
 ) -> None:
     """One file for each layer, from one pass over the samples."""
-    tokens = slice(sequences.offsets[samples[0]], sequences.offsets[samples[-1] + 1])
+    tokens = slice(*sequences.offsets[[samples.start, samples.stop]].tolist())
+    samples = np.array(samples)
     values = {path: torch.empty(tokens.stop - tokens.start, adapter.d_model, dtype=dtype) for path in layers}
 
     def stored(adapter: ModelAdapter, batch: TokenBatch) -> list[Tensor]:
@@ -165,7 +170,7 @@ def _write_shards(
         advance(len(rows))
     shared = {
         "token": torch.from_numpy(sequences.token[tokens].copy()),
-        "sample": torch.from_numpy(np.repeat(samples, sequences.lengths[samples])),
+        "sample": torch.from_numpy(np.repeat(samples, sequences.lengths_of(samples))),
         "value": torch.from_numpy(sequences.value[tokens].copy()),
         "special": torch.from_numpy(sequences.special[tokens].copy()),
     }
@@ -189,8 +194,8 @@ def _manifest(adapter: ModelAdapter, sequences: TokenSequences, folder: Path, na
     shards = []
     for name, samples in zip(names, _sample_ranges(sequences, decides["tokens_per_shard"]), strict=True):
         path = folder / name
-        n_tokens = int(sequences.lengths[samples].sum())
-        shards.append({"name": name, "n_tokens": n_tokens, "bytes": path.stat().st_size, "hash": content_hash(path)})
+        described = {"bytes": path.stat().st_size, "hash": content_hash(path)}
+        shards.append({"name": name, "n_tokens": _n_tokens(sequences, samples), **described})
     described = {"d_in": adapter.d_model, "n_samples": sequences.n_samples, "model_name": adapter.name}
     return decides | described | {"shards": shards}
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from biosae.artefacts import content_hash, read_json, settings_hash, unnamed_file
 from biosae.errors import ArtefactError, DataError
 
+from .order import random_order
 from .shuffle import RowGroup, shuffled_batches
 from .source import epoch_seed
 
@@ -162,7 +163,7 @@ class StoredActivations:
 
     def batches(self, batch_size: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-        order = torch.randperm(int(self._last_blocks[-1]), generator=generator).numpy()
+        order = random_order(int(self._last_blocks[-1]), generator)
         groups = (order[i : i + self._blocks_per_group] for i in range(0, len(order), self._blocks_per_group))
         return shuffled_batches(map(self._group, groups), batch_size, generator, start, reads_ahead=True)
 

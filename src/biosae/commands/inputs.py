@@ -118,7 +118,7 @@ def cell_inputs(cfg: DictConfig) -> Inputs:
     for finding in (*cells.findings, match.sentence):
         logger.info(finding)
     sequences = joined_on_disk(_tokenized(adapter, cells), Path(cfg.experiment.root))
-    n_empty = int((sequences.lengths == 0).sum())
+    n_empty = sum(int((lengths == 0).sum()) for lengths in sequences.length_blocks())
     if n_empty:
         logger.warning("%d cells express no gene that %s knows; they are kept, without features", n_empty, adapter.name)
     paths = [file.path for file in cells.files]
@@ -252,7 +252,7 @@ def split_cells(samples: Samples, held_out: float, group_key: str | None, seed: 
     if group_key is not None:
         check_column(obs, group_key, "data.split.group_key")
         return split_groups(obs[group_key].to_numpy(), held_out, seed, group_key)
-    strata = obs[samples.label_keys[0]].to_numpy() if samples.label_keys else None
+    strata = obs[samples.label_keys[0]].array if samples.label_keys else None
     return split_samples(len(obs), held_out, seed, strata)
 
 
@@ -306,11 +306,3 @@ def stored_activations(cfg: DictConfig, inputs: Inputs, layer: int) -> Activatio
         ranks=present(),
         also_layers=cfg.buffer.also_layers,
     )
-
-
-def with_tokens(samples: np.ndarray, sequences: TokenSequences) -> np.ndarray:
-    """Those samples that have a token."""
-    kept = samples[sequences.lengths[samples] > 0]
-    if len(kept) == 0:
-        raise DataError("none of the held-out samples has a token")
-    return kept

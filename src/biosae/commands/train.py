@@ -34,7 +34,7 @@ from biosae.training.settings import TrainerSettings
 from biosae.training.tracker import NoTracker
 from biosae.training.trainer import SHARED, Run, Trainer
 
-from .inputs import Inputs, choose_device, data_hash, load_inputs, stored_activations, with_tokens
+from .inputs import Inputs, choose_device, data_hash, load_inputs, stored_activations
 from .launch import launch
 from .runs import RUN, finish, open_run_folder, save_config
 
@@ -219,7 +219,7 @@ def sources_of(
     cfg: DictConfig, inputs: Inputs, layer: int, splits: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, ActivationSource], ActivationStore | None]:
     """Activations of the parts that make up each split, and the store behind them when there is one."""
-    samples = {name: with_tokens(inputs.split.samples(*parts), inputs.sequences) for name, parts in splits.items()}
+    samples = {name: inputs.split.samples(*parts) for name, parts in splits.items()}
     if cfg.buffer.kind == "store":
         store = stored_activations(cfg, inputs, layer)
         return {name: store.content_of(rows, cfg.buffer.buffer_tokens) for name, rows in samples.items()}, store

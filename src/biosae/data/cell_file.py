@@ -17,7 +17,7 @@ from scipy import sparse
 from biosae.errors import BiosaeError, DataError, require
 
 from .matrix import find_counts, matrix_kind
-from .obs import check_column, rows_of
+from .obs import Rows, check_column, rows_of
 
 BLOCK_CELLS = 4096
 
@@ -72,12 +72,13 @@ class CellFile:
             self.n_cells = len(self._rows)
             self.known = {column: set(obs[column].dropna().unique()) for column in chosen or {}}
             umap = read_elem(store["obsm/X_umap"]) if "X_umap" in store.get("obsm", {}) else None
-            self.umap = None if umap is None else np.asarray(umap)[self._taken()]
+            self.umap = None if umap is None else np.asarray(umap)[self._taken(range(self.n_cells))]
             self.place = find_counts(_head(store, n_in_file, self.var), counts_layer)[1]
 
-    def _taken(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def _taken(self, rows: Rows) -> np.ndarray:
         """Rows of the chosen cells as rows of the file."""
-        return np.asarray(self._rows[rows] if isinstance(rows, slice) else np.asarray(self._rows)[rows])
+        rows = np.asarray(rows)
+        return rows if isinstance(self._rows, range) else self._rows[rows]
 
     def obs(self) -> pd.DataFrame:
         """Annotations of the cells, without their names."""
@@ -85,20 +86,20 @@ class CellFile:
             obs = _read_obs(self.path, store["obs"], self._columns)
         return obs if self.n_cells == len(obs) else obs.iloc[self._rows].reset_index(drop=True)
 
-    def names(self, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def names(self, rows: Rows | None = None) -> Iterator[np.ndarray]:
         """Names of the cells, at most ``BLOCK_CELLS`` at a time."""
+        rows = range(self.n_cells) if rows is None else rows
         with open_store(self.path) as store:
             index = _names_of(store["obs"])
-            for first in range(0, self.n_cells if rows is None else len(rows), BLOCK_CELLS):
-                block = slice(first, first + BLOCK_CELLS)
-                names = _take(index, self._taken(block if rows is None else rows[block]))
+            for first in range(0, len(rows), BLOCK_CELLS):
+                names = _take(index, self._taken(rows[first : first + BLOCK_CELLS]))
                 yield np.array([name.decode() if isinstance(name, bytes) else str(name) for name in names], object)
 
     def total_counts(self) -> None:
         """Not told by such a file."""
         return None
 
-    def blocks(self, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+    def blocks(self, rows: Rows | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
         """Row numbers, ascending, and their counts ``(n, n_genes) float32``, at most ``BLOCK_CELLS`` at a time.
 
         Raises
@@ -106,11 +107,11 @@ class CellFile:
         DataError
             If a block holds something else than counts.
         """
-        rows = self._taken() if rows is None else self._taken(rows)
+        rows = range(self.n_cells) if rows is None else rows
         with open_store(self.path) as store:
             matrix = _by_rows(store[_key(self.place)])
             for first in range(0, len(rows), BLOCK_CELLS):
-                block = rows[first : first + BLOCK_CELLS]
+                block = self._taken(rows[first : first + BLOCK_CELLS])
                 counts = sparse.csr_matrix(_take(matrix, block), dtype=np.float32)
                 self._check_counts(counts, block)
                 yield block, counts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,18 +10,15 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
-from pandas.api.types import union_categoricals
 
 from biosae.errors import DataError, SettingError, require
 from biosae.progress import progress_bar
 
 from .cell_file import CellFile
 from .genes import find_gene_names
-from .obs import check_chosen, check_column, chosen_values, find_batch_key, find_label_keys
+from .joined_files import FILE, joined_obs, repeated_names, rows_in_files, stems_of
+from .obs import Rows, check_chosen, check_column, chosen_values, find_batch_key, find_label_keys
 from .soma import SomaExperiment, is_soma
-
-FILE = "file"
-"""Column of obs that names the file of a cell, where there are several."""
 
 MOST_LEVELS = 10_000
 
@@ -52,7 +48,7 @@ class Cells:
     """
 
     files: list[CellFile | SomaExperiment]
-    rows: list[np.ndarray]
+    rows: list[Rows]
     obs: pd.DataFrame
     vars: Sequence[pd.DataFrame]
     label_keys: list[str]
@@ -63,7 +59,7 @@ class Cells:
 
     def name_blocks(self) -> Iterator[np.ndarray]:
         """Names of the cells in order, as the files have them, some thousand at a time."""
-        stems, start = _stems([file.path for file in self.files]), 0
+        stems, start = stems_of([file.path for file in self.files]), 0
         for file, rows, stem in zip(self.files, self.rows, stems, strict=True):
             for names in file.names(rows):
                 if self.repeated is not None:
@@ -163,19 +159,19 @@ def read_cells(
     files = _opened(paths, counts_layer, chosen, obs_columns)
     genes = {id(file.var): _genes(file.var, gene_column) for file in files}
     vars, gene_findings = zip(*(genes[id(file.var)] for file in files), strict=True)
-    obs = _joined_obs(files)
+    obs = joined_obs(files)
     annotated = obs.drop(columns=FILE) if len(files) > 1 else obs
     label_keys = find_label_keys(annotated if label_keys is None else obs, label_keys)
     batch_key = find_batch_key(obs, batch_key)
     findings = _findings(files, len(obs), vars, gene_findings, label_keys, batch_key)
-    repeated = _repeated_names(files)
-    rows = [np.arange(file.n_cells) for file in files]
+    repeated = repeated_names(files)
+    rows = [range(file.n_cells) for file in files]
     if n_cells is not None:
         drawn = _draw(obs, n_cells, stratify, seed)
         obs = _used_levels(obs.iloc[drawn].reset_index(drop=True))
         repeated = None if repeated is None else repeated[drawn]
         findings.append(f"{n_cells:,} cells drawn at random (seed {seed})")
-        rows = _rows_in_files(drawn, files)
+        rows = rows_in_files(drawn, files)
     obs["n_counts"] = _library_sizes(files, rows)
     cells = Cells(files, rows, obs, vars, label_keys, batch_key, findings, repeated=repeated)
     return cells if subset_hvg is None else _highly_variable(cells, subset_hvg)
@@ -198,100 +194,17 @@ def _opened(paths: list, counts_layer: str | None, chosen: dict, columns: Sequen
     return with_cells
 
 
-def _library_sizes(files: list, rows: list[np.ndarray]) -> np.ndarray:
+def _library_sizes(files: list, rows: list[Rows]) -> np.ndarray:
     """All counts of each cell."""
-    sizes = []
-    with progress_bar("reading counts", sum(map(len, rows)), "cells") as advance:
+    sizes, end = np.empty(sum(map(len, rows)), np.float32), 0
+    with progress_bar("reading counts", len(sizes), "cells") as advance:
         for file, own in zip(files, rows, strict=True):
             known = file.total_counts()
-            for block in [] if known is not None else file.blocks(own):
-                sizes.append(block[1].sum(1).A1)
-                advance(len(block[0]))
-            if known is not None:
-                sizes.append(known[own])
-                advance(len(own))
-    return np.concatenate(sizes).astype(np.float32, copy=False)
-
-
-def _joined_obs(files: list[CellFile | SomaExperiment]) -> pd.DataFrame:
-    """Annotations of all cells, a column at a time."""
-    if len(files) == 1:
-        return files[0].obs()
-    parts = [file.obs() for file in files]
-    columns = dict.fromkeys(name for part in parts for name in part)
-    obs = pd.DataFrame({name: _joined_column([_column(part, name) for part in parts]) for name in columns})
-    if FILE not in obs:
-        sizes = [file.n_cells for file in files]
-        obs[FILE] = pd.Categorical.from_codes(np.repeat(np.arange(len(files)), sizes), _stems([f.path for f in files]))
-    return obs
-
-
-def _column(part: pd.DataFrame, name: str) -> pd.Series:
-    """A column of a file, of which a file that lacks it knows nothing."""
-    return part[name] if name in part else pd.Series(np.nan, part.index)
-
-
-def _joined_column(parts: list[pd.Series]) -> pd.Series:
-    """The parts under each other; text that repeats is categorical, which needs a byte or two a cell."""
-    if all(isinstance(part.dtype, pd.CategoricalDtype) or part.dtype == object for part in parts):
-        with suppress(TypeError):  # categories of numbers here and of text there
-            joined = union_categoricals([part.astype("category") for part in parts], sort_categories=True)
-            return pd.Series(joined if len(joined.categories) <= len(joined) // 2 else joined.astype(object))
-    column = pd.concat([_as_values(part) for part in parts], ignore_index=True).infer_objects()
-    repeats = column.dtype == object and column.nunique() <= len(column) // 2
-    return column.astype("category") if repeats else column
-
-
-def _as_values(part: pd.Series) -> pd.Series:
-    """Categories as what they stand for."""
-    return part.astype(object) if isinstance(part.dtype, pd.CategoricalDtype) else part
-
-
-def _repeated_names(files: list[CellFile | SomaExperiment]) -> np.ndarray | None:
-    """``(n,) bool`` which cells have the name of one in another file; None when there are none.
-
-    Names are compared by 8 bytes of hash each; only if two of these agree are they all read at once.
-
-    Raises
-    ------
-    DataError
-        If a file has a name twice, or the name of a file does not tell two cells apart.
-    """
-    hashes = np.sort(np.concatenate([pd.util.hash_array(names) for file in files for names in file.names()]))
-    if not (hashes[1:] == hashes[:-1]).any():
-        return None
-    names = [pd.Index(np.concatenate(list(file.names()))) for file in files]
-    for file, own in zip(files, names, strict=True):
-        twice = own[own.duplicated()]
-        if len(twice):
-            message = f"{len(twice)} cell ids of {file.path} occur more than once (for example {twice[0]}); "
-            raise DataError(message + "make them unique with adata.obs_names_make_unique()")
-    stems = np.repeat(_stems([file.path for file in files]), [file.n_cells for file in files])
-    whole = names[0].append(names[1:])
-    repeated = whole.duplicated(keep=False)
-    told_apart = pd.Index(np.where(repeated, whole + "-" + pd.Index(stems), whole))
-    if not told_apart.is_unique:
-        example = told_apart[told_apart.duplicated()][0]
-        raise DataError(f"cell ids of several files cannot be told apart, such as {example}")
-    return repeated
-
-
-def _rows_in_files(rows: np.ndarray, files: list[CellFile | SomaExperiment]) -> list[np.ndarray]:
-    """Rows of the whole, ascending, as rows of each file."""
-    starts = np.cumsum([0, *(file.n_cells for file in files)])
-    borders = np.searchsorted(rows, starts[1:-1])
-    return [own - first for own, first in zip(np.split(rows, borders), starts[:-1], strict=True)]
-
-
-def _stems(paths: list[Path | str]) -> list[str]:
-    """The shortest ends of the paths that tell the files apart."""
-    paths = [Path(path) for path in paths]
-    for depth in range(1, max(len(path.parts) for path in paths) + 1):
-        stems = ["/".join(path.with_suffix("").parts[-depth:]) for path in paths]
-        if len(set(stems)) == len(stems):
-            return stems
-    repeated = next(str(path) for path in paths if paths.count(path) > 1)
-    raise DataError(f"data.path names {repeated} more than once")
+            for found in (block.sum(1).A1 for _, block in file.blocks(own)) if known is None else [known[own]]:
+                sizes[end : end + len(found)] = found
+                end += len(found)
+                advance(len(found))
+    return sizes
 
 
 def _genes(var: pd.DataFrame, column: str | None) -> tuple[pd.DataFrame, str]:
@@ -341,8 +254,11 @@ def _used_levels(obs: pd.DataFrame) -> pd.DataFrame:
 
 def _with_levels(obs: pd.DataFrame) -> pd.DataFrame:
     """Text and whole numbers as categories, so that a part of the rows knows the values of all."""
-    columns = [name for name in obs if obs[name].dtype.kind in "Oib" and obs[name].nunique() <= MOST_LEVELS]
-    return obs.astype(dict.fromkeys(columns, "category"))
+    levels = obs.copy(deep=False)
+    for name in obs:
+        if obs[name].dtype.kind in "Oib" and obs[name].nunique() <= MOST_LEVELS:
+            levels[name] = obs[name].astype("category")
+    return levels
 
 
 def _highly_variable(cells: Cells, n_genes: int) -> Cells:

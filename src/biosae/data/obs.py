@@ -14,6 +14,9 @@ from biosae.errors import DataError
 BATCH_NAMES = ("donor", "donor_id", "patient", "individual", "batch", "sample", "sample_id", "library")
 MAX_CLASSES = 100
 
+Rows = np.ndarray | range
+"""Row numbers, ascending; a range takes no memory."""
+
 
 def find_label_keys(obs: pd.DataFrame, keys: list[str] | None) -> list[str]:
     """The given columns, or all that look like labels: text with 2 to 100 values, each seen ten times on average."""

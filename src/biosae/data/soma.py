@@ -16,7 +16,7 @@ from scipy import sparse
 from biosae.errors import BiosaeError, DataError, require
 
 from .matrix import matrix_kind
-from .obs import check_column
+from .obs import Rows, check_column
 
 CENSUS = "census:"
 """Start of a ``data.path`` that names a release of the Census: ``census:2025-11-08``, ``census:stable``."""
@@ -87,9 +87,9 @@ class SomaExperiment:
             obs = self._read_obs(experiment, columns)
         return obs.drop(columns="soma_joinid").reset_index(drop=True)
 
-    def names(self, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def names(self, rows: Rows | None = None) -> Iterator[np.ndarray]:
         """As `CellFile.names`: ``obs_id``, or ``soma_joinid`` of a cell that has none."""
-        ids = self._ids if rows is None else self._ids[rows]
+        ids = self._ids if rows is None else self._ids[np.asarray(rows)]
         with self._open() as experiment:
             is_named = "obs_id" in experiment.obs.keys()
             for first in range(0, len(ids), BLOCK_CELLS):
@@ -108,9 +108,9 @@ class SomaExperiment:
             obs = self._read_obs(experiment, ["raw_sum"])
         return obs["raw_sum"].to_numpy(np.float32)
 
-    def blocks(self, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+    def blocks(self, rows: Rows | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
         """As `CellFile.blocks`; the client reads the next block while this one is used."""
-        rows = np.arange(self.n_cells) if rows is None else rows
+        rows = np.arange(self.n_cells) if rows is None else np.asarray(rows)
         with self._open() as experiment:
             matrix = _measurement(self.path, experiment).X[self._layer]
             whole = np.array_equal(self._columns_of_genes, np.arange(matrix.shape[1]))

@@ -37,7 +37,7 @@ class Split:
 
     def samples(self, *parts: str) -> np.ndarray:
         """Rows of the samples in the given parts, ascending."""
-        return np.flatnonzero(np.isin(self.part.codes, [PARTS.index(part) for part in parts]))
+        return np.flatnonzero(np.isin(PARTS, parts)[self.part.codes])
 
     def sizes(self) -> dict[str, int]:
         return dict(zip(PARTS, np.bincount(self.part.codes, minlength=len(PARTS)).tolist(), strict=True))
@@ -47,7 +47,7 @@ def split_samples(
     n_samples: int,
     held_out: float,
     seed: int,
-    strata: np.ndarray | None = None,
+    strata: np.ndarray | pd.Categorical | None = None,
     shares: Mapping[str, float] = HELD_OUT_SHARES,
 ) -> Split:
     """Samples drawn one by one, in equal shares from every stratum (for example each cell type).
@@ -61,13 +61,16 @@ def split_samples(
     """
     share = _shares(held_out, shares)
     generator = np.random.default_rng(seed)
-    strata = np.zeros(n_samples, dtype=int) if strata is None else pd.factorize(strata)[0]
-    shuffled = generator.permutation(n_samples)
-    order = shuffled[np.argsort(strata[shuffled], kind="stable")]
+    shuffled = order = generator.permutation(np.arange(n_samples, dtype=np.min_scalar_type(-n_samples)))
+    if strata is not None:
+        order = shuffled[np.argsort(pd.factorize(strata)[0][shuffled], kind="stable")]
     # Equally spaced quantiles along the strata, with a random start, give every stratum its share.
-    position = (np.arange(n_samples) * _GOLDEN + generator.random()) % 1.0
+    start, borders = generator.random(), np.cumsum(share)[:-1]
     part = np.empty(n_samples, dtype=np.int8)
-    part[order] = np.searchsorted(np.cumsum(share)[:-1], position, side="right")
+    for first in range(0, n_samples, _BLOCK):
+        rows = order[first : first + _BLOCK]
+        position = (np.arange(first, first + len(rows)) * _GOLDEN + start) % 1.0
+        part[rows] = np.searchsorted(borders, position, side="right")
     return _checked(Split(_parts(_every_part_has_one(part, shuffled))))
 
 
@@ -120,6 +123,7 @@ def _every_part_has_one(part: np.ndarray, shuffled: np.ndarray) -> np.ndarray:
     return part
 
 
+_BLOCK = 1 << 16  # samples whose place is computed at a time, so that memory does not grow with all of them
 _GOLDEN = (5**0.5 - 1) / 2  # steps of the golden ratio fill [0, 1) evenly at every length
 
 

@@ -131,7 +131,7 @@ class ModelAdapter(ABC):
         On a processor they hold at most ``CPU_TOKENS``: what stays in its cache is faster than what fills memory.
         """
         budget = min(tokens_per_batch, CPU_TOKENS) if self.device.type == "cpu" else tokens_per_batch
-        for group in length_buckets(sequences.lengths, samples, budget):
+        for group in length_buckets(sequences.lengths_of(samples), samples, budget):
             yield pad_batch(sequences, group, self.pad_token).to(self.device)
 
     @torch.no_grad()

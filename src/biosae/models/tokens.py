@@ -54,6 +54,15 @@ class TokenSequences:
         """``(n_samples,) int64`` tokens of each sample."""
         return np.diff(self.offsets)
 
+    def lengths_of(self, samples: np.ndarray) -> np.ndarray:
+        """``(len(samples),) int64`` tokens of some samples."""
+        return self.offsets[samples + 1] - self.offsets[samples]
+
+    def length_blocks(self) -> Iterator[np.ndarray]:
+        """`lengths`, some thousand at a time."""
+        for first in range(0, self.n_samples, 1 << 16):
+            yield np.diff(self.offsets[first : first + (1 << 16) + 1])
+
     @cached_property
     def hash(self) -> str:
         """Changes when any token, value or border between samples changes."""
@@ -165,7 +174,7 @@ def joined(parts: Sequence[TokenSequences]) -> TokenSequences:
 def joined_on_disk(
     parts: Iterable[TokenSequences], folder: Path, memory_tokens: int = TOKENS_IN_MEMORY
 ) -> TokenSequences:
-    """`joined`, where what exceeds ``memory_tokens`` waits in unnamed files on the disk of ``folder``.
+    """`joined`, where all but the first ``memory_tokens`` waits in unnamed files on the disk of ``folder``.
 
     The arrays are then memory-mapped, and gone with the process.
     """
@@ -176,20 +185,21 @@ def joined_on_disk(
         if part is None:
             return joined(kept)
         kept.append(part)
-    lengths, labels = [], []
+    kinds = {"token": np.int32, "value": np.float32, "special": np.bool_, "offsets": np.int64}
+    if kept[0].batch_label is not None:
+        kinds["batch_label"] = np.int64
     with ExitStack() as stack:
-        files = {name: stack.enter_context(unnamed_file(folder)) for name in ("token", "value", "special")}
+        files = {name: stack.enter_context(unnamed_file(folder)) for name in kinds}
+        files["offsets"].write(np.zeros(1, np.int64))
+        n_tokens = 0
         for part in chain(kept, parts):
-            lengths.append(part.lengths)
-            labels.append(part.batch_label)
             for name, file in files.items():
-                file.write(np.ascontiguousarray(getattr(part, name)))
-        kinds = {"token": np.int32, "value": np.float32, "special": np.bool_}
+                array = part.offsets[1:] + n_tokens if name == "offsets" else getattr(part, name)
+                file.write(np.ascontiguousarray(array, dtype=kinds[name]))
+            n_tokens += len(part.token)
         for file in files.values():
             file.flush()
-        arrays = {name: np.memmap(file, kinds[name], mode="r") for name, file in files.items()}
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-    return TokenSequences(**arrays, offsets=offsets, batch_label=_joined_labels(labels))
+        return TokenSequences(**{name: np.memmap(file, kinds[name], mode="r") for name, file in files.items()})
 
 
 def _joined_labels(labels: Sequence[np.ndarray | None]) -> np.ndarray | None:
@@ -222,13 +232,13 @@ def pad_batch(sequences: TokenSequences, samples: np.ndarray, pad_token: int) ->
 def length_buckets(lengths: np.ndarray, samples: np.ndarray, tokens_per_batch: int) -> Iterator[np.ndarray]:
     """Groups of samples of similar length whose padded size stays within ``tokens_per_batch``.
 
-    Samples without tokens are in no group. The longest come first, so that a batch that does not
-    fit in memory fails at once and not at the end.
+    ``lengths`` are those of ``samples``. Samples without tokens are in no group. The longest come first, so that a
+    batch that does not fit in memory fails at once and not at the end.
     """
-    samples = samples[lengths[samples] > 0]
-    ordered = samples[np.argsort(-lengths[samples], kind="stable")]
+    order = np.argsort(-lengths, kind="stable")
+    order = order[lengths[order] > 0]
     start = 0
-    while start < len(ordered):
-        size = max(1, tokens_per_batch // int(lengths[ordered[start]]))
-        yield ordered[start : start + size]
+    while start < len(order):
+        size = max(1, tokens_per_batch // int(lengths[order[start]]))
+        yield samples[order[start : start + size]]
         start += size

@@ -60,7 +60,7 @@ def embedding_recovery(
         return adapter.embed_each(batch, layer, edits)
 
     distance = np.zeros(len(edits) - 1)
-    samples = samples[sequences.lengths[samples] > 0]
+    samples = samples[sequences.lengths_of(samples) > 0]
     if len(samples) == 0:
         raise DataError("embedding recovery needs at least one sample with a token")
     with progress_bar("Embedding recovery", len(samples), "samples") as advance:

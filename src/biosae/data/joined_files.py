@@ -1,0 +1,105 @@
+"""Several files of cells as one: annotations under each other, names told apart, rows found again."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import union_categoricals
+
+from biosae.errors import DataError
+
+from .cell_file import CellFile
+from .soma import SomaExperiment
+
+FILE = "file"
+"""Column of obs that names the file of a cell, where there are several."""
+
+
+def joined_obs(files: list[CellFile | SomaExperiment]) -> pd.DataFrame:
+    """Annotations of all cells, a column at a time."""
+    if len(files) == 1:
+        return files[0].obs()
+    parts = [file.obs() for file in files]
+    columns = dict.fromkeys(name for part in parts for name in part)
+    obs = pd.DataFrame({name: _joined_column([_column(part, name) for part in parts]) for name in columns})
+    if FILE not in obs:
+        numbers = np.arange(len(files), dtype=np.min_scalar_type(-len(files)))
+        codes = np.repeat(numbers, [file.n_cells for file in files])
+        obs[FILE] = pd.Categorical.from_codes(codes, stems_of([file.path for file in files]))
+    return obs
+
+
+def repeated_names(files: list[CellFile | SomaExperiment]) -> np.ndarray | None:
+    """``(n,) bool`` which cells have the name of one in another file; None when there are none.
+
+    Names are compared by 8 bytes of hash each; only if two of these agree are they all read at once.
+
+    Raises
+    ------
+    DataError
+        If a file has a name twice, or the name of a file does not tell two cells apart.
+    """
+    hashes, end = np.empty(sum(file.n_cells for file in files), np.uint64), 0
+    for file in files:
+        for block in file.names():
+            hashes[end : end + len(block)] = pd.util.hash_array(block)
+            end += len(block)
+    hashes.sort()  # in place: this is the only array here that grows with the cells
+    if not (hashes[1:] == hashes[:-1]).any():
+        return None
+    names = [pd.Index(np.concatenate(list(file.names()))) for file in files]
+    for file, own in zip(files, names, strict=True):
+        twice = own[own.duplicated()]
+        if len(twice):
+            message = f"{len(twice)} cell ids of {file.path} occur more than once (for example {twice[0]}); "
+            raise DataError(message + "make them unique with adata.obs_names_make_unique()")
+    stems = np.repeat(stems_of([file.path for file in files]), [file.n_cells for file in files])
+    whole = names[0].append(names[1:])
+    repeated = whole.duplicated(keep=False)
+    told_apart = pd.Index(np.where(repeated, whole + "-" + pd.Index(stems), whole))
+    if not told_apart.is_unique:
+        example = told_apart[told_apart.duplicated()][0]
+        raise DataError(f"cell ids of several files cannot be told apart, such as {example}")
+    return repeated
+
+
+def rows_in_files(rows: np.ndarray, files: list[CellFile | SomaExperiment]) -> list[np.ndarray]:
+    """Rows of the whole, ascending, as rows of each file."""
+    starts = np.cumsum([0, *(file.n_cells for file in files)])
+    borders = np.searchsorted(rows, starts[1:-1])
+    return [own - first for own, first in zip(np.split(rows, borders), starts[:-1], strict=True)]
+
+
+def stems_of(paths: list[Path | str]) -> list[str]:
+    """The shortest ends of the paths that tell the files apart."""
+    paths = [Path(path) for path in paths]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        stems = ["/".join(path.with_suffix("").parts[-depth:]) for path in paths]
+        if len(set(stems)) == len(stems):
+            return stems
+    repeated = next(str(path) for path in paths if paths.count(path) > 1)
+    raise DataError(f"data.path names {repeated} more than once")
+
+
+def _column(part: pd.DataFrame, name: str) -> pd.Series:
+    """A column of a file, of which a file that lacks it knows nothing."""
+    return part[name] if name in part else pd.Series(np.nan, part.index)
+
+
+def _joined_column(parts: list[pd.Series]) -> pd.Series:
+    """The parts under each other; text that repeats is categorical, which needs a byte or two a cell."""
+    if all(isinstance(part.dtype, pd.CategoricalDtype) or part.dtype == object for part in parts):
+        with suppress(TypeError):  # categories of numbers here and of text there
+            joined = union_categoricals([part.astype("category") for part in parts], sort_categories=True)
+            return pd.Series(joined if len(joined.categories) <= len(joined) // 2 else joined.astype(object))
+    column = pd.concat([_as_values(part) for part in parts], ignore_index=True).infer_objects()
+    repeats = column.dtype == object and column.nunique() <= len(column) // 2
+    return column.astype("category") if repeats else column
+
+
+def _as_values(part: pd.Series) -> pd.Series:
+    """Categories as what they stand for."""
+    return part.astype(object) if isinstance(part.dtype, pd.CategoricalDtype) else part
