@@ -28,6 +28,7 @@ from biosae.analysis.ranks import auroc, ranks
 from biosae.analysis.shuffling import shuffled_null
 from biosae.analysis.sorted_codes import SortedCodes
 from biosae.analysis.thresholds import counts_above, f1
+from biosae.progress import unseen
 
 N_CELLS, N_FEATURES, N_CLASSES, DENSITY = 10_000, 4_096, 20, 0.05
 SHARES = (0.05, 0.15, 0.3, 0.5, 0.8)
@@ -117,9 +118,7 @@ def _loop(
 def _time_null(in_order: SortedCodes, label: np.ndarray, generator: np.random.Generator) -> None:
     member = label[:, None] == np.arange(N_CLASSES)
     start = time.process_time()
-    shuffled_null(
-        ranks(in_order), member, np.zeros(N_CELLS), N_PERMUTATIONS, generator, lambda amount=1, status="": None
-    )
+    shuffled_null(ranks(in_order), member, np.zeros(N_CELLS), N_PERMUTATIONS, generator, unseen)
     seconds = time.process_time() - start
     print(f"null of {N_PERMUTATIONS:,} permutations, {N_CLASSES} classes: {seconds:.1f} CPU seconds")
 

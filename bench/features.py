@@ -13,7 +13,6 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,22 +47,22 @@ class MadeUpStore:
     def n_samples(self) -> int:
         return self.n_tokens // TOKENS_PER_CELL
 
-    def shards(self) -> Iterator[ActivationShard]:
-        for number in range(self.n_shards):
-            generator = torch.Generator().manual_seed(number)
-            tokens = torch.arange(TOKENS_PER_SHARD) + number * TOKENS_PER_SHARD
-            yield ActivationShard(
-                values=torch.randn(TOKENS_PER_SHARD, D_IN, generator=generator).half(),
-                token=torch.randint(0, N_GENES, (TOKENS_PER_SHARD,), generator=generator).int(),
-                sample=tokens // TOKENS_PER_CELL,
-                value=torch.rand(TOKENS_PER_SHARD, generator=generator),
-                special=torch.zeros(TOKENS_PER_SHARD, dtype=torch.bool),
-            )
+    def shard(self, number: int) -> ActivationShard:
+        generator = torch.Generator().manual_seed(number)
+        tokens = torch.arange(TOKENS_PER_SHARD) + number * TOKENS_PER_SHARD
+        return ActivationShard(
+            values=torch.randn(TOKENS_PER_SHARD, D_IN, generator=generator).half(),
+            token=torch.randint(0, N_GENES, (TOKENS_PER_SHARD,), generator=generator).int(),
+            sample=tokens // TOKENS_PER_CELL,
+            value=torch.rand(TOKENS_PER_SHARD, generator=generator),
+            special=torch.zeros(TOKENS_PER_SHARD, dtype=torch.bool),
+        )
 
 
 def main() -> None:
     torch.set_num_threads(1)
     sae = build("biosae.saes.topk.TopK", D_IN, D_SAE, {"k": K}).eval()
+    sae.encode(torch.randn(1024, D_IN))  # compiles the search, if it is compiled
     for n_shards in (2, 8):
         with tempfile.TemporaryDirectory() as folder:
             print(_measure(sae, MadeUpStore(n_shards), Path(folder)))

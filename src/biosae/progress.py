@@ -26,6 +26,10 @@ class Advance(Protocol):
     def __call__(self, amount: float = 1, status: str = "") -> None: ...
 
 
+def unseen(amount: float = 1, status: str = "") -> None:
+    """Progress that nobody watches: of steps inside another bar."""
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from biosae.analysis.controls import analyze_controls, compare_axes
+from biosae.analysis.controls import analyze_controls, comparable_labels, compare_axes
 from biosae.analysis.simulate import simulate
 from biosae.errors import DataError
 from biosae.features.pool import PooledAxes
@@ -77,3 +77,13 @@ def test_the_table_is_written(run, generator):
     assert by.loc[("noise", "cell_type"), "n_recovered"] <= 1
     assert by.loc[("noise", "cell_type"), "l0"] == pytest.approx(0.6)
     assert set(read["axes"]) == {"sae", "noise", "sae, 6 at random", "sae, shuffled labels"}
+
+
+def test_a_label_that_no_shuffle_can_change_is_left_out(caplog):
+    obs = simulate(seed=0).obs.assign(age=np.arange(600.0))
+    obs["disease"] = obs["donor"].isin(["donor 0", "donor 1"]).map({True: "sick", False: "well"})
+    assert list(comparable_labels(obs, ["disease", "cell_type", "donor", "age"], "donor")) == ["cell_type", "donor"]
+    assert "controls leave disease out: each donor has one value of it only" in caplog.text
+    assert list(comparable_labels(obs, ["disease"], None)) == ["disease"]
+    with pytest.raises(DataError, match="needs a label of classes that differ within donor, got disease, age; name"):
+        comparable_labels(obs, ["disease", "age"], "donor")

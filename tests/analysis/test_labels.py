@@ -4,7 +4,7 @@ import pytest
 from scipy import sparse, stats
 from sklearn.metrics import adjusted_mutual_info_score, average_precision_score, f1_score, roc_auc_score
 
-from biosae.analysis.labels import BEST, best_labels, label_scores
+from biosae.analysis.labels import BEST, best_labels, class_markers, label_scores
 from biosae.errors import DataError
 
 PARTS = ("train", "validate", "select", "test")
@@ -236,3 +236,11 @@ def test_the_label_that_is_marked_best_and_the_next():
         assert (first["class"], following["class"]) == tuple(found.loc[feature, ["class", "class_next"]])
         assert found.loc[feature, "auroc"] == first["auroc"]
         assert found.loc[feature, "margin"] == pytest.approx(first["auroc"] - following["auroc"])
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_markers_alone_are_those_of_all_scores(grouped):
+    codes, label, part = make(3)
+    group = np.array(list("XYZ") * 100) if grouped else None
+    alone, of_all = class_markers(codes, label, part, group, 99, 0), score(codes, label, part, group).markers
+    pd.testing.assert_frame_equal(alone, of_all[list(alone.columns)], check_dtype=False)

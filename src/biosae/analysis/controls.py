@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,13 @@ from biosae.artefacts import atomic_write
 from biosae.errors import DataError
 from biosae.features.pool import PooledAxes
 from biosae.features.table import read_table
+from biosae.progress import progress_bar
 
+from .classes import is_constant_within
 from .continuous import is_continuous
-from .labels import label_scores
+from .labels import class_markers
+
+logger = logging.getLogger(__name__)
 
 RECOVERED_P = 0.05
 
@@ -42,16 +47,40 @@ def compare_axes(
     first, *others = axes
     compared = axes | _size_matched(first, axes[first], [axes[name] for name in others], generator)
     rows = []
-    for key in labels:
-        group_of_key = None if group is None or np.array_equal(group, labels[key].astype(str)) else group
-        arguments = (part, group_of_key, n_permutations, seed)
-        rows += [_row(name, chosen, key, labels[key], *arguments) for name, chosen in compared.items()]
-        shuffled = _shuffled(labels[key], part, group_of_key, generator)
-        rows.append(_row(f"{first}, shuffled labels", axes[first], key, shuffled, *arguments))
+    with progress_bar("Scoring controls", len(labels.columns) * (len(compared) + 1), "sets of axes") as advance:
+        for _, label in labels.items():
+            within = None if group is None or np.array_equal(group, label.astype(str)) else group
+            shuffled = _shuffled(label, part, within, generator)
+            of_label = {name: (chosen, label) for name, chosen in compared.items()}
+            of_label[f"{first}, shuffled labels"] = axes[first], shuffled
+            for name, (chosen, values) in of_label.items():
+                rows.append(_row(name, chosen, values, part, within, n_permutations, seed))
+                advance()
     found = [row for row in rows if row is not None]
     if not found:
         raise DataError(f"none of the labels {', '.join(labels)} can be scored; see the messages of the label scores")
     return pd.DataFrame(found)
+
+
+def comparable_labels(obs: pd.DataFrame, label_keys: list[str], group_key: str | None) -> pd.DataFrame:
+    """The columns of classes among the labels; one that shuffling within donors cannot change is left out.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    test = obs[obs["biosae_part"] == "test"]
+    kept = [key for key in label_keys if not is_continuous(obs[key])]
+    for key in [key for key in kept if group_key not in (None, key)]:
+        if is_constant_within(test[key], test[group_key].astype(str).to_numpy()):
+            logger.warning("controls leave %s out: each %s has one value of it only", key, group_key)
+            kept.remove(key)
+    if not kept:
+        within = f" that differ within {group_key}" if group_key else ""
+        message = f"analysis.controls=true needs a label of classes{within}"
+        raise DataError(f"{message}, got {', '.join(label_keys) or 'none'}; name columns with analysis.label_keys")
+    return obs[kept]
 
 
 def analyze_controls(
@@ -75,10 +104,10 @@ def analyze_controls(
     Raises
     ------
     DataError
-        If no label can be scored.
+        If there is no such label, or none can be scored.
     """
     table = read_table(features_h5ad)
-    labels = table.obs[[key for key in label_keys if not is_continuous(table.obs[key])]]
+    labels = comparable_labels(table.obs, label_keys, group_key)
     group = None if group_key is None else table.obs[group_key].astype(str).to_numpy()
     sae = PooledAxes(sparse.csr_matrix(table.X), table.var["frequency_token"].to_numpy())
     part = table.obs["biosae_part"].astype(str).to_numpy()
@@ -108,16 +137,24 @@ def _shuffled(
     return pd.Series(values, index=label.index, name=label.name)
 
 
-def _row(name: str, axes: PooledAxes, key: str, label: pd.Series, *arguments) -> dict | None:
+def _row(
+    name: str,
+    axes: PooledAxes,
+    label: pd.Series,
+    part: np.ndarray,
+    group: np.ndarray | None,
+    n_permutations: int,
+    seed: int,
+) -> dict | None:
     try:
-        markers = label_scores(axes.codes, label, *arguments).markers
+        markers = class_markers(axes.codes, label, part, group, n_permutations, seed)
     except DataError:  # the same for all axes; label scoring itself names the reason
         return None
     n_recovered = int((markers["p_value"] < RECOVERED_P).sum())
     expected = RECOVERED_P * len(markers)
     return {
         "axes": name,
-        "label": key,
+        "label": label.name,
         "n_axes": len(axes.frequency),
         "l0": axes.l0,
         "n_concepts": len(markers),

@@ -75,7 +75,7 @@ def decoder_map(W_dec: np.ndarray, seed: int) -> np.ndarray:
     """``(d_sae, 2)`` UMAP of the decoder rows by cosine distance (extra ``sc``)."""
     umap = require("umap", extra="sc")
     n_neighbors = min(15, len(W_dec) - 1)
-    return umap.UMAP(metric="cosine", n_neighbors=n_neighbors, random_state=seed).fit_transform(W_dec)
+    return umap.UMAP(metric="cosine", n_neighbors=n_neighbors, random_state=seed, n_jobs=1).fit_transform(W_dec)
 
 
 def _neighbours(W_dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

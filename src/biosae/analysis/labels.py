@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from biosae.errors import DataError
-from biosae.progress import Advance, progress_bar
+from biosae.progress import Advance, progress_bar, unseen
 
 from .choice import Choice
+from .classes import class_names, labelled_rows, memberships, scorable_classes
 from .fdr import benjamini_hochberg
 from .intervals import auroc_intervals, resample_weights
 from .mutual_information import adjusted_mutual_information
@@ -20,8 +20,6 @@ from .shuffling import ShuffledNull, shuffled_null
 from .sorted_codes import SortedCodes
 from .thresholds import average_precision, best_thresholds, counts_above, f1
 
-MIN_PER_CLASS = 3  # members, and non-members, that a class needs on both parts to be scored
-SEPARATOR = ";"  # between the terms of a sample that has several
 LUCK = 2.0  # standard deviations of a chance AUROC that a class must make up for
 
 
@@ -66,6 +64,23 @@ class LabelledCodes:
         return cls(rows, in_order, ranks(in_order), memberships(label[rows], classes))
 
 
+def labelled_parts(
+    codes: sparse.csr_matrix, label: pd.Series, part: np.ndarray
+) -> tuple[LabelledCodes, LabelledCodes, list[str], dict[str, str]]:
+    """The labelled samples of the parts select and test, the classes scored, and the reason for each other class.
+
+    Raises
+    ------
+    DataError
+        If fewer than two classes are there or none has enough samples.
+    """
+    text = class_names(label)
+    select_rows, test_rows = (labelled_rows(text, part, name, label.name) for name in ("select", "test"))
+    classes, left_out = scorable_classes(text, select_rows, test_rows, label.name)
+    select, test = (LabelledCodes.of(codes, text, classes, rows) for rows in (select_rows, test_rows))
+    return select, test, classes, left_out
+
+
 def label_scores(
     codes: sparse.csr_matrix,
     label: pd.Series,
@@ -96,23 +111,20 @@ def label_scores(
         If fewer than two classes are there or none has enough samples.
     """
     generator = np.random.default_rng(seed)
-    text = class_names(label)
-    select_rows, test_rows = (_labelled_rows(text, part, name, label.name) for name in ("select", "test"))
-    classes, left_out = _scorable_classes(text, select_rows, test_rows, label.name)
-    select = LabelledCodes.of(codes, text, classes, select_rows)
-    test = LabelledCodes.of(codes, text, classes, test_rows)
-    group = None if group is None else group[test_rows]
+    select, test, classes, left_out = labelled_parts(codes, label, part)
+    group = np.zeros(len(part), dtype=int) if group is None else group
     chosen = _choose(select)
-    class_of_feature, runner_up, feature_of_class, thresholds = chosen.for_report_on(test_rows)
+    class_of_feature, runner_up, feature_of_class, thresholds = chosen.for_report_on(test.rows)
     of_all = {
         "auroc_select": auroc(select.ranked, select.member),
         "auroc": auroc(test.ranked, test.member),
         "average_precision": average_precision(test.codes, test.member),
         **_agreement(test, thresholds),
     }
-    null = _null(test, group, n_permutations, generator, label.name)
+    with progress_bar(f"Null of {label.name}", n_permutations, "permutations") as advance:
+        null = shuffled_null(test.ranked, test.member, group[test.rows], n_permutations, generator, advance)
     of_all |= {"p_single": null.p_single, "q_value": benjamini_hochberg(null.p_single)}
-    report = _Report(of_all, test, classes, null, resample_weights(group, len(test_rows), generator))
+    report = _Report(of_all, test, classes, null, resample_weights(group[test.rows], len(test.rows), generator))
     features = np.flatnonzero(np.diff(select.codes.offsets) + np.diff(test.codes.offsets))
     of_all["merit"] = np.full_like(of_all["auroc"], np.nan)
     of_all["merit"][features] = merit(select)[features]
@@ -129,6 +141,30 @@ def label_scores(
         left_out=left_out,
         n_tests=int(np.isfinite(null.p_single).sum()),
     )
+
+
+def class_markers(
+    codes: sparse.csr_matrix,
+    label: pd.Series,
+    part: np.ndarray,
+    group: np.ndarray | None,
+    n_permutations: int,
+    seed: int,
+) -> pd.DataFrame:
+    """The feature that marks each class best on the select samples: those of `LabelScores.markers`, with less beside.
+
+    Returns
+    -------
+    A row a class: ``class``, ``feature``, and on the test samples ``auroc``, ``null_auroc`` and ``p_value``.
+    """
+    select, test, classes, _ = labelled_parts(codes, label, part)
+    group = np.zeros(len(part), dtype=int) if group is None else group
+    best_feature = Choice(auroc(select.ranked, select.member).argmax(axis=0), select.rows).for_report_on(test.rows)
+    reached = auroc(test.ranked, test.member)[best_feature, np.arange(len(classes))]
+    generator = np.random.default_rng(seed)
+    null = shuffled_null(test.ranked, test.member, group[test.rows], n_permutations, generator, unseen)
+    columns = {"class": classes, "feature": best_feature, "auroc": reached, "null_auroc": null.expected_best()}
+    return pd.DataFrame(columns | {"p_value": null.p_best(reached, np.arange(len(classes)))})
 
 
 BEST = (
@@ -184,14 +220,6 @@ def _agreement(test: LabelledCodes, thresholds: np.ndarray) -> dict[str, np.ndar
     }
 
 
-def _null(
-    test: LabelledCodes, group: np.ndarray | None, n_permutations: int, generator: np.random.Generator, name: str
-) -> ShuffledNull:
-    group = np.zeros(len(test.rows), dtype=int) if group is None else group
-    with progress_bar(f"Null of {name}", n_permutations, "permutations") as advance:
-        return shuffled_null(test.ranked, test.member, group, n_permutations, generator, advance)
-
-
 @dataclass(frozen=True)
 class _Report:
     """What the test samples say of any pair of a feature and a class.
@@ -244,56 +272,3 @@ def _long(
 def _at(values: np.ndarray, features: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The value of each pair; NaN for class -1, which is none."""
     return np.where(classes >= 0, values[features, classes], np.nan)
-
-
-def class_names(label: pd.Series) -> np.ndarray:
-    """``(n_samples,)`` class of each sample as text; None where missing or empty."""
-    text = label.astype(object).where(label.notna(), None)
-    return np.array([None if value is None or str(value).strip() == "" else str(value) for value in text], dtype=object)
-
-
-def terms(value: str) -> list[str]:
-    """The classes that a value names: one, or several separated by ``;``."""
-    return [term for part in value.split(SEPARATOR) if (term := part.strip())]
-
-
-def memberships(text: np.ndarray, classes: list[str]) -> np.ndarray:
-    """``(n, n_classes) bool`` which of the classes each value names."""
-    values, number = np.unique(text.astype(str), return_inverse=True)
-    column = {name: n for n, name in enumerate(classes)}
-    member = np.zeros((len(values), len(classes)), dtype=bool)
-    for row, value in enumerate(values):
-        member[row, [column[term] for term in terms(value) if term in column]] = True
-    return member[number]
-
-
-def _labelled_rows(text: np.ndarray, part: np.ndarray, name: str, key: str) -> np.ndarray:
-    rows = np.flatnonzero((part == name) & (text != None))  # noqa: E711, elementwise
-    if len(rows) == 0:
-        message = f"no sample of the {name} part has a value of {key}, so nothing can be scored; "
-        raise DataError(message + "use more samples, a larger data.preprocess.split or another label")
-    return rows
-
-
-def _scorable_classes(
-    text: np.ndarray, select_rows: np.ndarray, test_rows: np.ndarray, key: str
-) -> tuple[list[str], dict[str, str]]:
-    """Classes with enough samples on both parts, and the reason for each other class."""
-    parts = {"select": select_rows, "test": test_rows}
-    named = {
-        name: pd.Series([term for value in text[rows] for term in set(terms(value))]) for name, rows in parts.items()
-    }
-    counted = {name: each.value_counts() for name, each in named.items()}
-    counts = pd.DataFrame(counted).fillna(0).astype(int).sort_index()
-    if len(counts) < 2:
-        raise DataError(f"{key} has one class only ({', '.join(counts.index)}), so nothing can be told apart")
-    others = pd.Series({name: len(rows) for name, rows in parts.items()}) - counts
-    enough = (counts.min(axis=1) >= MIN_PER_CLASS) & (others.min(axis=1) >= MIN_PER_CLASS)
-    left_out = {
-        name: f"{row.select} select and {row.test} test samples; at least {MIN_PER_CLASS} of each, and of the rest"
-        for name, row in counts[~enough].iterrows()
-    }
-    if not enough.any():
-        message = f"no class of {key} has {MIN_PER_CLASS} samples in both parts, select and test; "
-        raise DataError(message + "use more samples or a larger data.preprocess.split")
-    return list(counts.index[enough]), left_out

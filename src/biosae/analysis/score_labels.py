@@ -11,8 +11,9 @@ import pandas as pd
 from biosae.errors import DataError
 
 from .choice import Choice
+from .classes import class_names, is_constant_within
 from .continuous import continuous_scores, is_continuous
-from .labels import best_labels, class_names, label_scores
+from .labels import best_labels, label_scores
 from .replicates import MIN_DONORS, donor_correlations, donor_scores
 from .results import Results
 from .summary import continuous_summary, label_summary
@@ -111,7 +112,7 @@ def _told_tests(n_tests: int, label: pd.Series, within: pd.Series | None, part: 
         return {"untested": None}
     reason = f"no feature's score changes when {label.name} is shuffled"
     test = part == "test"
-    if within is not None and label[test].groupby(within.to_numpy()[test]).nunique().max() <= 1:
+    if within is not None and is_constant_within(label[test], within.to_numpy()[test]):
         reason = f"each {within.name} has one {label.name} only, so that shuffling within {within.name} changes nothing"
     logger.warning("%s: no test was possible, because %s", label.name, reason)
     return {"untested": reason}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.labels import class_names
+from biosae.analysis.classes import class_names
 from biosae.errors import ArtefactError, DataError, SettingError
 
 UNSEEN = ("validate", "test")

@@ -12,7 +12,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.labels import class_names
+from biosae.analysis.classes import class_names
 from biosae.artefacts import atomic_write, content_hash, write_json
 from biosae.errors import ArtefactError, DataError, SettingError
 from biosae.steering.steered import read_steered

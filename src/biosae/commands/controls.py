@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from biosae.activations.store import ActivationStore
-from biosae.analysis.controls import analyze_controls
+from biosae.analysis.controls import analyze_controls, comparable_labels
 from biosae.artefacts import read_json, write_json
 from biosae.errors import ArtefactError, SettingError
 from biosae.features.controls import AtL0, fit_controls, pool_axes, some_tokens
@@ -23,7 +24,7 @@ from biosae.saes import files
 from biosae.saes.base import SAE
 from biosae.training.trainer import Run, Trainer
 
-from .inputs import load_inputs
+from .inputs import Inputs, load_inputs, load_model
 from .runs import read_config, read_run
 from .train import build_sae, sources
 
@@ -45,7 +46,9 @@ def write_controls(folder: Path, labels: dict, n_permutations: int, seed: int) -
     if codes.activations_hash != store.hash:
         message = "the features are of other samples than the SAE was trained on; "
         raise ArtefactError(message + "make them again with `biosae features` on the data of the run")
-    train = (read_table(folder / "features.h5ad").obs["biosae_part"] == "train").to_numpy().nonzero()[0]
+    obs = read_table(folder / "features.h5ad").obs
+    labels = labels | {"label_keys": list(comparable_labels(obs, **labels))}
+    train = (obs["biosae_part"] == "train").to_numpy().nonzero()[0]
     l0 = codes.nnz / codes.n_tokens
     simpler = fit_controls(some_tokens(store, train, seed), codes.d_sae, max(1, round(l0)), seed)
     axes = pool_axes(store, simpler) | trained_controls(folder, train, l0)
@@ -68,23 +71,23 @@ def trained_controls(folder: Path, train: np.ndarray, l0: float) -> dict[str, Po
     settings = read_config(folder)
     cache = Path(read_run(folder)["activations"]["folder"]).parent
     settings = OmegaConf.merge(settings, {"buffer": {"cache": str(cache)}, "training": {"shard_dictionary": False}})
-    frozen = OmegaConf.merge(settings, FROZEN)
-    found = {"sae, frozen decoder": control_axes("frozen_decoder", frozen, folder, train, l0, is_frozen=True)}
+    frozen, inputs = OmegaConf.merge(settings, FROZEN), load_inputs(settings)
+    found = {"sae, frozen decoder": control_axes("frozen_decoder", frozen, inputs, folder, train, l0, is_frozen=True)}
     host = HOSTS.get(settings.data.get("kind", "cells"))
     if host is None or "random_init" not in settings[host]:
         logger.warning("%s has no setting random_init, so there is no control on a random host", host or "this data")
         return found
     for name, kind in RANDOM_HOSTS.items():
         on_host = OmegaConf.merge(settings, {host: {"random_init": kind}})
-        found[name] = control_axes(f"random_{kind}", on_host, folder, train, l0, is_frozen=False)
+        random = replace(inputs, adapter=load_model(on_host[host], on_host.device, host))
+        found[name] = control_axes(f"random_{kind}", on_host, random, folder, train, l0, is_frozen=False)
     return found
 
 
 def control_axes(
-    name: str, settings: DictConfig, folder: Path, train: np.ndarray, l0: float, is_frozen: bool
+    name: str, settings: DictConfig, inputs: Inputs, folder: Path, train: np.ndarray, l0: float, is_frozen: bool
 ) -> PooledAxes:
     """The features of one control SAE, trained unless ``controls/<name>`` holds it already."""
-    inputs = load_inputs(settings)
     training, validation, store = sources(settings, inputs, read_run(folder)["model"]["layer"])
     kept = folder / "controls" / name
     source = {"sae": read_run(folder)["sae"]["hash"], "activations": store.hash}

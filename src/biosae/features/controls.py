@@ -156,10 +156,14 @@ def fit_controls(x: Tensor, d_sae: int, k: int, seed: int) -> dict[str, Encoder]
     neurons = np.eye(d_in) / np.maximum(centred.std(axis=0), 1e-12)[:, None]
     pca = PCA(min(d_in, len(x)), random_state=seed).fit(centred)
     n_own = max(1, int((pca.explained_variance_ > 1e-10 * pca.explained_variance_[0]).sum()))
-    with one_thread(), warnings.catch_warnings():  # a control need not converge to the last digit
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        ica = FastICA(n_own, random_state=seed, whiten="unit-variance").fit(centred)
-        nmf = NMF(min(NMF_COMPONENTS, d_in), init="nndsvda", random_state=seed).fit(rectified(x - mean).numpy())
+    ica = FastICA(n_own, random_state=seed, whiten="unit-variance")
+    nmf = NMF(min(NMF_COMPONENTS, d_in), init="nndsvda", random_state=seed)
+    with one_thread(), warnings.catch_warnings(), progress_bar("fitting controls", 2, "models") as advance:
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a control need not converge to the last digit
+        ica.fit(centred)
+        advance()
+        nmf.fit(rectified(x - mean).numpy())
+        advance()
     rows = {
         "neurons": _either_side(neurons),
         "rectified neurons": neurons,

@@ -9,7 +9,8 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.labels import MIN_PER_CLASS, LabelledCodes, class_names
+from biosae.analysis.classes import MIN_PER_CLASS, class_names
+from biosae.analysis.labels import LabelledCodes
 from biosae.analysis.mutual_information import adjusted_mutual_information
 from biosae.analysis.thresholds import best_thresholds, counts_above
 from biosae.artefacts import content_hash, read_json

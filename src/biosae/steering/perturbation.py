@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from biosae.analysis.classes import class_names
 from biosae.analysis.intervals import resample_weights
-from biosae.analysis.labels import class_names
 from biosae.errors import DataError
 from biosae.progress import progress_bar
 

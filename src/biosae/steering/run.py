@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.labels import class_names
+from biosae.analysis.classes import class_names
 from biosae.artefacts import atomic_write
 from biosae.errors import DataError, SettingError
 
