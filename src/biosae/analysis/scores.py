@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import anndata
@@ -23,7 +25,7 @@ from .results import Results, write_results
 from .score_genes import score_genes, score_prerank
 from .score_labels import score_labels
 from .score_residues import SPANS, score_residues
-from .token_sums import sum_over_tokens
+from .token_sums import TokenSums, sum_over_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -83,34 +85,61 @@ def analyze(
     _check_columns(table, label_keys, group_key)
     _check_settings(n_permutations, prerank, map_decoder, run_label_scoring and run_gene_scoring)
     own_sets, families = read_gene_sets(gene_sets), read_families(gene_families)
-    rows = held_out_rows(table)
-    results = Results()
+    rows, results, chance = held_out_rows(table), Results(), (n_permutations, seed)
+    tokens, spans = Tokens(Path(token_codes), table, rows), Path(out) / SPANS
     if run_density_scoring:
         _score_structure(results, table, rows, Path(features_h5ad).with_name("sae.safetensors"), map_decoder, seed)
-    sums, spans = None, Path(out) / SPANS
-    scores_residues = run_label_scoring and spans.exists()
-    if run_gene_scoring or run_expression_scoring or scores_residues:
-        codes = _matching_codes(TokenCodes(token_codes), table)
-        # One token a sample, as in files of embeddings, says nothing that the labels do not.
-        run_gene_scoring, run_expression_scoring = (
-            wanted and len(codes.vocabulary) > 1 for wanted in (run_gene_scoring, run_expression_scoring)
-        )
-    if run_gene_scoring or run_expression_scoring:
-        sums = sum_over_tokens(codes, rows)
-    if run_gene_scoring:
-        score_genes(results, sums, codes.vocabulary, own_sets, families, rows, n_permutations, seed)
-    if run_expression_scoring:
-        results.add("expression", expression_scores(sums).join(value_quartiles(codes, rows)), rows)
+    if run_gene_scoring and tokens.have_names:
+        score_genes(results, tokens.sums, tokens.codes.vocabulary, own_sets, families, rows, *chance)
+    if run_expression_scoring and tokens.have_names:
+        scores = expression_scores(tokens.sums).join(value_quartiles(tokens.codes, rows))
+        results.add("expression", scores, rows)
     if run_label_scoring:
-        score_labels(results, table[rows], label_keys, group_key, n_permutations, seed)
-    if scores_residues:
-        score_residues(results, codes, spans, table, n_permutations, seed)
-    if prerank and run_gene_scoring:
-        score_prerank(results, sums, codes.vocabulary, own_sets, n_permutations, seed)
+        score_labels(results, table[rows], label_keys, group_key, *chance)
+    if run_label_scoring and spans.exists():
+        score_residues(results, tokens.codes, spans, table, *chance)
+    if prerank and tokens.have_names:
+        score_prerank(results, tokens.sums, tokens.codes.vocabulary, own_sets, *chance)
     settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed, "n_permutations": n_permutations}
     settings |= {"gene_sets": [str(path) for path in gene_sets], "gene_families": [str(path) for path in gene_families]}
     write_results(out, results, table, settings, content_hash(features_h5ad))
     return results.scores()
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The token codes of a run, which are opened, and summed over held-out samples, when a score first needs them.
+
+    Attributes
+    ----------
+    folder
+        The token codes.
+    table, rows
+        The feature table, and the samples in it that scores are of.
+    """
+
+    folder: Path
+    table: anndata.AnnData
+    rows: np.ndarray
+
+    @cached_property
+    def codes(self) -> TokenCodes:
+        """Raises `ArtefactError` unless the same SAE made them from the same samples as the feature table."""
+        codes = TokenCodes(self.folder)
+        same_shape = (codes.n_samples, codes.d_sae) == self.table.shape
+        if not same_shape or codes.sae_hash != self.table.uns["biosae"]["sae_hash"]:
+            message = f"{self.folder} and features.h5ad come from different runs"
+            raise ArtefactError(f"{message}; make both again with `biosae features`")
+        return codes
+
+    @cached_property
+    def sums(self) -> TokenSums:
+        return sum_over_tokens(self.codes, self.rows)
+
+    @property
+    def have_names(self) -> bool:
+        """False where a sample is one token, as in files of embeddings: genes then say nothing that labels do not."""
+        return len(self.codes.vocabulary) > 1
 
 
 def held_out_rows(table: anndata.AnnData) -> np.ndarray:
@@ -149,6 +178,7 @@ def _geometry(table: anndata.AnnData, rows: np.ndarray, sae: Path, map_decoder: 
     is_same_space = embedding is not None and embedding.shape[1] == W_dec.shape[1]
     scores = geometry_scores(W_dec, np.asarray(embedding)[rows] if is_same_space else None)
     if map_decoder:
+        logger.info("mapping the decoder directions")
         scores[["map_x", "map_y"]] = decoder_map(W_dec, seed)
     return scores
 
@@ -172,12 +202,3 @@ def _check_settings(n_permutations: int, prerank: bool, map_decoder: bool, score
             )
     if map_decoder:
         require("umap", extra="sc")
-
-
-def _matching_codes(codes: TokenCodes, table: anndata.AnnData) -> TokenCodes:
-    """The token codes, if the same SAE made them from the same samples as the feature table."""
-    same_shape = (codes.n_samples, codes.d_sae) == table.shape
-    if not same_shape or codes.sae_hash != table.uns["biosae"]["sae_hash"]:
-        message = f"{codes.folder} and features.h5ad come from different runs; make both again with `biosae features`"
-        raise ArtefactError(message)
-    return codes
