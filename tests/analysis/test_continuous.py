@@ -112,3 +112,17 @@ def test_numbers_with_few_values_are_classes():
     assert not is_continuous(pd.Series(np.arange(50) % 4))
     assert not is_continuous(pd.Series(["a", "b"] * 25))
     assert not is_continuous(pd.Series([True, False]))
+
+
+def test_the_false_discovery_rate_is_held_with_planted_numbers():
+    generator, shares = np.random.default_rng(0), []
+    for seed in range(60):
+        value = generator.random(300)
+        codes = codes_of(generator, 300, 100).tolil()
+        for feature in range(15):
+            codes[:, feature] = (generator.random(300) + value)[:, None]
+        found = continuous_scores(codes.tocsr(), pd.Series(value, name="age"), parts(300), None, 99, seed)
+        is_found = (found["q_value"] < 0.05).to_numpy()
+        assert is_found[:15].all()
+        shares.append(is_found[15:].sum() / is_found.sum())
+    assert 0 < np.mean(shares) <= 0.05 + 3 * np.std(shares) / np.sqrt(60)

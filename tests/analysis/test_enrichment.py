@@ -164,3 +164,21 @@ def test_few_random_lists_pass_simes(generator):
         selected = selected_features(over_representation(lists, members), np.full(100, True))
         n_selected += (selected["q_simes"] < 0.05).any()
     assert n_selected <= 4  # 5 % of 20 with room: P(more than 4) is 0.3 % for a binomial of 20 and 0.05
+
+
+def test_the_false_discovery_rate_is_held_with_planted_sets():
+    generator, shares, n_found = np.random.default_rng(0), [], []
+    for _ in range(60):
+        members = ones(generator, 100, 2000, 0.02)
+        genes = [generator.choice(2000, 20, replace=False) for _ in range(60)]
+        for feature in range(15):  # a third of the list is of the set with the feature's number
+            genes[feature][:7] = generator.choice(members[feature].indices, 7, replace=False)
+        lists = sparse.csr_matrix(np.array([np.bincount(chosen, minlength=2000) > 0 for chosen in genes]).astype(int))
+        tests = over_representation(lists, members)
+        found = tests.q_value < 0.05
+        is_true = (tests.list_of_pair == tests.overlap.indices)[found] & (tests.list_of_pair[found] < 15)
+        shares.append(1 - is_true.mean())
+        n_found.append(is_true.sum())
+    # Overlaps are whole numbers, so that fewer are false than might be; three standard errors are allowed.
+    assert 0 < np.mean(shares) <= 0.05 + 3 * np.std(shares) / np.sqrt(60)
+    assert np.mean(n_found) > 14

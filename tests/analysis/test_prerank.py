@@ -40,3 +40,7 @@ def test_a_silent_feature_and_foreign_sets_are_refused():
         prerank(np.zeros(50), symbols, sets, n_permutations=10, seed=0)
     with pytest.raises(DataError, match="no gene set has 5 to 500"):
         prerank(np.arange(50.0), symbols, sets, n_permutations=10, seed=0)
+
+
+def test_the_worked_number():
+    assert running_sum(np.array([3.0, 2.0, 1.0]), np.array([True, False, True])) == 0.75

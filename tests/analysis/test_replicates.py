@@ -151,3 +151,16 @@ def test_two_donors_give_no_p_value(generator):
     donor = np.repeat(["a", "b"], 20)
     scores = donor_correlations(sparse.csr_matrix(generator.random((40, 2))), generator.random(40), donor, np.ones(2))
     assert scores["p_value"].isna().all() and (scores["n_donors"] == 2).all()
+
+
+def test_the_false_discovery_rate_is_held_over_donors():
+    generator, shares = np.random.default_rng(0), []
+    for _ in range(40):
+        donor, label, _ = simulated(generator, n_donors=12, per_donor=60)
+        codes = generator.normal(10, 1, (len(donor), 100))
+        codes[:, :15] += 2 * (label == "T")[:, None]
+        q_value = donor_scores(sparse.csr_matrix(codes), label, donor, np.array(["T"] * 100, dtype=object))["q_value"]
+        is_found = (q_value < 0.05).to_numpy()
+        assert is_found[:15].all()
+        shares.append(is_found[15:].sum() / is_found.sum())
+    assert 0 < np.mean(shares) <= 0.05 + 3 * np.std(shares) / np.sqrt(40)

@@ -1,10 +1,12 @@
-"""The examples of docs/scores for families, gene sets, donors, numbers, geometry and stability, computed."""
+"""The examples of docs/scores for families, gene sets, donors, numbers, geometry, stability and density, computed."""
 
 import numpy as np
 import pytest
+from anndata import AnnData
 from scipy import sparse
 
 from biosae.analysis.continuous import spearman
+from biosae.analysis.density import density, density_histogram
 from biosae.analysis.enrichment import joint_q_values, over_representation
 from biosae.analysis.families import family_scores
 from biosae.analysis.geometry import geometry_scores, subspace_energy
@@ -77,3 +79,19 @@ def test_stability():
     assert scores["cosine"] == pytest.approx(np.mean(cosines))
     assert scores["correlation"] == pytest.approx(np.mean(correlations))
     assert scores["comes_back"] == 0.6 and not scores["stable"]
+
+
+def test_density():
+    n_active = np.array([3] * 9 + [1] * 3 + [0] * 28)  # tokens of 40 cells of 250
+    layers = {"sum": n_active[:, None] * 1.5, "fraction_active": n_active[:, None] / 250}
+    layers = {name: sparse.csr_matrix(values) for name, values in layers.items()}
+    table = AnnData(sparse.csr_matrix(n_active[:, None] > 0, dtype=float), layers=layers)
+    table.obs["biosae_n_tokens"] = 250
+    scores = density(table, np.arange(40))
+    assert n_active.sum() == 30
+    assert scores.loc[0, ["frequency_token", "frequency_sample", "mean_active"]].tolist() == [0.003, 0.3, 1.5]
+    assert scores.loc[0, "kind"] == "normal"
+    histogram = density_histogram(scores)
+    assert histogram[histogram["n_by_token"] == 1][["low", "high"]].to_numpy() == pytest.approx(
+        np.array([[0.00178, 0.00316]]), abs=5e-6
+    )
