@@ -16,6 +16,7 @@ from torch import Tensor
 from biosae.artefacts import atomic_write, content_hash, remove_temporary, settings_hash, write_json
 from biosae.errors import ArtefactError, SettingError
 from biosae.locks import locked
+from biosae.memory import return_freed
 from biosae.models.base import ModelAdapter
 from biosae.models.parallel import each_batch
 from biosae.models.tokens import TokenBatch, TokenSequences
@@ -177,6 +178,7 @@ def _write_shards(
     for path in layers:
         with atomic_write(path) as temporary:
             save_file({"values": values[path], **shared}, temporary)
+    return_freed()
 
 
 def _as_dtype(hidden: Tensor, dtype: torch.dtype) -> Tensor:

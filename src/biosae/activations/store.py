@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from biosae.artefacts import content_hash, read_json, settings_hash, unnamed_file
 from biosae.errors import ArtefactError, DataError
+from biosae.memory import return_freed
 
+from .mapped import mapped_tensors
 from .order import random_order
 from .shuffle import RowGroup, shuffled_batches
 from .source import epoch_seed
@@ -101,11 +102,8 @@ class ActivationStore:
         if index not in self._checked and content_hash(path) != self._shards[index]["hash"]:
             raise ArtefactError(f"{path} was changed or damaged; delete {self.folder} and rerun")
         self._checked.add(index)
-        try:
-            with safe_open(path, framework="pt") as file:
-                return ActivationShard(**{name: file.get_tensor(name) for name in ActivationShard.__annotations__})
-        except SafetensorError as error:
-            raise ArtefactError(f"{path} is damaged ({error}); delete {self.folder} and rerun") from error
+        tensors = mapped_tensors(path)
+        return ActivationShard(**{name: tensors[name] for name in ActivationShard.__annotations__})
 
     def content_of(self, samples: np.ndarray, buffer_tokens: int) -> StoredActivations:
         """The content tokens of the given samples, as a source for training or evaluation."""
@@ -183,6 +181,7 @@ class StoredActivations:
         return RowGroup(int((last - first).sum()), lambda: self._read(shard, first, last))
 
     def _read(self, shards: np.ndarray, first: np.ndarray, last: np.ndarray) -> Tensor:
+        return_freed()  # what reading the group before took
         parts = []
         for index in np.unique(shards):
             shard, own = self._store.shard(index), shards == index

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from biosae.errors import DataError, SettingError, require
+from biosae.memory import return_freed
 from biosae.progress import progress_bar
 
 from .cell_file import CellFile
@@ -204,6 +205,7 @@ def _library_sizes(files: list, rows: list[Rows]) -> np.ndarray:
                 sizes[end : end + len(found)] = found
                 end += len(found)
                 advance(len(found))
+            return_freed()
     return sizes
 
 

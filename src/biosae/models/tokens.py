@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from biosae.artefacts import settings_hash, unnamed_file
+from biosae.memory import return_freed
 
 TOKENS_IN_MEMORY = 1 << 20  # 9 MB
 
@@ -197,6 +198,7 @@ def joined_on_disk(
                 array = part.offsets[1:] + n_tokens if name == "offsets" else getattr(part, name)
                 file.write(np.ascontiguousarray(array, dtype=kinds[name]))
             n_tokens += len(part.token)
+            return_freed()
         for file in files.values():
             file.flush()
         return TokenSequences(**{name: np.memmap(file, kinds[name], mode="r") for name, file in files.items()})
