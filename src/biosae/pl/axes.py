@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from biosae.errors import SettingError
 
@@ -15,7 +16,11 @@ GREY = "#a9b4ba"
 
 def new_axes(ax: Axes | None, width: float = 4.0, height: float = 3.0) -> Axes:
     """The given axes, or new ones (inches), without the frame's upper and right edge."""
-    ax = ax if ax is not None else plt.subplots(figsize=(width, height), layout="constrained")[1]
+    return without_frame(ax if ax is not None else plt.subplots(figsize=(width, height), layout="constrained")[1])
+
+
+def without_frame(ax: Axes) -> Axes:
+    """The axes without the frame's upper and right edge."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -27,6 +32,16 @@ def finish(ax: Axes, show: bool, save: str | Path | None) -> Axes:
     if show:
         plt.show()
     return ax
+
+
+def finish_panels(figure: Figure, show: bool, save: str | Path | None) -> Figure:
+    """`finish` of a figure of several panels, which is closed."""
+    if save is not None:
+        figure.savefig(save, bbox_inches="tight", dpi=300)
+    if show:
+        plt.show()
+    plt.close(figure)
+    return figure
 
 
 def checked_feature(feature: int, d_sae: int) -> int:

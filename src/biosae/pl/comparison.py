@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from biosae.errors import SettingError
 
+from .axes import finish_panels, without_frame
+
 COLORS = ("#0b6785", "#d98c1f", "#7b5ea7", "#4b9b6e", "#a9b4ba", "#c0504d", "#222222")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -47,7 +49,7 @@ def comparison(table: pd.DataFrame, show: bool = True, save: str | Path | None =
         handles = [plt.Rectangle((0, 0), 1, 1, color=COLORS[n % len(COLORS)]) for n in range(len(models))]
         names = [f"{model}, L0 {last.loc[(model, 'test'), 'l0']:.0f}" for model in models]
         figure.legend(handles, names, loc="outside lower center", ncols=min(len(models), 3), frameon=False)
-        return _finish(figure, show, save)
+        return finish_panels(figure, show, save)
 
 
 def comparison_curves(table: pd.DataFrame, show: bool = True, save: str | Path | None = None) -> Figure:
@@ -67,10 +69,10 @@ def comparison_curves(table: pd.DataFrame, show: bool = True, save: str | Path |
                 style = {"color": COLORS[n % len(COLORS)], "marker": MARKERS[n % len(MARKERS)], "markersize": 3}
                 ax.plot(rows["epoch"], rows[quantity], linewidth=1, markevery=0.2, label=model, **style)
             ax.set(xlabel="epoch", ylabel=title, xlim=(0, None), **SCALES[quantity])
-            _open(ax)
+            without_frame(ax)
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(models), frameon=False)
-        return _finish(figure, show, save)
+        return finish_panels(figure, show, save)
 
 
 def _bars(ax: Axes, heights: list[float]) -> None:
@@ -79,16 +81,12 @@ def _bars(ax: Axes, heights: list[float]) -> None:
     for x, height in zip(place, heights, strict=True):
         ax.annotate(_short(height), (x, height), (0, 1), textcoords="offset points", ha="center", fontsize=5)
     ax.set_xticks([])
-    _open(ax)
+    without_frame(ax)
 
 
 def _short(number: float) -> str:
     """Two digits that fit above a bar."""
     return f"{number:#.2g}".removeprefix("0")
-
-
-def _open(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _models(table: pd.DataFrame) -> list[str]:
@@ -101,12 +99,3 @@ def _last(table: pd.DataFrame) -> pd.DataFrame:
     """The last evaluation of each model and split."""
     _models(table)
     return table.sort_values("step").groupby(["model", "split"]).last()
-
-
-def _finish(figure: Figure, show: bool, save: str | Path | None) -> Figure:
-    if save is not None:
-        figure.savefig(save, bbox_inches="tight", dpi=300)
-    if show:
-        plt.show()
-    plt.close(figure)
-    return figure

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from biosae.errors import SettingError
 
+from .axes import finish_panels, without_frame
 from .steering import METHODS
 
 COLUMN_WIDTH = 3.5  # inches, one column of a two-column page
@@ -52,17 +53,11 @@ def integration(summary: pd.DataFrame, show: bool = True, save: str | Path | Non
         for ax, (metric, title) in zip(axes.flat, PANELS.items(), strict=True):
             _horizontal(ax, rows, metric)
             _against_features(ax, rows, metric)
-            ax.set(ylabel=title)
-            ax.spines[["top", "right"]].set_visible(False)
+            without_frame(ax).set(ylabel=title)
         for ax in axes[-1]:
             ax.set_xlabel("features edited")
         _legend(figure, axes.flat[0])
-        if save is not None:
-            figure.savefig(save, bbox_inches="tight", dpi=300)
-    if show:
-        plt.show()
-    plt.close(figure)
-    return figure
+        return finish_panels(figure, show, save)
 
 
 def _one_dose(summary: pd.DataFrame) -> pd.DataFrame:

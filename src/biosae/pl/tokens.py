@@ -16,7 +16,7 @@ from biosae.features.token_codes import Entries, TokenCodes
 from biosae.report.feature_shards import evenly
 from biosae.report.tracks import Tracks
 
-from .axes import ACCENT, checked_feature, finish, new_axes
+from .axes import ACCENT, checked_feature, finish, new_axes, without_frame
 
 N_BINS = 40
 SPANS_AT = 0.95  # of the height of a track, where its annotated stretches are drawn
@@ -91,8 +91,7 @@ def residues(
 def _track(ax: Axes, code: np.ndarray, name: str, spans: list[list]) -> None:
     ax.bar(np.arange(1, len(code) + 1), code, width=1, color=ACCENT)
     ax.set(xlim=(0.5, len(code) + 0.5), ylim=(0, 1.2 * code.max()))
-    ax.set_title(f"{name}, {len(code)} residues", loc="left", fontsize="small")
-    ax.spines[["top", "right"]].set_visible(False)
+    without_frame(ax).set_title(f"{name}, {len(code)} residues", loc="left", fontsize="small")
     for start, end, _ in spans:
         line = ax.plot([start - 0.5, end + 0.5], [SPANS_AT] * 2, transform=ax.get_xaxis_transform())[0]
         line.set(color="black", linewidth=3, solid_capstyle="butt")
