@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from biosae.activations import store as stored
 from biosae.artefacts import content_hash, write_json
+from biosae.ranks import Ranks
 from biosae.saes.build import build
 from biosae.training.learner import Learner
 from biosae.training.settings import TrainerSettings
@@ -67,10 +68,10 @@ def trained(store: stored.ActivationStore, device: str, reads_ahead: bool) -> tu
                 torch.cuda.synchronize()
 
 
-def _batches(ahead: bool, *arguments: object, reads_ahead: bool) -> object:
+def _batches(ahead: bool, *arguments: object, reads_ahead: bool, ranks: Ranks) -> object:
     from biosae.activations.shuffle import shuffled_batches
 
-    return shuffled_batches(*arguments, reads_ahead=ahead)
+    return shuffled_batches(*arguments, reads_ahead=ahead, ranks=ranks)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from biosae.activations.shuffle import RowGroup, shuffled_batches
 from biosae.errors import ArtefactError
+from biosae.ranks import Ranks
 
 
 def groups(sizes, read_log):
@@ -14,9 +15,9 @@ def groups(sizes, read_log):
     for number, size in enumerate(sizes):
         rows = torch.arange(first, first + size).unsqueeze(1)
 
-        def read(rows=rows, number=number):
+        def read(wanted, rows=rows, number=number):
             read_log.append(number)
-            return rows
+            return rows[wanted]
 
         yield RowGroup(size, read)
         first += size
@@ -51,15 +52,28 @@ def test_reading_ahead_changes_no_batch(sizes, batch_size, start):
     assert [b.tolist() for b in ahead] == [b.tolist() for b in usual]
 
 
+@given(sizes, st.integers(3, 40), st.integers(0, 10), st.integers(2, 3))
+def test_processes_get_their_shares_of_the_batches_of_one(sizes, batch_size, start, n_processes):
+    usual = batches(sizes, batch_size, start)
+    for rank in range(n_processes):
+        generator, ranks = torch.Generator().manual_seed(5), Ranks(rank, n_processes)
+        own = list(shuffled_batches(groups(sizes, []), batch_size, generator, start, ranks=ranks))
+        assert [b.tolist() for b in own] == [ranks.share(b).tolist() for b in usual]
+        assert all(b.ndim == 2 for b in own)
+
+
 def test_the_next_group_is_read_while_one_is_used_and_its_error_is_raised():
     was_read = threading.Event()
 
-    def fails():
+    def fails(wanted):
         was_read.set()
         raise ArtefactError("damaged")
 
     found = shuffled_batches(
-        [RowGroup(2, lambda: torch.zeros(2, 1)), RowGroup(2, fails)], 1, torch.Generator(), reads_ahead=True
+        [RowGroup(2, lambda wanted: torch.zeros(2, 1)[wanted]), RowGroup(2, fails)],
+        1,
+        torch.Generator(),
+        reads_ahead=True,
     )
     next(found)
     assert was_read.wait(10)

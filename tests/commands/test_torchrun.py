@@ -16,6 +16,7 @@ SMALL = (
     "data.n_cells=80", "training.batch_size=130", "training.epochs=1", "sae.hyperparams.k=8",
     "training.normaliser_tokens=4096", "buffer.dtype=float32", "data.label_keys=[]", "buffer.cache=cache",
 )  # fmt: skip
+ONE = ()
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
@@ -41,12 +42,12 @@ def alone(tmp_path_factory):
     return next((folder / "runs" / "0").iterdir()), folder / "cache"
 
 
-@pytest.mark.parametrize("divided", ["false", "true"])
-def test_two_processes_cut_off_and_continued_make_the_run_of_one(divided, alone, tmp_path):
+@pytest.mark.parametrize(("first", "then", "divided"), [(TWO, TWO, "true"), (TWO, ONE, "false"), (ONE, TWO, "false")])
+def test_a_run_cut_off_and_continued_makes_the_run_of_one_process(first, then, divided, alone, tmp_path):
     """About 70 steps: Adam carries the rounding of other sums into the weights, held-out numbers agree closely."""
-    command = (*TWO, "-m", "biosae", "train", *SMALL, "experiment.checkpoint_seconds=0.2")
+    command = ("-m", "biosae", "train", *SMALL, "experiment.checkpoint_seconds=0.2")
     command += (f"training.shard_dictionary={divided}",)
-    first = start(tmp_path, *command)
+    first = start(tmp_path, *first, *command)
     while not list(tmp_path.glob("runs/0/*/checkpoint/[1-9]*")):
         assert first.poll() is None, first.communicate()[1]
         time.sleep(0.02)
@@ -54,7 +55,7 @@ def test_two_processes_cut_off_and_continued_make_the_run_of_one(divided, alone,
     code, said = finish(first)
     assert code != 0
     assert said.count("the same command continues there") == 1
-    code, said = finish(start(tmp_path, *command))
+    code, said = finish(start(tmp_path, *then, *command))
     assert code == 0, said
     assert said.count("continuing") == 1
     (run,) = (tmp_path / "runs" / "0").iterdir()

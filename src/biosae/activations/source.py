@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from biosae.errors import DataError
+from biosae.ranks import ALONE, Ranks
 
 
 class ActivationSource(Protocol):
@@ -25,11 +26,13 @@ class ActivationSource(Protocol):
     d_in: int
     n_tokens: int
 
-    def batches(self, batch_size: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+    ) -> Iterator[Tensor]:
         """``(batch_size, d_in) float32`` batches; the last of an epoch may be smaller.
 
         ``start`` leaves out that many batches from the front without reading them, so that a
-        resumed run continues at the same batch.
+        resumed run continues at the same batch. Of several ``ranks`` each gets its `Ranks.share` of every batch.
         """
         ...
 
@@ -58,11 +61,13 @@ class ArrayActivations:
     def n_tokens(self) -> int:
         return self.values.shape[0]
 
-    def batches(self, batch_size: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+    ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = torch.randperm(self.n_tokens, generator=generator)
         for rows in order.split(batch_size)[start:]:
-            yield self.values[rows].float()
+            yield self.values[ranks.share(rows)].float()
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

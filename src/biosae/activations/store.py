@@ -14,6 +14,7 @@ from torch import Tensor
 from biosae.artefacts import content_hash, read_json, settings_hash, unnamed_file
 from biosae.errors import ArtefactError, DataError
 from biosae.memory import return_freed
+from biosae.ranks import ALONE, Ranks
 
 from .mapped import mapped_tensors
 from .order import random_order
@@ -159,11 +160,13 @@ class StoredActivations:
         if self.n_tokens == 0:
             raise DataError("none of the chosen samples has a token; see how many genes the model matched")
 
-    def batches(self, batch_size: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+    ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = random_order(int(self._last_blocks[-1]), generator)
         groups = (order[i : i + self._blocks_per_group] for i in range(0, len(order), self._blocks_per_group))
-        return shuffled_batches(map(self._group, groups), batch_size, generator, start, reads_ahead=True)
+        return shuffled_batches(map(self._group, groups), batch_size, generator, start, reads_ahead=True, ranks=ranks)
 
     @cached_property
     def _last_blocks(self) -> np.ndarray:
@@ -178,16 +181,18 @@ class StoredActivations:
         shard = np.searchsorted(self._last_blocks, blocks, side="right")
         first = BLOCK_ROWS * (blocks - np.append(0, self._last_blocks)[shard])  # among the shard's chosen rows
         last = np.minimum(first + BLOCK_ROWS, self._n_rows[shard])
-        return RowGroup(int((last - first).sum()), lambda: self._read(shard, first, last))
+        return RowGroup(int((last - first).sum()), lambda wanted: self._read(shard, first, last, wanted))
 
-    def _read(self, shards: np.ndarray, first: np.ndarray, last: np.ndarray) -> Tensor:
+    def _read(self, shards: np.ndarray, first: np.ndarray, last: np.ndarray, wanted: Tensor) -> Tensor:
         return_freed()  # what reading the group before took
-        parts = []
+        parts, start = [], 0
         for index in np.unique(shards):
             shard, own = self._store.shard(index), shards == index
             before = np.append(0, np.cumsum(self._n_chosen[index], dtype=np.int64))
             rows = [self._rows(shard, before, *bounds) for bounds in zip(first[own], last[own], strict=True)]
-            parts.append(shard.values[torch.cat(rows)])
+            rows = torch.cat(rows)
+            parts.append(shard.values[rows[wanted[start : start + len(rows)]]])
+            start += len(rows)
         return torch.cat(parts)
 
     def _rows(self, shard: ActivationShard, before: np.ndarray, first: int, last: int) -> Tensor:

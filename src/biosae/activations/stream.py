@@ -12,6 +12,7 @@ from biosae.errors import DataError
 from biosae.models.base import ModelAdapter
 from biosae.models.parallel import each_batch
 from biosae.models.tokens import TokenBatch, TokenSequences
+from biosae.ranks import ALONE, Ranks
 
 from .shuffle import RowGroup, shuffled_batches
 from .source import epoch_seed
@@ -43,15 +44,17 @@ class StreamedActivations:
         if self.n_tokens == 0:
             raise DataError("none of the chosen samples has a token; see how many genes the model matched")
 
-    def batches(self, batch_size: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+    ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = self._samples[torch.randperm(len(self._samples), generator=generator).numpy()]
         filled = np.cumsum(self._n_content[order]) // self._buffer_tokens
         groups = np.split(order, np.flatnonzero(np.diff(filled)) + 1)
-        return shuffled_batches(map(self._group, groups), batch_size, generator, start)
+        return shuffled_batches(map(self._group, groups), batch_size, generator, start, ranks=ranks)
 
     def _group(self, samples: np.ndarray) -> RowGroup:
-        return RowGroup(int(self._n_content[samples].sum()), lambda: self._read(samples))
+        return RowGroup(int(self._n_content[samples].sum()), lambda wanted: self._read(samples)[wanted])
 
     def _read(self, samples: np.ndarray) -> Tensor:
         def content(adapter: ModelAdapter, batch: TokenBatch) -> Tensor:

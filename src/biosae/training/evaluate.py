@@ -43,10 +43,9 @@ def evaluate_each(
 ) -> list[dict[str, float]]:
     """What `evaluate` gives for each of several SAEs; ``source`` is read once."""
     sums = [_Sums(sae, ranks) for sae in saes]
-    for x in source.batches(batch_size, seed=0):
-        mine = ranks.share(x)
+    for x in source.batches(batch_size, seed=0, ranks=ranks):
         for each in sums:
-            each.add(mine.to(each.sae.W_dec.device))
+            each.add(x.to(each.sae.W_dec.device))
     for each in sums:
         each.add_up()
     return [each.metrics() for each in sums]

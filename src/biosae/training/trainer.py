@@ -174,14 +174,14 @@ class Trainer:
                     saved_at = time.monotonic()
                 if stopping:
                     raise KeyboardInterrupt(f"stopped at step {self.n_steps}; the same command continues there")
-                advance(len(x), status=self._status())
+                advance(len(x) * self.row_ranks.size, status=self._status())
 
     def _batches(self) -> Iterator[Tensor]:
-        """The batches of the steps that are left, across epochs, until the run's end or the last SAE's patience."""
+        """The batches (of several processes: its share) of the steps left, until the last SAE's end or patience."""
         a_pass = self.settings.steps_per_epoch(self.source.n_tokens)
         while not self._is_over():
             epoch, start = divmod(self.n_steps, a_pass)
-            for x in self.source.batches(self.settings.batch_size, self.seed, epoch, start):
+            for x in self.source.batches(self.settings.batch_size, self.seed, epoch, start, self.row_ranks):
                 if self._is_over():
                     return
                 yield x
@@ -192,7 +192,7 @@ class Trainer:
     def _step(self, learning: Sequence[tuple[Run, Learner]], x: Tensor) -> None:
         for run, learner in learning:
             try:
-                learner.step(self.row_ranks.share(x).to(run.sae.W_dec.device))
+                learner.step(x.to(run.sae.W_dec.device))
             except TrainingError as error:
                 kept = latest_step([run.folder])
                 where = "no checkpoint was due yet" if kept is None else f"the last good checkpoint is of step {kept}"
