@@ -1,5 +1,7 @@
 import errno
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
@@ -78,6 +80,29 @@ def test_hashes_are_of_the_content(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert content_hash(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()[:16]
     assert settings_hash({"a": 1, "b": 2}) == settings_hash({"b": 2, "a": 1}) != settings_hash({"a": 1, "b": 3})
+
+
+def test_what_a_living_process_writes_is_not_removed(tmp_path):
+    with atomic_folder(tmp_path / "report") as folder, atomic_write(tmp_path / "a.json") as file:
+        (folder / ".x.y").touch()
+        remove_temporary(tmp_path)
+        assert (folder / ".x.y").exists()
+        file.write_text("{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "report"]
+
+
+def test_what_a_killed_process_wrote_is_removed(tmp_path):
+    dies = f"""
+import os
+from pathlib import Path
+from biosae.artefacts import atomic_folder
+with atomic_folder(Path({str(tmp_path)!r}, "report")):
+    os._exit(1)
+"""
+    subprocess.run([sys.executable, "-c", dies])
+    assert len(list(tmp_path.iterdir())) == 1
+    remove_temporary(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from safetensors import SafetensorError
 
 from .errors import ArtefactError
+from .locks import claimed, is_claimed
 
 
 @contextmanager
@@ -33,7 +34,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with claimed(temporary):
+            yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
@@ -54,13 +56,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise ArtefactError(f"cannot write {path}: {error.strerror or error}") from error
     try:
-        yield temporary
+        with claimed(temporary):
+            yield temporary
         temporary.chmod(0o777 & ~_umask())
         if path.exists():
             older = temporary.with_name(f"{temporary.name}.older")
             path.replace(older)
             temporary.replace(path)
-            shutil.rmtree(older)
+            shutil.rmtree(older, ignore_errors=True)
         else:
             temporary.replace(path)
     except (OSError, SafetensorError) as error:  # a full disk is the latter where safetensors writes
@@ -72,10 +75,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def remove_temporary(folder: Path) -> None:
     """Removes what writers that were killed left in and under ``folder``: names such as ``.run.json.k2x8_a9q.json``.
 
-    ``.tmpA1b2C3`` are those of safetensors, which writes beside the file it was given.
+    What a living process writes stays. ``.tmpA1b2C3`` are those of safetensors, which writes beside the file it was
+    given; only who holds the lock of the folder writes such.
     """
-    for path in [*Path(folder).rglob(".*.*"), *Path(folder).rglob(".tmp*")]:
-        if path.is_dir():
+    in_use: set[Path] = set()
+    for path in sorted([*Path(folder).rglob(".*.*"), *Path(folder).rglob(".tmp*")]):  # folders before what is in them
+        if not in_use.isdisjoint(path.parents):
+            continue
+        if is_claimed(path):
+            in_use.add(path)
+        elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

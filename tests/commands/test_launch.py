@@ -74,3 +74,12 @@ def test_other_commands_refuse_the_processes_of_torchrun(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     with pytest.raises(SettingError, match=r"biosae analyze is for one process: .* \(train, features take it\)"):
         processes("analyze")
+
+
+def test_a_launcher_under_torchrun_is_refused(biosae, monkeypatch):
+    """Its jobs would wait for processes that are not there."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setattr("biosae.commands.launch._speaks", lambda: True)
+    code, said = biosae("train", "-m", "hydra/launcher=submitit_local", "sae.hyperparams.k=4,8")
+    assert code == 1
+    assert "hydra/launcher=submitit_local starts processes of its own: leave it out, or start the sweep" in said

@@ -69,6 +69,15 @@ def test_a_run_cut_off_and_continued_makes_the_run_of_one_process(first, then, d
     assert shards[0] == shards[1]
 
 
+def test_a_sweep_learns_in_one_pass_in_two_processes(alone, tmp_path):
+    words = ("-m", *SMALL[:-1], f"buffer.cache={alone[1]}", "training.max_tokens=1000", "sae.hyperparams.k=4,8")
+    code, said = finish(start(tmp_path, *TWO, "-m", "biosae", "train", *words))
+    assert code == 0, said
+    assert said.count("pass 1 of 1: 2 SAEs on the same activations") == 1
+    saes = sorted(path.read_text() for path in tmp_path.glob("runs/0/*/sae.yaml"))
+    assert ["\nk: 4\n" in saes[0], "\nk: 8\n" in saes[1]] == [True, True]
+
+
 @pytest.mark.parametrize("who", ["second", "all"])
 def test_an_error_is_told_once_and_ends_all_processes(who, tmp_path):
     code, said = finish(start(tmp_path, *TWO, str(Path(__file__).with_name("failing_process.py")), who))

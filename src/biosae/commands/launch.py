@@ -59,6 +59,7 @@ def launch(name: str, command: Command, sweep: Sweep | None = None) -> None:
                 command(cfg)
 
     with errors_on_one_line():
+        _check_launcher()
         hydra.main(version_base="1.3", config_path="pkg://biosae.config", config_name=name)(job)()
         if collected:
             with processes(name):
@@ -76,6 +77,13 @@ def _check_choices(command: str) -> None:
         if several.startswith("[") and resources.files("biosae.config").joinpath(group).is_dir():
             sweep = f"biosae {command} -m {group}={several.strip('[]')}"
             raise SettingError(f"{group} takes one option at a time; for a sweep over them: {sweep}")
+
+
+def _check_launcher() -> None:
+    """Jobs that a launcher starts would each wait for the processes of torchrun."""
+    chosen = next((word for word in sys.argv if word.startswith("hydra/launcher=")), None)
+    if chosen and _under_torchrun():
+        raise SettingError(f"{chosen} starts processes of its own: leave it out, or start the sweep without torchrun")
 
 
 def _is_swept_here() -> bool:
