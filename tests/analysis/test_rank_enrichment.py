@@ -32,6 +32,7 @@ def test_a_planted_set_is_found_and_nothing_else(generator):
     found = rank_enrichment(total.tocsr(), np.full(N_GENES, 10), SYMBOLS, sets, 400, 0)
     assert list(zip(found.table["feature"], found.table["set"], strict=True)) == [(5, "set3")]
     assert found.n_tests == 70 * 12
+    assert (found.annotated_share, found.matched_share) == (1 / 70, 0)
     assert found.scores.loc[5, "set"] == "set3" and found.scores.loc[5, "n_sets"] == 1
     expected = stats.mannwhitneyu(*(total[5].toarray().ravel()[chosen] for chosen in (planted, ~planted))).statistic
     assert found.scores.loc[5, "auroc"] == pytest.approx(expected / (25 * (N_GENES - 25)))

@@ -67,7 +67,7 @@ def test_every_feature_is_in_one_pool_with_others_of_like_activity(generator):
 
 
 def test_p_values_are_uniform_when_labels_mean_nothing(generator):
-    p_single, p_best = [], []
+    p_single, p_best, p_by_chance = [], [], []
     for _ in range(60):
         codes = random_codes(generator, 150, 70)
         member = generator.random((150, 1)) < 0.2
@@ -75,9 +75,11 @@ def test_p_values_are_uniform_when_labels_mean_nothing(generator):
         best = auroc(ranks(SortedCodes.of(codes)), member).max(axis=0)
         p_single.append(generator.choice(null.p_single[:, 0], 5, replace=False))
         p_best.append(null.p_best(best, np.array([0])))
+        p_by_chance.append(generator.choice(null.p_by_chance[:, 0], 5, replace=False))
     # One seed in a thousand would fail; the seed is fixed.
     assert stats.kstest(np.concatenate(p_single), "uniform").pvalue > 1e-3
     assert stats.kstest(np.concatenate(p_best), "uniform").pvalue > 1e-3
+    assert stats.kstest(np.concatenate(p_by_chance), "uniform").pvalue > 1e-3
 
 
 def test_small_p_values_are_as_rare_as_they_say_for_rare_and_frequent_features():

@@ -30,12 +30,16 @@ class RankEnrichment:
         One row for every significant pair of a feature and a set.
     n_tests, n_sets
         Pairs with a p-value, the family of the correction, and sets of usable size.
+    annotated_share, matched_share
+        Share of features with a significant set, and the same when each set is exchanged for genes of like popularity.
     """
 
     scores: pd.DataFrame
     table: pd.DataFrame
     n_tests: int
     n_sets: int
+    annotated_share: float
+    matched_share: float
 
 
 def rank_enrichment(
@@ -64,7 +68,7 @@ def rank_enrichment(
     usable = np.flatnonzero((size >= MIN_SET) & (size <= MAX_SET))
     sets, member = sets.chosen(usable), members[usable].toarray().astype(bool).T  # (n_genes, n_sets)
     if len(sets) == 0:
-        return RankEnrichment(pd.DataFrame(), pd.DataFrame(), 0, 0)
+        return RankEnrichment(pd.DataFrame(), pd.DataFrame(), 0, 0, 0.0, 0.0)
     mean_code = sparse.csr_matrix(total[:, background].multiply(1 / n_tokens[background]))
     ranked = ranks(SortedCodes.of(mean_code.T))
     popularity_bin = np.empty(len(background), dtype=np.int64)
@@ -81,7 +85,16 @@ def rank_enrichment(
         table=pairs[pairs["q_value"] < SIGNIFICANT_Q].reset_index(drop=True),
         n_tests=len(pairs),
         n_sets=len(sets),
+        annotated_share=_annotated_share(null.p_single),
+        matched_share=_annotated_share(null.p_by_chance),
     )
+
+
+def _annotated_share(p_single: np.ndarray) -> float:
+    """Share of the features with a test that have a set of q below `SIGNIFICANT_Q`."""
+    fires = np.isfinite(p_single).any(axis=1)
+    q_value = benjamini_hochberg(p_single)[fires]
+    return float((q_value < SIGNIFICANT_Q).any(axis=1).mean()) if fires.any() else 0.0
 
 
 def _pairs(reached: np.ndarray, p_single: np.ndarray, set_size: np.ndarray, sets: GeneSets) -> pd.DataFrame:

@@ -39,10 +39,13 @@ class ShuffledNull:
         the sum depends on the feature through little else, and sharing resolves p-values far below
         one over the number of permutations (Tusher, Tibshirani and Chu 2001 share over all). NaN
         where chance could not have changed the rank sum.
+    p_by_chance
+        The same for memberships that were shuffled once more: what a search finds when there is nothing.
     """
 
     largest_auroc: np.ndarray
     p_single: np.ndarray
+    p_by_chance: np.ndarray
 
     def p_best(self, observed: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Chance that the best of all features reaches the ``(n,)`` observed AUROC for the class beside it."""
@@ -79,10 +82,10 @@ def shuffled_null(
         Told of finished permutations.
     """
     mean, deviation = rank_sum_moments(ranked, member, group)
-    observed = ranked.above_zero.T @ member.astype(np.float64) - mean
-    observed = np.divide(observed, deviation, out=np.full(mean.shape, np.nan), where=deviation > 0)
+    once_more = member[shuffled_rows(group, 1, generator.spawn(1)[0])[0]]
+    observed, by_chance = (_standardised(ranked, each, mean, deviation) for each in (member, once_more))
     pools = pools_of_like_activity(ranked)
-    tallies = [Tally(observed[features]) for features in pools]
+    tallies = [Tally(np.concatenate([observed[features], by_chance[features]])) for features in pools]
     by_feature = ranked.above_zero.T.tocsr()
     largest = np.full((n_permutations, member.shape[1]), -np.inf)
     for first, shuffled in _shuffled_blocks(member, group, n_permutations, len(pools[-1]), generator):
@@ -96,10 +99,16 @@ def shuffled_null(
             np.maximum(best, reached, out=best)
             tally.add(sums, mean[features], deviation[features])
             advance(n_block * len(features) / len(observed))
-    p_single = np.empty_like(observed)
+    p_single, p_by_chance = np.empty_like(observed), np.empty_like(observed)
     for features, tally in zip(pools, tallies, strict=True):
-        p_single[features] = tally.p_values()
-    return ShuffledNull(largest, p_single)
+        p_single[features], p_by_chance[features] = np.split(tally.p_values(), 2)
+    return ShuffledNull(largest, p_single, p_by_chance)
+
+
+def _standardised(ranked: Ranks, member: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """``(n_features, n_classes)`` rank sums in standard deviations from their mean; NaN where there is no deviation."""
+    distance = ranked.above_zero.T @ member.astype(np.float64) - mean
+    return np.divide(distance, deviation, out=np.full(mean.shape, np.nan), where=deviation > 0)
 
 
 def pools_of_like_activity(ranked: Ranks) -> list[np.ndarray]:

@@ -62,10 +62,8 @@ def enrichment_summary(found: Enrichment) -> dict:
 
 
 def rank_enrichment_summary(found: RankEnrichment) -> dict:
-    """Size of the family of tests, and the share of features with a set that lies high."""
-    q_value = found.scores["q_value"].dropna()
-    share = float((q_value < SIGNIFICANT_Q).mean()) if len(q_value) else 0.0
-    return {"n_tests": found.n_tests, "n_sets": found.n_sets, "annotated_share": share}
+    """Size of the family of tests, the share of features with a set that lies high, and that for exchanged sets."""
+    return {name: getattr(found, name) for name in ("n_tests", "n_sets", "annotated_share", "matched_share")}
 
 
 def plain(record: dict) -> dict:

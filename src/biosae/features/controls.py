@@ -19,6 +19,8 @@ from biosae.activations.store import ActivationShard, ActivationStore
 from biosae.errors import DataError
 from biosae.progress import progress_bar
 from biosae.saes.codes import Codes, Support
+from biosae.saes.preactivations import PreActivations
+from biosae.saes.selection import top_k
 
 from .encode import Encoder
 from .pool import PooledAxes
@@ -52,7 +54,9 @@ class LinearAxes:
 
     def encode(self, x: Tensor) -> Codes:
         """Codes of ``(n_tokens, d_in)`` activations."""
-        return keep_largest(((x - self.mean) @ self.axes.T).clamp(min=0), self.k)
+        with torch.no_grad():
+            pre = PreActivations(x, self.mean, self.axes.T, x.new_zeros(self.d_sae))
+            return top_k(pre, min(self.k, self.d_sae))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +89,8 @@ class NmfAxes:
         with one_thread():
             for _ in range(NMF_UPDATES):
                 weights *= target / (weights @ gram).clamp(min=1e-12)
-        return keep_largest(weights, self.k)
+        values, parts = weights.topk(min(self.k, self.d_sae), dim=1)
+        return Codes(values.reshape(-1), Support.from_indices(parts, self.d_sae))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,12 +135,6 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(n_threads)
-
-
-def keep_largest(codes: Tensor, k: int) -> Codes:
-    """The ``k`` largest of the non-negative codes in every row."""
-    values, features = codes.topk(min(k, codes.shape[1]), dim=1)
-    return Codes(values.reshape(-1), Support.from_indices(features, codes.shape[1]))
 
 
 def rectified(x: Tensor) -> Tensor:
