@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
 
-from biosae.commands.inputs import data_hash, data_paths, load_inputs
+from biosae.commands.data_files import data_hash, data_paths
+from biosae.commands.inputs import load_inputs
 from biosae.config.schema import register
 
 

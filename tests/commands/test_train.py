@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosae.commands.inputs import data_paths
+from biosae.commands.data_files import data_paths
 from biosae.training.learner import Learner
 
 QUICK = ("training.epochs=1", "sae.dictionary_multiplier=1", "sae.hyperparams.k=8")
@@ -96,7 +96,7 @@ def test_a_sweep_in_one_pass_trains_the_saes_that_runs_of_their_own_train(biosae
     assert "pass 1 of 1: 4 SAEs on the same activations" in said
     code, said = biosae("train", "-m", *grid, *SMALL, "experiment.number=1", "experiment.saes_per_pass=1")
     assert code == 0, said
-    assert "pass 4 of 4: 1 SAEs" in said
+    assert "pass 4 of 4: 1 SAE" in said
     together, alone = (weights(tmp_path / "runs" / number) for number in "01")
     assert len(together) == 4
     assert together == alone
@@ -117,6 +117,34 @@ def test_variants_share_a_pass_and_seeds_do_not(biosae, tmp_path):
     assert sorted((run["sae"]["variant"], run["seed"]) for run in described) == [
         ("Gated", 0), ("Gated", 1), ("TopK", 0), ("TopK", 1),
     ]  # fmt: skip
+
+
+def test_several_layers_share_the_passes_of_the_model_and_differ_from_runs_of_one_in_nothing(biosae, tmp_path):
+    code, said = biosae("train", "-m", "sae=topk,gated", "sae.target_layer=[1,2]", *SMALL)
+    assert code == 0, said
+    assert "pass 1 of 2: 2 SAEs on the same activations, layer 1" in said and "pass 2 of 2" in said
+    assert said.count("activations take") == said.count("reading tokens") == 1  # said before an extraction
+    assert len(list(tmp_path.glob("runs/activations/*"))) == 2
+    described = [json.loads(path.read_text()) for path in tmp_path.glob("runs/0/*/run.json")]
+    assert sorted((run["sae"]["variant"], run["model"]["layer"]) for run in described) == [
+        ("Gated", 1), ("Gated", 2), ("TopK", 1), ("TopK", 2),
+    ]  # fmt: skip
+    for layer in "12":
+        words = ("-m", "sae=topk,gated", f"sae.target_layer={layer}", "experiment.number=1")
+        assert biosae("train", *words, *SMALL)[0] == 0
+    together, alone = (weights(tmp_path / "runs" / number) for number in "01")
+    assert len(together) == 4
+    assert together == alone
+    assert biosae("sweep")[0] == 0
+    assert sorted(pd.read_csv(tmp_path / "runs/0/sweep.csv")["sae.target_layer"]) == [1, 1, 2, 2]
+
+
+def test_one_command_trains_an_sae_for_each_layer_and_says_where_they_are(biosae, tmp_path):
+    code, said = biosae("train", "sae.target_layer=[0,-1]", *SMALL)
+    assert code == 0, said
+    assert "pass 2 of 2: 1 SAE, layer -1" in said and "side by side: biosae sweep experiment.number=0" in said
+    described = [json.loads(path.read_text()) for path in tmp_path.glob("runs/0/*/run.json")]
+    assert sorted(run["model"]["layer"] for run in described) == [0, described[0]["model"]["n_layers"] - 1]
 
 
 def test_a_pass_that_was_cut_off_goes_on_in_its_folders(biosae, tmp_path, monkeypatch):
@@ -144,6 +172,10 @@ def test_a_pass_that_was_cut_off_goes_on_in_its_folders(biosae, tmp_path, monkey
     ("words", "says"),
     [
         (("-m", "sae.hyperparams.k=4,100000"), "k must be a whole number between 1 and d_sae=128, got 100000"),
+        (("sae.target_layer=[1,1]",), "several different ones, such as [1,2], got [1, 1]"),
+        (("sae.target_layer=[]",), "several different ones, such as [1,2], got []"),
+        (("sae.target_layer=[1,9]",), "has layers 0 to 3 (or -4 to -1), got 9"),
+        (("sae.target_layer=deep",), "sae.target_layer is one layer here, such as -2, got deep"),
         (("-m", "experiment.saes_per_pass=0"), "experiment.saes_per_pass must be at least 1, got 0"),
         (
             ("sae=[topk,gated]",),

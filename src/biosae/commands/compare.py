@@ -23,8 +23,9 @@ from biosae.training.trainer import Run
 
 from .inputs import load_inputs
 from .launch import launch
+from .record import record
 from .runs import finish, open_run_folder
-from .train import build_sae, identity, record, sources_of, train_runs
+from .train import build_sae, identity, sources_of, train_runs
 
 logger = logging.getLogger(__name__)
 

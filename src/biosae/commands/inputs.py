@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from glob import glob
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from biosae.activations.extract import extract_activations
 from biosae.activations.store import ActivationStore
-from biosae.artefacts import content_hash, settings_hash
+from biosae.artefacts import settings_hash
 from biosae.data.annotations import FEATURES, read_annotations
 from biosae.data.cells import Cells, read_cells
 from biosae.data.clusters import read_clusters
@@ -27,7 +25,6 @@ from biosae.data.fasta import read_fasta
 from biosae.data.obs import check_column, find_label_keys
 from biosae.data.residues import read_spans
 from biosae.data.samples import Samples
-from biosae.data.soma import is_soma
 from biosae.data.split import PARTS, Split, split_groups, split_samples
 from biosae.data.vectors import Vectors, find_vectors
 from biosae.errors import DataError, SettingError
@@ -37,9 +34,9 @@ from biosae.models.vectors import StoredVectors
 from biosae.progress import progress_bar
 from biosae.ranks import present
 
-logger = logging.getLogger(__name__)
+from .data_files import data_hash, data_paths
 
-EMBEDDED = "embedded/pbmc3k.h5ad"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,9 @@ class Inputs:
 
     def layer_index(self, layer: int) -> int:
         """The layer counted from 0; a model of one layer has no other to choose."""
+        if not isinstance(layer, int):
+            message = f"sae.target_layer is one layer here, such as -2, got {layer}"
+            raise SettingError(f"{message}; several, such as [1,2], are for biosae train")
         return 0 if self.adapter.n_layers == 1 else self.adapter.layer_index(layer)
 
 
@@ -206,46 +206,6 @@ def sequences_of(vectors: Vectors, path: str) -> list[str]:
     return [known[name] for name in vectors.ids]
 
 
-def data_paths(named: str | list[str] | None) -> list[Path | str]:
-    """The files of cells that ``data.path`` names, one by one, by a pattern or by their folder; or the embedded PBMCs.
-
-    URIs and SOMA experiments stay as they are.
-
-    Raises
-    ------
-    DataError
-        If a pattern or folder has no file of cells.
-    """
-    if named is None:
-        return [Path(str(resources.files("biosae.data") / EMBEDDED))]
-    return [path for name in ([named] if isinstance(named, str) else named) for path in _expanded(name)]
-
-
-def _expanded(name: str) -> list[Path | str]:
-    if is_soma(name):
-        return [name]
-    path = Path(name).expanduser()
-    if path.is_dir() and path.suffix != ".zarr":
-        found = [*path.glob("*.h5ad"), *path.glob("*.zarr")]
-    elif any(sign in name for sign in "*?["):
-        found = [Path(text) for text in glob(str(path), recursive=True)]
-    else:
-        return [path]
-    if not found:
-        raise DataError(f"data.path={name} has no .h5ad or .zarr in it")
-    return sorted(found)
-
-
-def data_hash(paths: list[Path | str]) -> str:
-    """Content hash of a file, or of all files that are there; of what is far away, the names alone."""
-    if any(isinstance(path, str) for path in paths):
-        return settings_hash({"uris": [str(path) for path in paths]})
-    if len(paths) == 1 and paths[0].is_file():
-        return content_hash(paths[0])
-    files = {str(file.relative_to(path.parent)): file for path in paths for file in [path, *sorted(path.rglob("*"))]}
-    return settings_hash({name: content_hash(file) for name, file in files.items() if file.is_file()})
-
-
 def split_cells(samples: Samples, held_out: float, group_key: str | None, seed: int) -> Split:
     """Cells held out by donor or batch when a column is given, else one by one within each label."""
     obs = samples.obs
@@ -294,8 +254,8 @@ def choose_device(name: str) -> str:
     return name
 
 
-def stored_activations(cfg: DictConfig, inputs: Inputs, layer: int) -> ActivationStore:
-    """Activations of all samples on disk, extracted unless they are there."""
+def stored_activations(cfg: DictConfig, inputs: Inputs, layer: int, also_layers: Sequence[int] = ()) -> ActivationStore:
+    """Activations of all samples on disk, extracted unless they are there, with those of other layers in one pass."""
     return extract_activations(
         inputs.adapter,
         inputs.sequences,
@@ -304,5 +264,5 @@ def stored_activations(cfg: DictConfig, inputs: Inputs, layer: int) -> Activatio
         dtype=cfg.buffer.dtype,
         tokens_per_batch=cfg.buffer.tokens_per_batch,
         ranks=present(),
-        also_layers=cfg.buffer.also_layers,
+        also_layers=[*cfg.buffer.also_layers, *also_layers],
     )
