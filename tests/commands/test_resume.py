@@ -1,5 +1,6 @@
 """Runs that are cut off and typed again: nothing is lost, nothing is mixed, and the weights are those of one go."""
 
+import errno
 import os
 import random
 import shutil
@@ -196,3 +197,48 @@ def test_a_damaged_checkpoint_is_named(biosae, tmp_path, monkeypatch):
     code, said = biosae("train", *QUICK)
     assert code == 1
     assert "optimizer.safetensors is damaged; remove" in said
+
+
+def test_a_disk_that_fills_in_training_is_named_and_with_space_the_run_goes_on(biosae, tmp_path, monkeypatch):
+    words = (*QUICK, "experiment.checkpoint_seconds=0")
+    ordinary, synced = os.fsync, iter(range(10**9))
+
+    def full(handle):
+        if next(synced) >= 50:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        ordinary(handle)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        code, said = biosae("train", *words)
+    assert code == 1
+    assert "cannot write runs/0/" in said and said.endswith("No space left on device")
+    assert not list(tmp_path.glob("runs/0/*/checkpoint/.*"))
+    code, said = biosae("train", *words)
+    assert code == 0 and "continuing" in said
+    assert biosae("train", *words, "experiment.number=1")[0] == 0
+    parts, whole = (next(tmp_path.glob(f"runs/{number}/*/sae.safetensors")).read_bytes() for number in "01")
+    assert parts == whole
+
+
+def test_folders_that_cannot_be_written_are_named_before_the_work(biosae, tmp_path, monkeypatch):
+    code, said = biosae("train", *QUICK, "buffer.cache=/dev/null/activations")
+    assert code == 1 and "cannot write in /dev/null/activations/" in said and said.endswith("Not a directory")
+    assert not list(tmp_path.glob("runs/0/*"))
+    assert biosae("train", *QUICK)[0] == 0
+    (run,) = tmp_path.glob("runs/0/*")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    ordinary = os.open
+
+    def read_only(path, flags, *mode, **others):
+        if flags & (os.O_WRONLY | os.O_RDWR) and str(path).startswith("runs"):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return ordinary(path, flags, *mode, **others)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "open", read_only)
+        for words in (("features",), ("train", *QUICK, "experiment.resume=false")):
+            code, said = biosae(*words)
+            assert code == 1
+            assert said.endswith("Read-only file system")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

@@ -207,5 +207,5 @@ def _check_disk(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     logger.info("activations take %.2f GB in %s (%.0f GB free)", n_bytes / 1e9, folder, free / 1e9)
     if free < 1.05 * n_bytes:
-        message = f"activations need {n_bytes / 1e9:.1f} GB in {folder}, only {free / 1e9:.1f} GB are free; "
+        message = f"activations need {n_bytes / 1e9:.2g} GB in {folder}, only {free / 1e9:.2g} GB are free; "
         raise ArtefactError(message + "use buffer=stream, buffer.dtype=float16, fewer cells or another buffer.cache")
