@@ -1,15 +1,21 @@
 import json
 import shutil
+from functools import partial
+from http.server import ThreadingHTTPServer
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from huggingface_hub import HfApi
 
 from biosae.errors import ArtefactError, SettingError
 from biosae.saes import files, hub
 from biosae.saes.hub import from_pretrained, model_card, push_to_hub, save_pretrained
 from biosae.saes.topk import TopK
+
+from .hub_endpoint import COMMIT, HubEndpoint
 
 
 @pytest.fixture
@@ -67,6 +73,31 @@ def test_what_is_pushed_is_what_is_loaded(run, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "snapshot_download", download)
     assert same(files.load(run), from_pretrained("me/sae", revision="v1"))
     assert same(files.load(run), from_pretrained(tmp_path / "hub" / "me/sae"))
+
+
+@pytest.fixture
+def endpoint():
+    """The address of a Hub on this machine, its files and what it was asked."""
+    kept = type("Kept", (HubEndpoint,), {"files": {}, "asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), kept) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", kept
+        server.shutdown()
+
+
+def test_the_hubs_own_client_takes_an_sae_there_and_back(run, endpoint, tmp_path, monkeypatch):
+    address, kept = endpoint
+    url = push_to_hub(run, "me/sae", "cc-by-4.0", api=HfApi(endpoint=address, token="hf_none"))
+    assert url == f"{address}/me/sae/commit/{COMMIT}"
+    wanted = kept.asked[0][1]
+    assert (wanted["organization"], wanted["name"]) == ("me", "sae")
+    assert wanted.get("private") is True or wanted["visibility"] == "private"  # by the client's version
+    assert sorted(kept.files) == ["README.md", "evaluation.json", "sae.safetensors", "sae.yaml"]
+    fetch = partial(hub.snapshot_download, endpoint=address, cache_dir=tmp_path / "cache")
+    monkeypatch.setattr(hub, "snapshot_download", fetch)
+    assert same(files.load(run), from_pretrained("me/sae"))
+    fetched = {path.name for path in (tmp_path / "cache").rglob("snapshots/*/*")}
+    assert fetched == {"sae.safetensors", "sae.yaml"}
 
 
 def test_nothing_private_leaves_the_machine(run, tmp_path):

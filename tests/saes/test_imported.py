@@ -61,6 +61,11 @@ DICTIONARIES = {
         LINEAR | {"encoder.bias": B_ENC, "b_dec": B_DEC, "k": torch.tensor(K), "threshold": torch.tensor(0.7)},
         PRE.relu() * (PRE.relu() > 0.7),
     ),
+    "MatryoshkaBatchTopKSAE": (
+        PLAIN
+        | {"b_enc": B_ENC, "k": torch.tensor(K), "threshold": torch.tensor(0.7), "group_sizes": torch.tensor([4])},
+        PRE.relu() * (PRE.relu() > 0.7),
+    ),
 }
 
 

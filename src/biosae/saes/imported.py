@@ -33,8 +33,8 @@ SAELENS_IGNORES = {"normalize_activations": "none", "reshape_activations": "none
 def from_dictionary_learning(folder: Path | str) -> SAE:
     """An SAE of dictionary_learning: ``ae.pt`` beside ``config.json``.
 
-    AutoEncoder, AutoEncoderNew, GatedAutoEncoder, JumpReluAutoEncoder, AutoEncoderTopK and BatchTopKSAE are read, with
-    the codes of their ``encode``.
+    AutoEncoder, AutoEncoderNew, GatedAutoEncoder, JumpReluAutoEncoder, AutoEncoderTopK, BatchTopKSAE and
+    MatryoshkaBatchTopKSAE are read, with the codes of their ``encode``.
 
     Raises
     ------
@@ -110,6 +110,10 @@ def _dictionary(kind: str | None, w: dict[str, Tensor], place: Path) -> SAE:
     if kind == "JumpReluAutoEncoder":
         sae = JumpReLU(*w["W_enc"].shape, target_l0=1, architecture=FREE)
         return _filled(sae, w | {"threshold": w["threshold"].clamp(min=0)}, subtracts_b_dec=False)
+    if kind == "MatryoshkaBatchTopKSAE":  # at inference that of BatchTopK
+        sae = BatchTopK(*w["W_enc"].shape, k=int(w["k"]), architecture=FREE)
+        own = {name: w[name] for name in ("W_enc", "W_dec", "b_enc", "b_dec")}
+        return _filled(sae, own | _threshold(w), subtracts_b_dec=True)
     linear = {"W_enc": w["encoder.weight"].T, "W_dec": w["decoder.weight"].T}
     shape = tuple(linear["W_enc"].shape)
     if kind == "AutoEncoder":
@@ -126,10 +130,13 @@ def _dictionary(kind: str | None, w: dict[str, Tensor], place: Path) -> SAE:
     if kind == "AutoEncoderTopK":
         return _filled(TopK(*shape, k=int(w["k"]), architecture=FREE), linear | biases, subtracts_b_dec=True)
     if kind == "BatchTopKSAE":
-        threshold = {"threshold.average": w["threshold"].double().clamp(min=0), "threshold.weight": torch.ones(())}
         sae = BatchTopK(*shape, k=int(w["k"]), architecture=FREE)
-        return _filled(sae, linear | biases | threshold, subtracts_b_dec=True)
+        return _filled(sae, linear | biases | _threshold(w), subtracts_b_dec=True)
     raise ArtefactError(f"{place} holds an SAE of the class {kind}, which cannot be read")
+
+
+def _threshold(w: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {"threshold.average": w["threshold"].double().clamp(min=0), "threshold.weight": torch.ones(())}
 
 
 def _filled(sae: SAE, tensors: dict[str, Tensor], subtracts_b_dec: bool) -> SAE:
