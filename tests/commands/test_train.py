@@ -56,7 +56,7 @@ def test_a_folder_of_files_trains_the_sae_that_its_cells_in_one_file_train(biosa
     weights = {path.read_bytes() for path in tmp_path.glob("runs/*/*/sae.safetensors")}
     hashes = {json.loads(path.read_text())["data"]["hash"] for path in tmp_path.glob("runs/[123]/*/run.json")}
     assert (len(weights), len(hashes)) == (1, 1)
-    assert biosae("train", "data=h5ad", "data.path=none/*.h5ad")[1].endswith("has no .h5ad or .zarr in it")
+    assert biosae("train", "data=h5ad", "data.path=none/*.h5ad")[1].endswith("is a pattern that no file fits")
 
 
 def test_a_users_own_configuration_folder_is_found(biosae, tmp_path):

@@ -195,6 +195,10 @@ def test_a_stratified_draw_keeps_shares(adata, write):
     assert len({tuple(cells.names) for cells in drawn}) == 5
     with pytest.raises(DataError, match="data.stratify: obs has no column nope"):
         read_cells(path, n_cells=20, stratify="nope")
+    with pytest.raises(SettingError, match="data.stratify=kind is about a draw of cells: give data.n_cells= too"):
+        read_cells(path, stratify="kind")
+    with pytest.raises(DataError, match="data.path names no file"):
+        read_cells([])
 
 
 def test_a_late_block_that_holds_no_counts_is_named(adata, write, monkeypatch):

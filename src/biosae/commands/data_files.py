@@ -39,7 +39,8 @@ def _expanded(name: str) -> list[Path | str]:
     else:
         return [path]
     if not found:
-        raise DataError(f"data.path={name} has no .h5ad or .zarr in it")
+        what = "is a folder without .h5ad or .zarr" if path.is_dir() else "is a pattern that no file fits"
+        raise DataError(f"data.path={name} {what}")
     return sorted(found)
 
 

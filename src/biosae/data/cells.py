@@ -156,6 +156,10 @@ def read_cells(
         If a file is missing, empty, has duplicate ids, no raw counts, or lacks a named column or value.
     """
     paths = [paths] if isinstance(paths, Path | str) else list(paths)
+    if not paths:
+        raise DataError("data.path names no file; give one, a list, a pattern or a folder")
+    if stratify is not None and n_cells is None:
+        raise SettingError(f"data.stratify={stratify} is about a draw of cells: give data.n_cells= too")
     chosen = {name: chosen_values(wanted) for name, wanted in (filter or {}).items() if wanted is not None}
     files = _opened(paths, counts_layer, chosen, obs_columns)
     genes = {id(file.var): _genes(file.var, gene_column) for file in files}
@@ -171,7 +175,8 @@ def read_cells(
         drawn = _draw(obs, n_cells, stratify, seed)
         obs = _used_levels(obs.iloc[drawn].reset_index(drop=True))
         repeated = None if repeated is None else repeated[drawn]
-        findings.append(f"{n_cells:,} cells drawn at random (seed {seed})")
+        shares = "" if stratify is None else f", every {stratify} in its share"
+        findings.append(f"{n_cells:,} cells drawn at random (seed {seed}){shares}")
         rows = rows_in_files(drawn, files)
     obs["n_counts"] = _library_sizes(files, rows)
     cells = Cells(files, rows, obs, vars, label_keys, batch_key, findings, repeated=repeated)
@@ -236,7 +241,7 @@ def _findings(
 def _draw(obs: pd.DataFrame, n_cells: int, stratify: str | None, seed: int) -> np.ndarray:
     """Rows of the drawn cells, ascending."""
     if not 1 <= n_cells <= len(obs):
-        raise SettingError(f"data.n_cells must be between 1 and the {len(obs)} cells of the file, got {n_cells}")
+        raise SettingError(f"data.n_cells must be between 1 and the {len(obs):,} cells there are, got {n_cells:,}")
     generator = np.random.default_rng(seed)
     if stratify is None:
         return np.sort(generator.choice(len(obs), n_cells, replace=False))
