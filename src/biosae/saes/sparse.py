@@ -2,12 +2,16 @@
 
 A dense step multiplies by the ``(n_rows, d_sae)`` codes and by their gradient five times; here every
 product but the encoder's touches only the entries of a `Support`. Sums of weighted rows go through
-``embedding_bag``, about twice as fast on CPUs as products of CSR matrices and available everywhere.
+``embedding_bag``, about twice as fast on CPUs as products of CSR matrices and available everywhere; on a GPU
+through Triton's kernels where it is installed.
 """
 
 from __future__ import annotations
 
+import importlib
 import warnings
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +21,9 @@ from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from .codes import Support
+
+KERNEL_TYPES = (torch.float32, torch.bfloat16, torch.float16)
+"""What the GPU kernels read: nothing wider than the float32 in which they add up."""
 
 
 def decode(values: Tensor, support: Support, W_dec: Tensor) -> Tensor:
@@ -36,6 +43,8 @@ def sampled_product(
 
 def weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor) -> Tensor:
     """Sum of the matrix's ``rows[offsets[i]:offsets[i + 1]]``, weighted, for every ``i``."""
+    if kernels := _kernels(matrix):
+        return kernels.weighted_sums(weights, rows, offsets, matrix)
     return torch.nn.functional.embedding_bag(
         rows, matrix, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
     )
@@ -44,6 +53,7 @@ def weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor
 class _Decode(Function):
     @staticmethod
     def forward(ctx, values: Tensor, support: Support, W_dec: Tensor) -> Tensor:
+        W_dec = _as_read(W_dec)
         ctx.save_for_backward(values, W_dec)
         ctx.support = support
         return weighted_sums(values, support.features, support.row_offsets, W_dec)
@@ -52,6 +62,7 @@ class _Decode(Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):
         values, W_dec = ctx.saved_tensors
+        grad = grad.to(W_dec.dtype)
         grad_values = grad_W_dec = None
         if ctx.needs_input_grad[0]:
             grad_values = _dot_products(ctx.support, grad, W_dec)
@@ -66,7 +77,7 @@ class _Decode(Function):
 class _SampledProduct(Function):
     @staticmethod
     def forward(ctx, inputs, b_dec, W_enc, b_enc, values, support):
-        ctx.save_for_backward(inputs, W_enc)
+        ctx.save_for_backward(_as_read(inputs), W_enc)
         ctx.support = support
         return values.clone()
 
@@ -82,6 +93,8 @@ class _SampledProduct(Function):
 
 def _dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
     """``(left @ right.T)`` at a support."""
+    if kernels := _kernels(right):
+        return kernels.dot_products(left, right, support.features, support.row_offsets)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
         pattern = torch.sparse_csr_tensor(
@@ -92,3 +105,24 @@ def _dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
             check_invariants=False,
         )
     return torch.sparse.sampled_addmm(pattern, left.contiguous(), right.t(), beta=0).values()
+
+
+def _as_read(matrix: Tensor) -> Tensor:
+    """The matrix in the type that its rows are gathered in: under autocast the kernels read half as much."""
+    device = matrix.device.type
+    if _kernels(matrix) and torch.is_autocast_enabled(device):
+        return matrix.to(torch.get_autocast_dtype(device))
+    return matrix
+
+
+def _kernels(matrix: Tensor) -> ModuleType | None:
+    """The GPU kernels, where they take this matrix."""
+    return _triton_products() if matrix.is_cuda and matrix.dtype in KERNEL_TYPES else None
+
+
+@cache
+def _triton_products() -> ModuleType | None:
+    try:
+        return importlib.import_module(".triton_products", __package__)
+    except ImportError:
+        return None
