@@ -148,8 +148,9 @@ def nearest_knob(
             min((trial for trial in tried if (trial[1] > 0) == side), key=lambda trial: abs(trial[1]), default=None)
             for side in (False, True)
         )
-        at, off, _ = min(tried, key=lambda trial: abs(trial[1]))
+        at, off, _ = tried[-1]  # with all on one side it goes on from the last, though an earlier one came nearer
         if below and above:
+            at, off, _ = min(below, above, key=lambda trial: abs(trial[1]))
             slope = (above[1] - below[1]) / (above[0] - below[0])
         knob = exp(at - max(-STRIDE, min(STRIDE, off / slope)))
     at, _, result = min(tried, key=lambda trial: abs(trial[1]))

@@ -9,6 +9,7 @@ import torch
 from biosae.activations.extract import extract_activations
 from biosae.activations.source import ActivationSource, ArrayActivations
 from biosae.activations.stream import StreamedActivations
+from biosae.errors import DataError
 from biosae.saes.batchtopk import BatchTopK
 from biosae.training.evaluate import evaluate
 from biosae.training.learner import Learner
@@ -69,3 +70,14 @@ def test_evaluation_counts_what_it_would_without_padding_and_special_tokens(sour
     """Trap 13 of 2.14."""
     sae, _ = learned(content)
     assert evaluate(sae, source, 64) == pytest.approx(evaluate(sae, content, 64), rel=1e-4)
+
+
+def test_samples_that_are_all_padding_and_special_tokens_are_refused(loud, tmp_path):
+    """Before training: there is nothing to learn from."""
+    adapter, sequences = loud
+    nothing = replace(sequences, special=np.ones_like(sequences.special))
+    with pytest.raises(DataError, match="none of the chosen samples has a token"):
+        store = extract_activations(adapter, nothing, 0, tmp_path, dtype="float32", tokens_per_batch=256)
+        list(store.content_of(np.arange(30), buffer_tokens=100).batches(64, seed=0))
+    with pytest.raises(DataError, match="none of the chosen samples has a token"):
+        StreamedActivations(adapter, nothing, np.arange(30), 0, buffer_tokens=100, tokens_per_batch=256)

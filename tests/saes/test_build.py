@@ -34,6 +34,37 @@ def test_bad_hyperparameters_are_one_clear_line(hyperparams, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("variant", "hyperparams", "message"),
+    [
+        ("batchtopk.BatchTopK", {"k": 25}, "k must be a whole number between 1 and d_sae=24, got 25"),
+        ("gumbeltopk.GumbelTopK", {"k": 25}, "k must be a whole number between 1 and d_sae=24, got 25"),
+        ("matryoshka.Matryoshka", {"k": 25, "group_fractions": [1.0]}, "between 1 and d_sae=24, got 25"),
+        ("jumprelu.JumpReLU", {"target_l0": 25}, "target_l0 must be above 0 and at most 24, got 25"),
+        ("jumprelu.JumpReLU", {"target_l0": 3, "sparsity_coefficient": -1}, "must be at least 0, got -1"),
+        ("jumprelu.JumpReLU", {"target_l0": 3, "penalty": "l1"}, "penalty must be step or tanh, got l1"),
+        ("standard.Standard", {"l1_coefficient": -1}, "l1_coefficient must be at least 0, got -1"),
+        ("standard.Standard", {"l1_coefficient": float("inf")}, "at least 0 and finite, got inf"),
+        ("gated.Gated", {"l1_coefficient": -1}, "l1_coefficient must be at least 0, got -1"),
+        ("panneal.PAnneal", {"sparsity_coefficient": -1}, "sparsity_coefficient must be at least 0, got -1"),
+        ("gatedanneal.GatedAnneal", {"sparsity_coefficient": -1}, "sparsity_coefficient must be at least 0, got -1"),
+        ("panneal.PAnneal", {"sparsity_coefficient": 1, "p_end": 0}, "p_end must be above 0 and at most 1, got 0"),
+        ("gatedanneal.GatedAnneal", {"sparsity_coefficient": 1, "p_end": -0.2}, "p_end must be above 0"),
+        ("panneal.PAnneal", {"sparsity_coefficient": 1, "p_end": float("nan")}, "p_end must be above 0"),
+    ],
+)
+def test_bad_settings_of_every_variant_are_one_clear_line(variant, hyperparams, message):
+    """Powers of 0 and below, too: trap of 2.9."""
+    with pytest.raises(SettingError, match=message) as caught:
+        build(f"biosae.saes.{variant}", 8, 24, hyperparams)
+    assert "\n" not in str(caught.value)
+
+
+def test_half_a_feature_is_refused():
+    with pytest.raises(SettingError, match="d_sae must be a whole number, got 12.5"):
+        build(TOPK, 8, 12.5, {"k": 1})
+
+
 @pytest.mark.parametrize(("d_in", "d_sae", "name"), [(0, 8, "d_in"), (8, 0, "d_sae")])
 def test_empty_sizes_are_refused(d_in, d_sae, name):
     with pytest.raises(SettingError, match=f"{name} must be at least 1"):

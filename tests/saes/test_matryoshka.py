@@ -55,7 +55,10 @@ def test_widths_are_cumulative():
     assert prefix_widths([1 / 32, 1 / 32, 1 / 16, 7 / 8], 1024) == [32, 64, 128, 1024]
 
 
-@pytest.mark.parametrize("fractions", [[], [0.5, 0.4], [0.5, 0.6], [1.5, -0.5], [0.0, 1.0]])
+@pytest.mark.parametrize(
+    "fractions",
+    [[], [0.5, 0.4], [0.5, 0.6], [1.5, -0.5], [0.0, 1.0], [0.5, float("nan")], [0.5, "0.5"], 0.5, "1", None],
+)
 def test_fractions_must_be_positive_and_sum_to_one(fractions):
     with pytest.raises(SettingError, match="positive and sum to 1"):
         Matryoshka(16, 48, k=4, group_fractions=fractions)

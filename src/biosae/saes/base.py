@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import torch
@@ -120,8 +121,10 @@ class SAE(nn.Module, ABC):
 
     def __init__(self, d_in: int, d_sae: int, seed: int = 0, architecture: Architecture = PLAIN):
         super().__init__()
-        check_at_least("d_in", d_in, 1)
-        check_at_least("d_sae", d_sae, 1)
+        for name, width in (("d_in", d_in), ("d_sae", d_sae)):
+            check_at_least(name, width, 1)
+            if not isinstance(width, int):
+                raise SettingError(f"{name} must be a whole number, got {width}")
         self.d_in, self.d_sae, self.seed, self.architecture = d_in, d_sae, seed, architecture
         encoder, decoder = architecture.start(d_in, d_sae, torch.Generator().manual_seed(seed))
         self.W_dec = nn.Parameter(decoder)
@@ -343,9 +346,9 @@ def squared_error(x: Tensor, reconstruction: Tensor, n_rows: int) -> Tensor:
 
 
 def check_at_least(name: str, value: float, lowest: float) -> None:
-    """Raises unless a setting is a number no smaller than ``lowest``."""
-    if not value >= lowest:
-        raise SettingError(f"{name} must be at least {lowest}, got {value}")
+    """Raises unless a setting is a finite number no smaller than ``lowest``."""
+    if not lowest <= value < inf:
+        raise SettingError(f"{name} must be at least {lowest}{' and finite' if value == inf else ''}, got {value}")
 
 
 def checked_k(k: float, d_sae: int) -> int:

@@ -54,8 +54,8 @@ class Matryoshka(SAE):
         check_fraction("threshold_window_fraction", threshold_window_fraction)
         check_fraction("k_anneal_fraction", k_anneal_fraction)
         self.k, self.auxk_coefficient = k, auxk_coefficient
+        self.prefixes = prefix_widths(group_fractions, d_sae)
         self.threshold_window_fraction, self.group_fractions = threshold_window_fraction, list(group_fractions)
-        self.prefixes = prefix_widths(self.group_fractions, d_sae)
         self.k_anneal_fraction = k_anneal_fraction
         self.threshold = RunningThreshold()
         self.annealed_k = AnnealedK(min(d_in, d_sae), k, k_anneal_fraction)

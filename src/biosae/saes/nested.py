@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -18,8 +19,9 @@ from .codes import Codes, Support
 
 def prefix_widths(fractions: Sequence[float], d_sae: int) -> list[int]:
     """Number of features up to and with each group, from the groups' shares of ``d_sae``."""
-    if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise SettingError(f"group_fractions must be positive and sum to 1, got {list(fractions)}")
+    are_shares = isinstance(fractions, Sequence) and all(isinstance(share, Real) and share > 0 for share in fractions)
+    if not are_shares or abs(sum(fractions) - 1) > 1e-6:
+        raise SettingError(f"group_fractions must be positive and sum to 1, got {fractions}")
     widths = [round(d_sae * share) for share in accumulate(fractions)]
     if 0 in widths or len(set(widths)) < len(widths):
         raise SettingError(f"group_fractions {list(fractions)} leave a group of d_sae={d_sae} features empty")
