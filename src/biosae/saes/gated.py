@@ -10,6 +10,7 @@ from .codes import Codes
 from .gate import Gate, gate_codes, gate_reconstruction_loss
 from .penalty import l1
 from .preactivations import PreActivations
+from .start import bound_first_reconstruction
 
 
 class Gated(SAE):
@@ -36,6 +37,7 @@ class Gated(SAE):
         architecture: Architecture = PLAIN,
     ):
         super().__init__(d_in, d_sae, seed, architecture)
+        bound_first_reconstruction(self)
         check_at_least("l1_coefficient", l1_coefficient, 0)
         check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
         self.l1_coefficient, self.sparsity_warmup_fraction = l1_coefficient, sparsity_warmup_fraction

@@ -10,6 +10,7 @@ from .codes import Codes
 from .gate import Gate, gate_codes, gate_reconstruction_loss
 from .penalty import AnnealedPower
 from .preactivations import PreActivations
+from .start import bound_first_reconstruction
 
 
 class GatedAnneal(SAE):
@@ -42,6 +43,7 @@ class GatedAnneal(SAE):
         architecture: Architecture = PLAIN,
     ):
         super().__init__(d_in, d_sae, seed, architecture)
+        bound_first_reconstruction(self)
         check_at_least("sparsity_coefficient", sparsity_coefficient, 0)
         check_above_zero("p_end", p_end, 1)
         check_fraction("anneal_start_fraction", anneal_start_fraction)

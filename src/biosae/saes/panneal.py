@@ -10,6 +10,7 @@ from .codes import Codes
 from .penalty import AnnealedPower
 from .preactivations import PreActivations
 from .selection import positive
+from .start import bound_first_reconstruction
 
 
 class PAnneal(SAE):
@@ -41,6 +42,7 @@ class PAnneal(SAE):
         architecture: Architecture = PLAIN,
     ):
         super().__init__(d_in, d_sae, seed, architecture)
+        bound_first_reconstruction(self)
         check_at_least("sparsity_coefficient", sparsity_coefficient, 0)
         check_above_zero("p_end", p_end, 1)
         check_fraction("anneal_start_fraction", anneal_start_fraction)

@@ -12,6 +12,7 @@ from .codes import Codes, per_feature
 from .penalty import l1
 from .preactivations import PreActivations
 from .selection import positive
+from .start import bound_first_reconstruction
 
 
 class Standard(SAE):
@@ -42,6 +43,7 @@ class Standard(SAE):
         architecture: Architecture = PLAIN,
     ):
         super().__init__(d_in, d_sae, seed, architecture)
+        bound_first_reconstruction(self)
         check_at_least("l1_coefficient", l1_coefficient, 0)
         check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
         self.l1_coefficient, self.sparsity_warmup_fraction = l1_coefficient, sparsity_warmup_fraction

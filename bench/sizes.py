@@ -1,0 +1,97 @@
+"""Every variant from its YAML, unchanged, from narrow to wide hosts and from half to 64 features a dimension.
+
+    python bench/sizes.py [--sizes 64:0.5 64:64] [--variants topk gated]
+
+Short runs on planted activations: sums of 8 of 1,024 features, the common ones more often, with a little noise. FVU, L0
+and dead features are measured on held-out tokens by the inference path; FVU is 1 for the mean predictor. `pca` is the
+FVU of as many principal components as the SAE has features, which no linear decoder of that size can go below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+from pathlib import Path
+
+import torch
+import yaml
+from frontier import CONFIG, GRID, HERE
+
+from biosae.activations.source import ArrayActivations
+from biosae.saes.build import build
+from biosae.training.settings import TrainerSettings
+from biosae.training.trainer import Run, Trainer
+
+TOKENS = {64: 60_000, 1280: 30_000, 5120: 6_000}
+"""Tokens by width, fewer where a token costs more."""
+SIZES = ("64:0.5", "64:8", "64:64", "1280:0.5", "1280:4", "5120:0.5", "5120:1")
+N_FEATURES, N_ACTIVE, N_TEST, BATCH = 1024, 8, 4000, 256
+COLUMNS = ("d_in", "multiplier", "variant", "n_tokens", "wanted_l0", "l0", "fvu", "pca", "dead_fraction")
+
+
+def main() -> None:
+    arguments = parse()
+    rows = []
+    for size in arguments.sizes:
+        d_in, multiplier = int(size.split(":")[0]), float(size.split(":")[1])
+        training, test = planted(d_in, arguments.tokens or TOKENS.get(d_in, 30_000))
+        floor = left_by_components(test, round(multiplier * d_in))
+        for name in arguments.variants:
+            rows.append({"d_in": d_in, "multiplier": multiplier, "pca": floor, **row(name, multiplier, training, test)})
+            print("  ".join(shown(rows[-1][column]) for column in COLUMNS), flush=True)
+            write(rows, arguments.out)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=SIZES, help="width:features a dimension")
+    parser.add_argument("--variants", nargs="+", default=tuple(GRID), choices=tuple(GRID))
+    parser.add_argument("--tokens", type=int, help="training tokens (default: by width)")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "sizes.csv")
+    return parser.parse_args()
+
+
+def planted(d_in: int, n_tokens: int) -> tuple[ArrayActivations, ArrayActivations]:
+    """Training and held-out tokens."""
+    generator = torch.Generator().manual_seed(5)
+    features = torch.nn.functional.normalize(torch.randn(N_FEATURES, d_in, generator=generator), dim=1)
+    frequency = torch.arange(1, N_FEATURES + 1).float() ** -0.5
+    chosen = torch.multinomial(frequency.expand(n_tokens + N_TEST, -1), N_ACTIVE, generator=generator)
+    strength = 1 + torch.rand(chosen.shape, generator=generator)
+    x = torch.nn.functional.embedding_bag(chosen, features, per_sample_weights=strength, mode="sum")
+    x += 0.4 * d_in**-0.5 * torch.randn(x.shape, generator=generator)
+    return ArrayActivations(x[:n_tokens]), ArrayActivations(x[n_tokens:])
+
+
+def left_by_components(test: ArrayActivations, n: int) -> float:
+    """Share of the variance beyond the first ``n`` principal components."""
+    squares = torch.linalg.svdvals(test.values - test.values.mean(0)).double().square()
+    return float(squares[n:].sum() / squares.sum())
+
+
+def row(name: str, multiplier: float, training: ArrayActivations, test: ArrayActivations) -> dict:
+    content = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())
+    hyperparams = content["hyperparams"]
+    settings = TrainerSettings(lr=hyperparams.pop("lr"), batch_size=BATCH, eval_every=10**6)
+    sae = build(content["_target_"], training.d_in, round(multiplier * training.d_in), hyperparams)
+    with tempfile.TemporaryDirectory() as folder:
+        (measured,) = Trainer([Run(sae, settings, Path(folder))], training, test).run()
+    wanted = hyperparams.get("k", hyperparams.get("target_l0", ""))
+    return {"variant": name, "wanted_l0": wanted, **measured, "n_tokens": training.n_tokens}
+
+
+def shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write(rows: list[dict], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
