@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from biosae.ranks import ALONE, Ranks
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def shuffled_batches(
     tasks = _reads(groups, start * batch_size, batch_size, generator, ranks)
     n_own = len(range(ranks.rank, batch_size, ranks.size))
     pending, n_given, end = torch.empty(0), start, 0
-    for end, rows in _one_ahead(tasks) if reads_ahead else (task() for task in tasks):
+    for end, rows in one_ahead(tasks) if reads_ahead else (task() for task in tasks):
         pending = torch.cat([pending, rows]) if len(pending) else rows
         for _ in range(n_given, end // batch_size):
             yield pending[:n_own].float()
@@ -94,7 +97,7 @@ def _shuffled(group: RowGroup, order: Tensor, end: int) -> Read:
     return end, group.read(wanted)[place[order]]
 
 
-def _one_ahead(tasks: Iterable[Callable[[], Read]]) -> Iterator[Read]:
+def one_ahead(tasks: Iterable[Callable[[], Result]]) -> Iterator[Result]:
     """What the tasks give, in order; a thread does the next one while a result is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="activations") as thread:
         following: Future | None = None

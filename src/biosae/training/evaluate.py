@@ -12,6 +12,8 @@ from biosae.errors import DataError
 from biosae.ranks import ALONE, Ranks
 from biosae.saes.base import SAE, Progress
 
+from .transfer import on_device
+
 
 def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: Ranks = ALONE) -> dict[str, float]:
     """The numbers of evaluation.json over one pass of ``source``, summed in float64; ``ranks`` share the work.
@@ -41,11 +43,11 @@ def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: Ranks =
 def evaluate_each(
     saes: Sequence[SAE], source: ActivationSource, batch_size: int, ranks: Ranks = ALONE
 ) -> list[dict[str, float]]:
-    """What `evaluate` gives for each of several SAEs; ``source`` is read once."""
+    """What `evaluate` gives for each of several SAEs on one device; ``source`` is read once."""
     sums = [_Sums(sae, ranks) for sae in saes]
-    for x in source.batches(batch_size, seed=0, ranks=ranks):
+    for x in on_device(source.batches(batch_size, seed=0, ranks=ranks), saes[0].W_dec.device):
         for each in sums:
-            each.add(x.to(each.sae.W_dec.device))
+            each.add(x)
     for each in sums:
         each.add_up()
     return [each.metrics() for each in sums]

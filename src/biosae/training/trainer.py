@@ -27,6 +27,7 @@ from .median import geometric_median
 from .metrics import write_metrics
 from .settings import TrainerSettings
 from .tracker import Tracker
+from .transfer import on_device
 
 SHARED = ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens", "shard_dictionary")
 """Settings that SAEs trained in one pass have in common."""
@@ -63,8 +64,8 @@ class Trainer:
     Parameters
     ----------
     runs
-        The SAEs, already on their device. They may differ in anything but the settings in `SHARED`, and each becomes
-        what it would become alone.
+        The SAEs, already on their device, which is one for all. They may differ in anything but the settings in
+        `SHARED`, and each becomes what it would become alone.
     source, validation
         Activations to learn from, and held-out ones.
     seed
@@ -89,6 +90,7 @@ class Trainer:
         self.checkpoint_seconds, self.ranks = checkpoint_seconds, ranks
         self.row_ranks = ranks if all(run.sae.shards.is_whole for run in self.runs) else ALONE
         self.settings = _common_settings(self.runs)
+        self.device = self.runs[0].sae.W_dec.device
         self.total_steps = self.settings.total_steps(source.n_tokens)
         self.total_tokens = self.settings.total_tokens(source.n_tokens)
         if self.settings.batch_size < self.row_ranks.size:
@@ -148,9 +150,8 @@ class Trainer:
             sample.append(x)
             if sum(map(len, sample)) >= wanted:
                 break
-        x = torch.cat(sample)[:wanted]
+        sample = torch.cat(sample)[:wanted].to(self.device)
         for run in self.runs:
-            sample = x.to(run.sae.W_dec.device)
             run.sae.fit_normaliser(sample)
             if run.settings.bias_start == "geometric_median":
                 with torch.no_grad():
@@ -181,7 +182,8 @@ class Trainer:
         a_pass = self.settings.steps_per_epoch(self.source.n_tokens)
         while not self._is_over():
             epoch, start = divmod(self.n_steps, a_pass)
-            for x in self.source.batches(self.settings.batch_size, self.seed, epoch, start, self.row_ranks):
+            batches = self.source.batches(self.settings.batch_size, self.seed, epoch, start, self.row_ranks)
+            for x in on_device(batches, self.device):
                 if self._is_over():
                     return
                 yield x
@@ -192,7 +194,7 @@ class Trainer:
     def _step(self, learning: Sequence[tuple[Run, Learner]], x: Tensor) -> None:
         for run, learner in learning:
             try:
-                learner.step(x.to(run.sae.W_dec.device))
+                learner.step(x)
             except TrainingError as error:
                 kept = latest_step([run.folder])
                 where = "no checkpoint was due yet" if kept is None else f"the last good checkpoint is of step {kept}"
