@@ -18,7 +18,8 @@ import warnings
 from pathlib import Path
 
 import torch
-from peers import LIBRARIES, Case
+from case import Case
+from peers import LIBRARIES
 from train_step import SIZES, VARIANTS, activations
 
 warnings.filterwarnings("ignore")

@@ -1,4 +1,4 @@
-"""One full training step of each library, the way its own trainer does it.
+"""One full training step of each other library, the way its own trainer does it.
 
 Every function takes a `Case` and gives a `Contestant`. A library that is not installed, or cannot do the variant,
 raises; the benches report that as a result.
@@ -10,179 +10,21 @@ import contextlib
 import importlib
 import io
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from unittest.mock import MagicMock
 
 import matplotlib
 import matplotlib.cm
 import torch
+from case import GROUPS, LONG, Case, Contestant, kill
+from own import biosae, plain
 from torch import Tensor
 
-from biosae.saes.build import build
-from biosae.training.learner import Learner
-from biosae.training.settings import TrainerSettings
-
-Step = Callable[[Tensor], float]
-GROUPS = (1 / 16, 1 / 8, 1 / 4, 9 / 16)
-LONG = 10**9
 KEPT_ROW_BY_ROW = ("jumprelu", "matryoshka")
 """Variants of dictionary_learning whose decoder is a ``W_dec`` of one row a feature, not a linear layer."""
 
 
-@dataclass(frozen=True)
-class Contestant:
-    """An SAE in training: ``step(x)`` gives the loss, ``infer(x)`` dense codes and reconstruction."""
-
-    step: Step
-    infer: Callable[[Tensor], tuple[Tensor, Tensor]]
-    dictionary: Callable[[], Tensor]
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is trained: sizes, the variant's name, a batch to start from, how many are dead, how long and how sparse."""
-
-    variant: str
-    d_in: int
-    d_sae: int
-    k: int
-    batch: int
-    sample: Tensor
-    lr: float = 1e-4
-    n_dead: int = 0
-    seed: int = 0
-    total_steps: int = 10**6
-    knob: float | None = None
-
-    @property
-    def trains(self) -> bool:
-        """Whether this is a run with an end, not only a step to be timed."""
-        return self.total_steps < 10**6
-
-    def turned(self, default: float) -> float:
-        """What decides how sparse the codes become: a penalty, a number of features or a target for it."""
-        return default if self.knob is None else self.knob
-
-    def lr_share(self, step: int) -> float:
-        """The learning rate's course, the same for all: up over 5 %, flat, down over the last fifth."""
-        done = (step + 0.5) / self.total_steps
-        return min(1.0, done / 0.05, (1 - done) / 0.2) if self.trains else 1.0
-
-
 def unknown(library: str, case: Case) -> Exception:
     return NotImplementedError(f"{library} has no {case.variant}")
-
-
-def biosae(case: Case) -> Contestant:
-    target, hyperparams = {
-        "topk": ("topk.TopK", {"k": case.k}),
-        "topk-auxk": ("topk.TopK", {"k": case.k}),
-        "batchtopk": ("batchtopk.BatchTopK", {"k": round(case.turned(case.k))}),
-        "matryoshka": ("matryoshka.Matryoshka", {"k": round(case.turned(case.k)), "group_fractions": GROUPS}),
-        "relu": ("standard.Standard", {"l1_coefficient": case.turned(1e-3)}),
-        "relu-april": ("standard.Standard", {"l1_coefficient": case.turned(1e-3), "weigh_by_decoder_norm": True}),
-        "jumprelu": (
-            "jumprelu.JumpReLU",
-            {"target_l0": case.turned(float(case.k)), "bandwidth": 0.5 if case.trains else 0.05},
-        ),
-        "gated": ("gated.Gated", {"l1_coefficient": case.turned(1e-3)}),
-        "panneal": ("panneal.PAnneal", {"sparsity_coefficient": case.turned(1e-3)}),
-        "gatedanneal": ("gatedanneal.GatedAnneal", {"sparsity_coefficient": case.turned(1e-3)}),
-    }[case.variant]
-    sae = build(f"biosae.saes.{target}", case.d_in, case.d_sae, hyperparams, case.seed)
-    sae.fit_normaliser(case.sample)
-    with torch.no_grad():
-        if case.variant in ("relu", "gated") and not case.trains:
-            sae.b_enc -= active_bias(sae.normalise(case.sample[:512]) @ sae.W_enc, case.k)
-    kill(sae.b_enc, case, sae.fresh_spread)
-    warmup = 0.05 if case.trains else 0.0
-    settings = TrainerSettings(lr=case.lr, warmup_fraction=warmup)
-    learner = Learner(sae, settings, case.total_steps, case.total_steps * case.batch)
-
-    def step(x: Tensor) -> float:
-        if case.n_dead:
-            learner.tokens_since_fired[: case.n_dead] = case.total_steps * case.batch
-        learner.step(x)
-        return learner.metrics()["loss"]
-
-    def infer(x: Tensor) -> tuple[Tensor, Tensor]:
-        codes = sae.encode(x)
-        return codes.dense(), sae.decode(codes)
-
-    return Contestant(step, infer, lambda: sae.W_dec.detach())
-
-
-def plain(case: Case) -> Contestant:
-    """Dense autograd and torch's Adam as most people would write it; the yardstick."""
-    torch.manual_seed(case.seed)
-    W_dec = torch.nn.Parameter(torch.nn.functional.normalize(torch.randn(case.d_sae, case.d_in), dim=1))
-    W_enc = torch.nn.Parameter(W_dec.detach().clone())
-    b_enc, b_dec = torch.nn.Parameter(torch.zeros(case.d_sae)), torch.nn.Parameter(case.sample.mean(0))
-    parameters = [W_enc, b_enc, W_dec, b_dec]
-    if case.variant in ("relu", "gated", "jumprelu"):
-        bias = active_bias((case.sample[:512] - b_dec.detach()) @ W_enc.detach().t(), case.k)
-        if case.variant == "jumprelu":
-            threshold = torch.nn.Parameter(torch.full((case.d_sae,), float(bias)))
-            parameters.append(threshold)
-        else:
-            b_enc.data -= bias
-    if case.variant == "gated":
-        r_mag, b_mag = (torch.nn.Parameter(torch.zeros(case.d_sae)) for _ in range(2))
-        parameters += [r_mag, b_mag]
-    kill(b_enc, case)
-    optimizer = torch.optim.Adam(parameters, lr=case.lr)
-    cuts = [int(case.d_sae * sum(GROUPS[: i + 1])) for i in range(len(GROUPS))]
-
-    def step(x: Tensor) -> float:
-        linear = (x - b_dec) @ W_enc.t()
-        pre, extra = linear + b_enc, 0.0
-        if case.variant.startswith("topk"):
-            values, indices = torch.relu(pre).topk(case.k, sorted=False)
-            codes = torch.zeros_like(pre).scatter(1, indices, values)
-        elif case.variant in ("batchtopk", "matryoshka"):
-            flat = torch.relu(pre).flatten()
-            values, indices = flat.topk(case.k * len(x), sorted=False)
-            codes = torch.zeros_like(flat).scatter(0, indices, values).view_as(pre)
-        elif case.variant == "relu":
-            codes = torch.relu(pre)
-            extra = 1e-3 * codes.sum(1).mean()
-        elif case.variant == "jumprelu":
-            window = ((pre - threshold).abs() < 0.025) / 0.05
-            slope = window.detach() * (threshold.detach() - threshold)
-            codes = pre * (pre > threshold) + threshold.detach() * slope
-            extra = 1e-3 * ((pre > threshold) + slope).sum(1).mean()
-        else:
-            codes = (pre > 0) * torch.relu(r_mag.exp() * linear + b_mag)
-            gate = torch.relu(pre)
-            through = gate @ W_dec.detach() + b_dec.detach()
-            extra = 1e-3 * gate.sum(1).mean() + (x - through).square().sum(1).mean()
-        if case.variant == "matryoshka":
-            loss, reconstruction, start = 0.0, b_dec, 0
-            for stop in cuts:
-                reconstruction = codes[:, start:stop] @ W_dec[start:stop] + reconstruction
-                loss, start = loss + (x - reconstruction).square().sum(1).mean() / len(cuts), stop
-        else:
-            reconstruction = codes @ W_dec + b_dec
-            loss = (x - reconstruction).square().sum(1).mean() + extra
-        if case.n_dead:
-            n_aux = min(case.d_in // 2, case.n_dead)
-            values, indices = torch.relu(pre[:, : case.n_dead]).topk(n_aux, sorted=False)
-            aux = torch.zeros(len(x), case.n_dead).scatter(1, indices, values) @ W_dec[: case.n_dead]
-            loss = loss + (aux - (x - reconstruction).detach()).square().sum(1).mean() / 32
-        optimizer.zero_grad()
-        loss.backward()
-        with torch.no_grad():
-            W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec
-            optimizer.step()
-            W_dec.div_(W_dec.norm(dim=1, keepdim=True))
-        return loss.item()
-
-    return Contestant(step, no_inference, lambda: W_dec.detach())
-
-
-def no_inference(x: Tensor) -> tuple[Tensor, Tensor]:
-    raise NotImplementedError("the yardstick is for speed only")
 
 
 def dictionary_learning(case: Case) -> Contestant:
@@ -377,13 +219,3 @@ LIBRARIES = {
     "sparsify": sparsify,
     "overcomplete": overcomplete,
 }
-
-
-def active_bias(pre: Tensor, k: int) -> Tensor:
-    """What to take off pre-activations so that about ``k`` of a row stay positive."""
-    return torch.quantile(pre, 1 - k / pre.shape[1], dim=1).mean()
-
-
-def kill(bias: Tensor, case: Case, spread: float = 1.0) -> None:
-    """Lowers the first features so that they are positive for a few tokens and among the chosen for hardly any."""
-    bias.data[: case.n_dead] = -1.5 * spread

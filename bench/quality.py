@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peers import LIBRARIES, Case
+from case import Case
+from peers import LIBRARIES
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import t
 from stored import newest_store, train_and_test

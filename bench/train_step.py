@@ -24,7 +24,8 @@ import warnings
 from pathlib import Path
 
 import torch
-from peers import LIBRARIES, Case
+from case import Case
+from peers import LIBRARIES
 from torch import Tensor
 
 warnings.filterwarnings("ignore")

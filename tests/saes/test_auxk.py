@@ -26,7 +26,8 @@ def random_forward(
     x = draw(9, d_in)
     pre = PreActivations(x, leaves["b_dec"], leaves["W_enc"], leaves["b_enc"])
     codes = Codes(torch.relu(pre.dense))
-    return Forward(x, pre, codes, codes.decode(leaves["W_dec"]) + leaves["b_dec"]), leaves["W_dec"], leaves
+    forward = Forward(x, pre, codes, lambda codes: codes.decode(leaves["W_dec"]) + leaves["b_dec"])
+    return forward, leaves["W_dec"], leaves
 
 
 def by_hand(forward: Forward, dead: torch.Tensor, W_dec: torch.Tensor, k: int) -> float:
@@ -124,5 +125,5 @@ def test_no_dead_feature_and_no_residual_give_zero():
     forward, W_dec, _ = random_forward()
     none = torch.zeros(12, dtype=torch.bool)
     assert auxk_loss(forward, none, W_dec).item() == 0
-    perfect = Forward(forward.x, forward.pre, forward.codes, forward.x)
+    perfect = Forward(forward.x, forward.pre, forward.codes, lambda _: forward.x)
     assert auxk_loss(perfect, ~none, W_dec).item() == 0

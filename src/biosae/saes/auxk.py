@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Forward
+from .base import Forward, squared_error
 from .codes import Codes
 from .preactivations import PreActivations
 from .selection import positive, top_k
@@ -27,13 +27,13 @@ def auxk_loss(forward: Forward, dead: Tensor, W_dec: Tensor) -> Tensor:
     if n_dead == 0:
         return target.new_zeros(())
     mean = forward.ranks.total(target.sum(0)) / forward.n_tokens
-    variance = forward.ranks.total((target - mean).square().sum())
+    variance = forward.ranks.total(squared_error(target, mean.expand_as(target), 1))
     if not variance > 0:
         return target.new_zeros(())
     k = min(max(1, target.shape[1] // 2), n_dead)
     codes = strongest(forward.pre.of(features), k)
     estimate = shards.total(codes.decode(shards.here(W_dec).index_select(0, features)))
-    return (target - estimate).square().sum() / variance
+    return squared_error(target, estimate, 1) / variance
 
 
 def strongest(pre: PreActivations, k: int) -> Codes:

@@ -35,8 +35,8 @@ class Forward:
         Encoder output before selection.
     codes
         Selected codes.
-    reconstruction
-        ``(n, d_in)``.
+    decode
+        Makes a reconstruction of codes.
     token_unit
         ``(n, 1)`` one normalised unit as a share of the token's norm, where losses count in that; else None.
     ranks
@@ -47,7 +47,7 @@ class Forward:
     x: Tensor
     pre: PreActivations
     codes: Codes
-    reconstruction: Tensor
+    decode: Callable[[Codes], Tensor]
     token_unit: Tensor | None = None
     ranks: Ranks = ALONE
 
@@ -57,9 +57,18 @@ class Forward:
         return self.ranks.count(len(self.x))
 
     @cached_property
+    def reconstruction(self) -> Tensor:
+        """``(n, d_in)``, made when it is first asked for."""
+        return self.decode(self.codes)
+
+    @cached_property
     def residual(self) -> Tensor:
         """``(n, d_in)`` what the reconstruction leaves over, without gradient."""
         return self.x - self.reconstruction.detach()
+
+    def know_residual(self, residual: Tensor) -> None:
+        """Takes the residual from a loss that has it already, so that codes are not decoded again for it."""
+        self.__dict__["residual"] = residual
 
     def error(self, reconstruction: Tensor) -> Tensor:
         """Mean over tokens of the squared norm of what a reconstruction leaves over, in the unit of the losses."""
@@ -294,7 +303,7 @@ class SAE(nn.Module, ABC):
         normalised = self._normalised(x)
         pre = self._pre(normalised, ranks)
         codes = select(pre)
-        return Forward(normalised, pre, codes, self._decoded(codes), self._token_unit(x), ranks)
+        return Forward(normalised, pre, codes, self._decoded, self._token_unit(x), ranks)
 
     def _pre(self, x: Tensor, ranks: Ranks = ALONE) -> PreActivations:
         here, b_dec = self.shards.here, self.shards.shared(self.b_dec)

@@ -65,7 +65,7 @@ class _Decode(Function):
         grad = grad.to(W_dec.dtype)
         grad_values = grad_W_dec = None
         if ctx.needs_input_grad[0]:
-            grad_values = _dot_products(ctx.support, grad, W_dec)
+            grad_values = dot_products(ctx.support, grad, W_dec)
         if ctx.needs_input_grad[2]:
             order = ctx.support.by_feature
             grad_W_dec = weighted_sums(
@@ -91,7 +91,7 @@ class _SampledProduct(Function):
         return None, -(W_enc @ grad_b_enc), grad_W_enc, grad_b_enc, None, None
 
 
-def _dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
+def dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
     """``(left @ right.T)`` at a support."""
     if kernels := _kernels(right):
         return kernels.dot_products(left, right, support.features, support.row_offsets)
