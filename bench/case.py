@@ -24,7 +24,10 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: sizes, the variant's name, a batch to start from, how many are dead, how long and how sparse."""
+    """What is trained: sizes, the variant's name, a batch to start from, how many are dead, how long and how sparse.
+
+    It is trained where the batch is.
+    """
 
     variant: str
     d_in: int
@@ -37,6 +40,14 @@ class Case:
     seed: int = 0
     total_steps: int = 10**6
     knob: float | None = None
+    precision: str = "fp32"
+
+    @property
+    def device(self) -> torch.device:
+        return self.sample.device
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     @property
     def trains(self) -> bool:

@@ -27,14 +27,14 @@ def biosae(case: Case) -> Contestant:
         "panneal": ("panneal.PAnneal", {"sparsity_coefficient": case.turned(1e-3)}),
         "gatedanneal": ("gatedanneal.GatedAnneal", {"sparsity_coefficient": case.turned(1e-3)}),
     }[case.variant]
-    sae = build(f"biosae.saes.{target}", case.d_in, case.d_sae, hyperparams, case.seed)
+    sae = build(f"biosae.saes.{target}", case.d_in, case.d_sae, hyperparams, case.seed).to(case.device)
     sae.fit_normaliser(case.sample)
     with torch.no_grad():
         if case.variant in ("relu", "gated") and not case.trains:
             sae.b_enc -= active_bias(sae.normalise(case.sample[:512]) @ sae.W_enc, case.k)
     kill(sae.b_enc, case, sae.fresh_spread)
     warmup = 0.05 if case.trains else 0.0
-    settings = TrainerSettings(lr=case.lr, warmup_fraction=warmup)
+    settings = TrainerSettings(lr=case.lr, warmup_fraction=warmup, precision=case.precision)
     learner = Learner(sae, settings, case.total_steps, case.total_steps * case.batch)
 
     def step(x: Tensor) -> float:
@@ -53,25 +53,27 @@ def biosae(case: Case) -> Contestant:
 def plain(case: Case) -> Contestant:
     """Dense autograd and torch's Adam as most people would write it; the yardstick."""
     torch.manual_seed(case.seed)
-    W_dec = torch.nn.Parameter(torch.nn.functional.normalize(torch.randn(case.d_sae, case.d_in), dim=1))
+    features = torch.nn.functional.normalize(torch.randn(case.d_sae, case.d_in, device=case.device), dim=1)
+    W_dec = torch.nn.Parameter(features)
     W_enc = torch.nn.Parameter(W_dec.detach().clone())
-    b_enc, b_dec = torch.nn.Parameter(torch.zeros(case.d_sae)), torch.nn.Parameter(case.sample.mean(0))
+    b_enc, b_dec = torch.nn.Parameter(features.new_zeros(case.d_sae)), torch.nn.Parameter(case.sample.mean(0))
     parameters = [W_enc, b_enc, W_dec, b_dec]
     if case.variant in ("relu", "gated", "jumprelu"):
         bias = active_bias((case.sample[:512] - b_dec.detach()) @ W_enc.detach().t(), case.k)
         if case.variant == "jumprelu":
-            threshold = torch.nn.Parameter(torch.full((case.d_sae,), float(bias)))
+            threshold = torch.nn.Parameter(torch.full_like(b_enc, float(bias)))
             parameters.append(threshold)
         else:
             b_enc.data -= bias
     if case.variant == "gated":
-        r_mag, b_mag = (torch.nn.Parameter(torch.zeros(case.d_sae)) for _ in range(2))
+        r_mag, b_mag = (torch.nn.Parameter(torch.zeros_like(b_enc)) for _ in range(2))
         parameters += [r_mag, b_mag]
     kill(b_enc, case)
     optimizer = torch.optim.Adam(parameters, lr=case.lr)
     cuts = [int(case.d_sae * sum(GROUPS[: i + 1])) for i in range(len(GROUPS))]
 
-    def step(x: Tensor) -> float:
+    @case.autocast()
+    def loss_of(x: Tensor) -> Tensor:
         linear = (x - b_dec) @ W_enc.t()
         pre, extra = linear + b_enc, 0.0
         if case.variant.startswith("topk"):
@@ -105,8 +107,12 @@ def plain(case: Case) -> Contestant:
         if case.n_dead:
             n_aux = min(case.d_in // 2, case.n_dead)
             values, indices = torch.relu(pre[:, : case.n_dead]).topk(n_aux, sorted=False)
-            aux = torch.zeros(len(x), case.n_dead).scatter(1, indices, values) @ W_dec[: case.n_dead]
+            aux = values.new_zeros(len(x), case.n_dead).scatter(1, indices, values) @ W_dec[: case.n_dead]
             loss = loss + (aux - (x - reconstruction).detach()).square().sum(1).mean() / 32
+        return loss
+
+    def step(x: Tensor) -> float:
+        loss = loss_of(x)
         optimizer.zero_grad()
         loss.backward()
         with torch.no_grad():

@@ -139,17 +139,18 @@ def sparsify(case: Case) -> Contestant:
     from sparsify.sparse_coder import SparseCoder
 
     torch.manual_seed(case.seed)
-    sae = SparseCoder(case.d_in, SparseCoderConfig(num_latents=case.d_sae, k=case.k), dtype=torch.float32)
+    sae = SparseCoder(case.d_in, SparseCoderConfig(num_latents=case.d_sae, k=case.k), case.device, torch.float32)
     sae.b_dec.data = case.sample.mean(0)
     kill(sae.encoder.bias, case, 3**-0.5)
     optimizer = torch.optim.Adam(sae.parameters(), lr=case.lr)
-    dead = torch.arange(case.d_sae) < case.n_dead if case.n_dead else None
+    dead = torch.arange(case.d_sae, device=case.device) < case.n_dead if case.n_dead else None
     count = iter(range(LONG))
 
     def step(x: Tensor) -> float:
         optimizer.param_groups[0]["lr"] = case.lr * case.lr_share(next(count))
         sae.set_decoder_norm_to_unit_norm()
-        out = sae(x, y=x, dead_mask=dead, total_variance=(x - x.mean(0)).square().sum())
+        with case.autocast():  # on a GPU it does that by itself
+            out = sae(x, y=x, dead_mask=dead, total_variance=(x - x.mean(0)).square().sum())
         (out.fvu + out.auxk_loss / 32 if case.n_dead else out.fvu).backward()
         sae.remove_gradient_parallel_to_decoder_directions()
         optimizer.step()
@@ -219,3 +220,5 @@ LIBRARIES = {
     "sparsify": sparsify,
     "overcomplete": overcomplete,
 }
+GPU_LIBRARIES = ("plain", "biosae", "sparsify")
+"""Those that train on a GPU here, and in bf16."""

@@ -1,12 +1,14 @@
 """Time of one training step, libraries interleaved in one process.
 
     python bench/train_step.py [--sizes 512 768] [--variants topk batchtopk] [--threads 2] [--rounds 7]
+    python bench/train_step.py --device cuda --precision bf16 [--sizes 1152]
 
 Libraries take turns round by round, so that whatever else the machine does hits all alike; ratios are taken inside
 a round and their median is printed. ``floor`` is the least a step can take at the speed of the matrix product
 measured in the same round: the encoder's product and four passes over the k active entries (decode, gradient of the
 codes, gradients of both weights); ``of floor`` is floor / time. With one thread the clock is the process's CPU time,
-which other processes hardly disturb; with more it is wall time.
+which other processes hardly disturb; with more, and on a GPU, it is wall time. ``products`` is the time of the step in
+encoder's products. On a GPU and in bf16 only plain, biosae and sparsify take part; sparsify on a GPU is always bf16.
 
 The peers belong into an environment of their own, with biosae installed beside them:
     pip install sae-lens dictionary-learning eai-sparsify overcomplete
@@ -21,11 +23,12 @@ import statistics
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from case import Case
-from peers import LIBRARIES
+from peers import GPU_LIBRARIES, LIBRARIES
 from torch import Tensor
 
 warnings.filterwarnings("ignore")
@@ -34,13 +37,17 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 SIZES = {256: (2048, 4096), 512: (4096, 4096), 768: (6144, 8192), 1152: (9216, 4096)}
 VARIANTS = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu", "gated", "topk-auxk")
-COLUMNS = ("variant", "d_in", "d_sae", "batch", "k", "threads", "library", "ms", "speed_to_plain", "of_floor")
+GPU_SIZES = {**SIZES, 1152: (36864, 16384)}
+COLUMNS = (
+    "variant", "d_in", "d_sae", "batch", "k", "device", "precision", "threads", "library",
+    "ms", "speed_to_plain", "of_floor", "products",
+)  # fmt: skip
 
 
 def main() -> None:
     arguments = parse()
     torch.set_num_threads(arguments.threads)
-    clock = time.process_time if arguments.threads == 1 else time.perf_counter
+    clock = clock_of(arguments)
     rows = []
     for d_in in arguments.sizes:
         for variant in arguments.variants:
@@ -50,22 +57,47 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[512], choices=SIZES)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, help="d_in; by default 512, on a GPU 1152")
     parser.add_argument("--variants", nargs="+", default=["topk"], choices=VARIANTS)
     parser.add_argument("--k", type=int, default=64)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "train_step.csv")
-    return parser.parse_args()
+    parser.add_argument(
+        "--out", type=Path, help="by default bench/results/train_step.csv, on a GPU train_step_cuda.csv"
+    )
+    arguments = parser.parse_args()
+    on_gpu = arguments.device == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        parser.error("torch finds no GPU here; leave --device out to measure on the processor")
+    arguments.sizes = arguments.sizes or [1152 if on_gpu else 512]
+    name = "train_step_cuda.csv" if on_gpu else "train_step.csv"
+    arguments.out = arguments.out or Path(__file__).parent / "results" / name
+    return arguments
+
+
+def clock_of(arguments: argparse.Namespace) -> Callable[[], float]:
+    if arguments.device == "cpu":
+        return time.process_time if arguments.threads == 1 else time.perf_counter
+
+    def after_the_gpu() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return after_the_gpu
 
 
 def compare(d_in: int, variant: str, arguments: argparse.Namespace, clock) -> list[dict]:
-    d_sae, batch = SIZES[d_in]
-    batches = [activations(d_in, batch, seed) for seed in range(2)]
+    device = torch.device(arguments.device)
+    d_sae, batch = (SIZES if device.type == "cpu" else GPU_SIZES)[d_in]
+    batches = [activations(d_in, batch, seed).to(device) for seed in range(2)]
     n_dead = d_sae // 10 if variant == "topk-auxk" else 0
-    case = Case(variant, d_in, d_sae, arguments.k, batch, batches[0], n_dead=n_dead)
+    case = Case(variant, d_in, d_sae, arguments.k, batch, batches[0], n_dead=n_dead, precision=arguments.precision)
     steps = prepare(case, batches)
-    left, right, out = torch.randn(batch, d_in), torch.randn(d_in, d_sae), torch.empty(batch, d_sae)
+    dtype = torch.bfloat16 if arguments.precision == "bf16" else torch.float32
+    left, right = (torch.randn(shape, device=device).to(dtype) for shape in ((batch, d_in), (d_in, d_sae)))
+    out = left.new_empty(batch, d_sae)
     product, times = [], {name: [] for name in steps}
     for number in range(arguments.rounds):
         x = batches[number % 2]
@@ -77,10 +109,11 @@ def compare(d_in: int, variant: str, arguments: argparse.Namespace, clock) -> li
     for name, taken in times.items():
         rows.append({
             "variant": variant, "d_in": d_in, "d_sae": d_sae, "batch": batch, "k": arguments.k,
-            "threads": arguments.threads, "library": name,
+            "device": device_name(device), "precision": case.precision, "threads": arguments.threads, "library": name,
             "ms": round(1000 * statistics.median(taken), 1),
             "speed_to_plain": round(statistics.median(p / t for p, t in zip(times["plain"], taken, strict=True)), 2),
             "of_floor": round(statistics.median(share * p / t for p, t in zip(product, taken, strict=True)), 3),
+            "products": round(statistics.median(t / p for p, t in zip(product, taken, strict=True)), 2),
         })  # fmt: skip
         print("  ".join(f"{rows[-1][column]!s:>{max(8, len(column))}}" for column in COLUMNS), flush=True)
     return rows
@@ -89,9 +122,10 @@ def compare(d_in: int, variant: str, arguments: argparse.Namespace, clock) -> li
 def prepare(case: Case, batches: list[Tensor]) -> dict:
     """The libraries that can do the case, warmed up."""
     steps = {}
-    for name, make in LIBRARIES.items():
+    every = case.device.type == "cpu" and case.precision == "fp32"
+    for name in LIBRARIES if every else GPU_LIBRARIES:
         try:
-            steps[name] = make(case).step
+            steps[name] = LIBRARIES[name](case).step
             for x in batches:
                 steps[name](x)
         except Exception as error:  # noqa: BLE001 - a peer that cannot run this is a result
@@ -113,6 +147,10 @@ def activations(d_in: int, n: int, seed: int) -> Tensor:
     x += torch.nn.functional.embedding_bag(chosen, features, per_sample_weights=strength, mode="sum")
     x += 0.3 * torch.randn(n, d_in, generator=generator)
     return x * (d_in / x.square().sum(1).mean()).sqrt()
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def timed(function, clock) -> float:

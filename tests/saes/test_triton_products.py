@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,9 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from biosae.saes import sparse
+from biosae.saes.build import build
 from biosae.saes.codes import Support
 from biosae.saes.preactivations import PreActivations
 from biosae.saes.selection import batch_top_k, top_k
+from biosae.training.learner import Learner
+from biosae.training.settings import TrainerSettings
 
 pytest.importorskip("triton")
 from biosae.saes import triton_products
@@ -129,6 +133,38 @@ def test_a_step_with_the_kernels_equals_dense_autograd(selection, precision, tol
         assert mine.dtype == torch.float32, name
         scale = float(reference.abs().max())
         torch.testing.assert_close(mine, reference, rtol=0, atol=tolerance * scale, msg=lambda m, name=name: name + m)
+
+
+VARIANTS = {
+    "topk.TopK": {"k": 3},
+    "matryoshka.Matryoshka": {"k": 3, "group_fractions": [0.3, 0.7]},
+    "jumprelu.JumpReLU": {"target_l0": 3.0},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_training_with_the_kernels_ends_where_training_without_them_does(variant, monkeypatch):
+    """Every fifth feature is dead, so that AuxK takes part."""
+    x = random(10, 12, seed=5)
+
+    def trained() -> dict[str, Tensor]:
+        sae = build(f"biosae.saes.{variant}", 12, 50, dict(VARIANTS[variant])).to(DEVICE)
+        sae.fit_normaliser(x)
+        learner = Learner(sae, TrainerSettings(lr=1e-3), total_steps=3, total_tokens=30)
+        learner.tokens_since_fired[::5] = 1000
+        for _ in range(3):
+            learner.step(x)
+        return sae.state_dict()
+
+    monkeypatch.setattr(sparse, "_kernels", lambda matrix: None)
+    without = trained()
+    kernels = Mock(wraps=triton_products)
+    monkeypatch.setattr(sparse, "_kernels", lambda matrix: kernels)
+    state = trained()
+    assert kernels.weighted_sums.called and kernels.dot_products.called
+    for name, mine in state.items():
+        # Three steps of at most 1e-3 each; Adam divides rounding by its size where a gradient is near zero.
+        torch.testing.assert_close(mine, without[name], rtol=0, atol=1e-5, msg=name)
 
 
 def test_they_compile_without_a_gpu(tmp_path):
