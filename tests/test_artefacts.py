@@ -3,6 +3,7 @@ import hashlib
 import subprocess
 import sys
 
+import h5py
 import pytest
 
 from biosae.artefacts import (
@@ -105,13 +106,18 @@ with atomic_folder(Path({str(tmp_path)!r}, "report")):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
-    (tmp_path / "tables").mkdir()
-    left = [tmp_path / ".run.json.k2x8_a9q.json", tmp_path / "tables" / ".tmpA1b2C3", tmp_path / ".report.q7_2ab"]
+def test_nothing_but_what_killed_writers_left_is_removed(tmp_path):
+    left = [tmp_path / ".run.json.k2x8_a9q" / "run.json", tmp_path / "tables" / ".genes.csv.q7_2ab" / "genes.csv"]
     kept = [tmp_path / "run.json", tmp_path / ".lock", tmp_path / "tables" / "genes.csv"]
-    left.pop().mkdir()
     for path in (*left, *kept):
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.touch()
     remove_temporary(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
-    assert not (tmp_path / ".report.q7_2ab").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["tables"]
+
+
+def test_libraries_that_lock_what_they_write_can_do_so(tmp_path):
+    with atomic_write(tmp_path / "a.h5") as temporary, h5py.File(temporary, "w", locking=True) as file:
+        file["x"] = 1
+    assert (tmp_path / "a.h5").exists()

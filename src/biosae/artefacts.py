@@ -20,74 +20,59 @@ from .locks import claimed, is_claimed
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that replaces it when the block ends without an error.
+    """A temporary path that replaces ``path`` when the block, which writes it, ends without an error.
 
     The file is synced before it is renamed, so that after a crash or a full disk ``path`` is
     either the old file or the whole new one.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    except OSError as error:
-        raise ArtefactError(f"cannot write {path}: {error.strerror or error}") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        with claimed(temporary):
-            yield temporary
+    with _beside(path) as folder:
+        temporary = folder / path.name
+        yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_umask())  # safetensors lets nobody else read
         temporary.replace(path)
-    except (OSError, SafetensorError) as error:  # a full disk is the latter where safetensors writes
-        raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside ``path`` that replaces it when the block ends without an error."""
+    """A temporary folder that replaces ``path`` when the block ends without an error."""
     path = Path(path)
+    with _beside(path) as folder:
+        temporary, older = folder / path.name, folder / "older"
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.replace(older)
+        temporary.replace(path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A hidden folder beside ``path`` to write in, gone when the block ends; the OS's errors are said with the path."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     except OSError as error:
         raise ArtefactError(f"cannot write {path}: {error.strerror or error}") from error
     try:
-        with claimed(temporary):
-            yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            older = temporary.with_name(f"{temporary.name}.older")
-            path.replace(older)
-            temporary.replace(path)
-            shutil.rmtree(older, ignore_errors=True)
-        else:
-            temporary.replace(path)
+        with claimed(folder):
+            yield folder
     except (OSError, SafetensorError) as error:  # a full disk is the latter where safetensors writes
         raise ArtefactError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_temporary(folder: Path) -> None:
-    """Removes what writers that were killed left in and under ``folder``: names such as ``.run.json.k2x8_a9q.json``.
+    """Removes what writers that were killed left in and under ``folder``: names such as ``.run.json.k2x8_a9q``.
 
-    What a living process writes stays. ``.tmpA1b2C3`` are those of safetensors, which writes beside the file it was
-    given; only who holds the lock of the folder writes such.
+    What a living process writes stays.
     """
-    in_use: set[Path] = set()
-    for path in sorted([*Path(folder).rglob(".*.*"), *Path(folder).rglob(".tmp*")]):  # folders before what is in them
-        if not in_use.isdisjoint(path.parents):
-            continue
-        if is_claimed(path):
-            in_use.add(path)
-        elif path.is_dir():
+    for path in list(Path(folder).rglob(".*.*")):
+        if path.is_dir() and not is_claimed(path):
             shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 @contextmanager

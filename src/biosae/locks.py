@@ -56,26 +56,26 @@ def locked(folder: Path, waits: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Shows that this process is at work on a file or folder, for as long as it lives and the block runs."""
+def claimed(folder: Path) -> Iterator[None]:
+    """Shows that this process is at work in a folder, for as long as it lives and the block runs."""
     if fcntl is None:
         yield
         return
-    handle = _opened(path)
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):  # a file system without locks of folders
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(handle)
 
 
-def is_claimed(path: Path) -> bool:
+def is_claimed(folder: Path) -> bool:
     """Whether a living process has `claimed` it."""
     if fcntl is None:
         return False
     try:
-        handle = _opened(path)
+        handle = os.open(folder, os.O_RDONLY)
     except OSError:
         return False
     try:
@@ -87,10 +87,6 @@ def is_claimed(path: Path) -> bool:
     finally:
         os.close(handle)
     return False
-
-
-def _opened(path: Path) -> int:
-    return os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # NFS locks only files open for writing
 
 
 def _acquire(path: Path, waits: bool) -> int:

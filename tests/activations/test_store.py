@@ -161,8 +161,7 @@ def test_a_full_disk_ends_the_extraction_with_whole_shards_only(adapter, sequenc
 
 def test_what_a_killed_extraction_left_is_cleared(store, adapter, sequences, tmp_path):
     (store.folder / "manifest.json").unlink()
-    for name in (".shard-00001.safetensors.k2x8.safetensors", ".tmpA1b2C3"):
-        (store.folder / name).touch()
+    (store.folder / ".shard-00001.safetensors.k2x8_a9q").mkdir()
     extract_activations(adapter, sequences, 0, tmp_path, "float32", tokens_per_batch=64, tokens_per_shard=100)
     assert not list(store.folder.glob(".*"))
 
