@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from subprocess import CalledProcessError
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from biosae.saes import sparse
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-@pytest.fixture
+
+@pytest.fixture(autouse=True)
 def forgets_triton():
     """Looks for Triton anew in the test and after it."""
     sparse._triton_products.cache_clear()
@@ -20,7 +24,8 @@ def forgets_triton():
 
 
 def on_gpu(dtype: torch.dtype) -> SimpleNamespace:
-    return SimpleNamespace(is_cuda=True, dtype=dtype)
+    """What is asked of a matrix; tests have no GPU for a real one."""
+    return SimpleNamespace(is_cuda=True, dtype=dtype, device=DEVICE)
 
 
 def test_float_matrices_on_a_gpu_go_to_the_kernels():
@@ -35,7 +40,20 @@ def test_doubles_and_matrices_elsewhere_do_not():
     assert sparse._kernels(torch.zeros(2, 2)) is None
 
 
-def test_without_triton_torch_does_it(forgets_triton, monkeypatch):
+def test_without_triton_torch_does_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "biosae.saes.triton_products", raising=False)
     assert sparse._kernels(on_gpu(torch.float32)) is None
+
+
+FAILURES = [RuntimeError("no C compiler"), CalledProcessError(1, "gcc"), FileNotFoundError("cc")]
+
+
+@pytest.mark.parametrize("reason", FAILURES)
+def test_where_triton_cannot_build_torch_does_it_and_says_so(reason, monkeypatch, caplog):
+    kernels = Mock()
+    kernels.try_out.side_effect = reason
+    monkeypatch.setattr(sparse.importlib, "import_module", lambda *_: kernels)
+    assert sparse._kernels(on_gpu(torch.float32)) is None
+    assert sparse._kernels(on_gpu(torch.float32)) is None
+    assert [str(reason) in message for message in caplog.messages] == [True]

@@ -9,8 +9,10 @@ through Triton's kernels where it is installed.
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from functools import cache
+from subprocess import SubprocessError
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from .codes import Support
+
+logger = logging.getLogger(__name__)
 
 KERNEL_TYPES = (torch.float32, torch.bfloat16, torch.float16)
 """What the GPU kernels read: nothing wider than the float32 in which they add up."""
@@ -117,12 +121,18 @@ def _as_read(matrix: Tensor) -> Tensor:
 
 def _kernels(matrix: Tensor) -> ModuleType | None:
     """The GPU kernels, where they take this matrix."""
-    return _triton_products() if matrix.is_cuda and matrix.dtype in KERNEL_TYPES else None
+    return _triton_products(matrix.device) if matrix.is_cuda and matrix.dtype in KERNEL_TYPES else None
 
 
 @cache
-def _triton_products() -> ModuleType | None:
+def _triton_products(device: torch.device) -> ModuleType | None:
+    """They need Triton, and Triton needs a C compiler and the headers of Python."""
     try:
-        return importlib.import_module(".triton_products", __package__)
+        kernels = importlib.import_module(".triton_products", __package__)
+        kernels.try_out(device)
     except ImportError:
         return None
+    except (OSError, RuntimeError, SubprocessError) as error:
+        logger.warning("Triton cannot build its kernels here, so training on the GPU is slower: %s", error)
+        return None
+    return kernels
