@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from biosae.saes.base import Progress
+from biosae.saes.forward import Progress
 
 
 @pytest.fixture

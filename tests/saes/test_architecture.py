@@ -11,9 +11,9 @@ import yaml
 import biosae.config
 from biosae.errors import DataError, SettingError
 from biosae.saes.architecture import Architecture
-from biosae.saes.base import Progress
 from biosae.saes.build import build
 from biosae.saes.files import load, save
+from biosae.saes.forward import Progress
 from biosae.saes.standard import Standard
 from biosae.saes.topk import TopK
 

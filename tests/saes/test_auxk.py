@@ -5,8 +5,8 @@ import torch
 
 from biosae.saes import preactivations
 from biosae.saes.auxk import auxk_loss, strongest
-from biosae.saes.base import Forward
 from biosae.saes.codes import Codes
+from biosae.saes.forward import Forward
 from biosae.saes.preactivations import PreActivations
 from biosae.saes.topk import TopK
 

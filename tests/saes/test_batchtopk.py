@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import torch
 
-from biosae.saes.base import Progress
 from biosae.saes.batchtopk import BatchTopK
+from biosae.saes.forward import Progress
 from biosae.saes.jumprelu import JumpReLU
 from biosae.saes.matryoshka import Matryoshka
 from biosae.saes.standard import Standard

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from biosae.saes.base import Progress
+from biosae.saes.forward import Progress
 from biosae.saes.gated import Gated
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from biosae.saes.base import SAE, Progress
+from biosae.saes.base import SAE
 from biosae.saes.batchtopk import BatchTopK
+from biosae.saes.forward import Progress
 from biosae.saes.gated import Gated
 from biosae.saes.gatedanneal import GatedAnneal
 from biosae.saes.gumbeltopk import GumbelTopK

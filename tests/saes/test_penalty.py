@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from biosae.saes.base import Progress
 from biosae.saes.codes import Codes, Support
+from biosae.saes.forward import Progress
 from biosae.saes.penalty import SMOOTHING, AnnealedPower, l1, power
 
 

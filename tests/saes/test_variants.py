@@ -10,9 +10,10 @@ import torch
 import yaml
 
 import biosae.config
-from biosae.saes.base import SAE, Progress
+from biosae.saes.base import SAE
 from biosae.saes.build import build
 from biosae.saes.files import load, save
+from biosae.saes.forward import Progress
 
 FOLDER = Path(biosae.config.__file__).parent / "sae"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

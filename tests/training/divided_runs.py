@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from biosae.activations.source import ArrayActivations
 from biosae.ranks import ALONE, Ranks, connected, leave, present
 from biosae.saes.architecture import PLAIN
-from biosae.saes.base import SAE, Progress
+from biosae.saes.base import SAE
+from biosae.saes.forward import Progress
 from biosae.saes.shards import divide
 from biosae.training.trainer import Run, Trainer
 

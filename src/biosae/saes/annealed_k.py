@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .base import Progress
+from .forward import Progress
 
 
 class AnnealedK(nn.Module):

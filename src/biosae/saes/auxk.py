@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .base import Forward, squared_error
 from .codes import Codes
+from .forward import Forward, squared_error
 from .preactivations import PreActivations
 from .selection import positive, top_k
 

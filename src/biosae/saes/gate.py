@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import Forward
 from .codes import Codes, per_feature
+from .forward import Forward
 from .preactivations import PreActivations
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from .architecture import PLAIN, Architecture
-from .base import SAE, Forward, Progress, check_at_least, check_fraction
+from .base import SAE
+from .checks import check_at_least, check_fraction
 from .codes import Codes
+from .forward import Forward, Progress
 from .gate import Gate, gate_codes, gate_reconstruction_loss
 from .penalty import l1
 from .preactivations import PreActivations

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from biosae.errors import SettingError
 
 from .architecture import PLAIN, Architecture
-from .base import SAE, Forward, Progress, check_above_zero, check_at_least, check_fraction
+from .base import SAE
+from .checks import check_above_zero, check_at_least, check_fraction
 from .codes import Codes, per_feature
+from .forward import Forward, Progress
 from .preactivations import PreActivations
 from .straight_through import jump_relu, step
 

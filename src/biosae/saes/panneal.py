@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from .architecture import PLAIN, Architecture
-from .base import SAE, Forward, Progress, check_above_zero, check_at_least, check_fraction
+from .base import SAE
+from .checks import check_above_zero, check_at_least, check_fraction
 from .codes import Codes
+from .forward import Forward, Progress
 from .penalty import AnnealedPower
 from .preactivations import PreActivations
 from .selection import positive

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from biosae.ranks import ALONE, Ranks
 
-from .base import Progress
 from .codes import Codes
+from .forward import Progress
 
 SMOOTHING = 1e-3
 """Codes far below this are penalised linearly: the slope of ``f ** p`` at 0 is infinite."""

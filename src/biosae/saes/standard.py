@@ -7,8 +7,10 @@ from torch import Tensor
 from biosae.errors import SettingError
 
 from .architecture import PLAIN, Architecture
-from .base import SAE, Forward, Progress, check_at_least, check_fraction
+from .base import SAE
+from .checks import check_at_least, check_fraction
 from .codes import Codes, per_feature
+from .forward import Forward, Progress
 from .penalty import l1
 from .preactivations import PreActivations
 from .selection import positive

@@ -7,8 +7,10 @@ from torch import Tensor
 from .annealed_k import AnnealedK
 from .architecture import PLAIN, Architecture
 from .auxk import auxk_loss
-from .base import SAE, Forward, Progress, check_at_least, check_fraction, checked_k
+from .base import SAE
+from .checks import check_at_least, check_fraction, checked_k
 from .codes import Codes
+from .forward import Forward, Progress
 from .preactivations import PreActivations
 from .selection import top_k
 

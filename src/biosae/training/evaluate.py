@@ -10,7 +10,8 @@ from torch import Tensor
 from biosae.activations.source import ActivationSource
 from biosae.errors import DataError
 from biosae.ranks import ALONE, Ranks
-from biosae.saes.base import SAE, Progress
+from biosae.saes.base import SAE
+from biosae.saes.forward import Progress
 
 from .transfer import on_device
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from biosae.errors import TrainingError
 from biosae.ranks import ALONE, Ranks
-from biosae.saes.base import SAE, Forward, Progress
+from biosae.saes.base import SAE
+from biosae.saes.forward import Forward, Progress
 
 from .average import WeightAverage
 from .resample import resample

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from biosae.saes.base import SAE, Forward
+from biosae.saes.base import SAE
+from biosae.saes.forward import Forward
 
 
 @torch.no_grad()
