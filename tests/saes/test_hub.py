@@ -12,7 +12,10 @@ from huggingface_hub import HfApi
 
 from biosae.errors import ArtefactError, SettingError
 from biosae.saes import files, hub
+from biosae.saes.batchtopk import BatchTopK
+from biosae.saes.codes import Codes
 from biosae.saes.hub import from_pretrained, model_card, push_to_hub, save_pretrained
+from biosae.saes.matryoshka import Matryoshka
 from biosae.saes.topk import TopK
 
 from .hub_endpoint import COMMIT, HubEndpoint
@@ -137,3 +140,21 @@ def test_what_the_hub_refuses_is_one_line(run, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "snapshot_download", fail)
     with pytest.raises(ArtefactError, match="me/sae is neither a folder nor a repository that can be fetched"):
         from_pretrained("me/sae")
+
+
+@pytest.mark.parametrize("sae", [BatchTopK(4, 8, k=2), Matryoshka(4, 8, k=2, group_fractions=[0.5, 0.5])])
+def test_a_threshold_that_was_never_estimated_is_not_exported(sae, run, tmp_path):
+    """Section 2.5: without its threshold the SAE would fire like a ReLU; a checkpoint may still be written."""
+    files.save(sae, run)
+    assert same(files.load(run), sae)
+    line = f"the {type(sae).__name__} in .* has no inference threshold yet and would fire like a ReLU; train it"
+    for export in (
+        partial(save_pretrained, run, tmp_path / "out"),
+        partial(push_to_hub, run, "me/sae", api=Hub(tmp_path)),
+    ):
+        with pytest.raises(ArtefactError, match=line):
+            export(licence="mit")
+    assert not (tmp_path / "out").exists()
+    sae.threshold.update(Codes(torch.tensor([[2.0, 3.0]])), window_steps=10)
+    files.save(sae, run)
+    assert same(from_pretrained(save_pretrained(run, tmp_path / "out", "mit")), sae)

@@ -15,6 +15,7 @@ from biosae.errors import ArtefactError, SettingError
 
 from . import files
 from .base import SAE
+from .threshold import RunningThreshold
 
 KEPT = (files.WEIGHTS, files.SETTINGS, "evaluation.json")  # not run.json, which names folders and the command line
 MEASURES = {
@@ -67,12 +68,12 @@ def save_pretrained(run: Path | str, out: Path | str, licence: str) -> Path:
     Raises
     ------
     ArtefactError
-        If the run is not finished or its SAE is damaged.
+        If the run is not finished, its SAE is damaged, or its inference threshold was never estimated.
     """
     run = Path(run)
     if not licence:
         raise SettingError("a licence is needed, as the Hub spells it, for example cc-by-4.0")
-    files.load(run)
+    _check_thresholds(files.load(run), run)
     card = model_card(run, licence)
     with atomic_folder(Path(out)) as folder:
         for name in KEPT:
@@ -112,6 +113,13 @@ def push_to_hub(
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             raise ArtefactError(f"{repo_id} could not be written: {str(error).strip().splitlines()[0]}") from error
     return str(commit.commit_url)
+
+
+def _check_thresholds(sae: SAE, run: Path) -> None:
+    """Without its threshold an SAE fires like a ReLU, which whoever loads it could not see."""
+    if any(isinstance(part, RunningThreshold) and not part.is_estimated for part in sae.modules()):
+        untrained = f"the {type(sae).__name__} in {run} has no inference threshold yet"
+        raise ArtefactError(f"{untrained} and would fire like a ReLU; train it for at least a step before sharing it")
 
 
 def model_card(run: Path | str, licence: str) -> str:

@@ -28,6 +28,11 @@ class RunningThreshold(nn.Module):
         """``() float64``; zero before the first update, which selects like ReLU."""
         return self.average / self.weight.clamp(min=torch.finfo(torch.float64).tiny)
 
+    @property
+    def is_estimated(self) -> bool:
+        """Whether any batch was taken in."""
+        return bool(self.weight > 0)
+
     def forget(self) -> None:
         """Starts the mean anew: the next batch is taken whole."""
         self.weight.zero_()
