@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from math import exp, log
 from pathlib import Path
 
@@ -42,7 +43,9 @@ COUNTED = ("batchtopk", "matryoshka")
 """Variants whose knob is a number of features; that of others is a penalty."""
 TARGETED = ("biosae", "dictionary_learning")
 """Libraries whose JumpReLU takes a target L0."""
-MOST_TRIALS, FIRST_PENALTY, STRIDE = 8, 0.1, 3.0
+MOST_TRIALS, FIRST_PENALTY, STRIDE = 10, 0.1, 3.0
+LEAST_SHARE = 0.2
+"""By how much a trial between two others narrows the search at least: some L0 fall off a cliff."""
 COLUMNS = (
     "data", "variant", "library", "lr", "knob", "n_seeds", "fvu", "fvu_95", "l0", "dead_fraction", "mcc", "mcc_95",
 )  # fmt: skip
@@ -110,7 +113,8 @@ def at_best(data: DataSet, variant: str, library: str, n_seeds: int, rates: Sequ
     except Exception as error:  # noqa: BLE001 - a peer that cannot run this is a result
         print(f"{library} does not run {variant}: {type(error).__name__}: {error}"[:150], file=sys.stderr)
         return []
-    close = [row for row in tried if abs(row["l0"] / data.k - 1) < 0.1] or tried
+    close = [row for row in tried if abs(row["l0"] / data.k - 1) < 0.1]
+    close = close or [min(tried, key=lambda row: abs(log(max(row["l0"], 1e-3) / data.k)))]
     row = {"data": data.name, "variant": variant, "library": library, **min(close, key=lambda row: row["fvu"])}
     print(
         "  ".join(f"{row[column]:.4g}" if isinstance(row[column], float) else f"{row[column]}" for column in COLUMNS),
@@ -136,7 +140,7 @@ def nearest_knob(
     """The setting whose run has the L0 nearest to ``wanted``, and that run.
 
     L0 is taken for a power of the setting, rising where the setting is a number of features and falling where it is a
-    penalty; the power is that through the nearest run on either side.
+    penalty; between runs on either side the power is that through the closest pair.
     """
     counts = variant in COUNTED or (variant == "jumprelu" and library in TARGETED)
     knob, slope, tried = (float(wanted) if counts else FIRST_PENALTY), (1.0 if counts else -0.5), []
@@ -145,15 +149,14 @@ def nearest_knob(
         tried.append((log(knob), log(max(result["l0"], 1e-3) / wanted), result))
         if abs(result["l0"] / wanted - 1) < 0.03:
             break
-        below, above = (
-            min((trial for trial in tried if (trial[1] > 0) == side), key=lambda trial: abs(trial[1]), default=None)
-            for side in (False, True)
-        )
-        at, off, _ = tried[-1]  # with all on one side it goes on from the last, though an earlier one came nearer
-        if below and above:
-            at, off, _ = min(below, above, key=lambda trial: abs(trial[1]))
-            slope = (above[1] - below[1]) / (above[0] - below[0])
-        knob = exp(at - max(-STRIDE, min(STRIDE, off / slope)))
+        sides = [[trial for trial in tried if (trial[1] > 0) == side] for side in (False, True)]
+        if all(sides):
+            below, above = min(product(*sides), key=lambda pair: abs(pair[1][0] - pair[0][0]))
+            share = below[1] / (below[1] - above[1])
+            share = max(LEAST_SHARE, min(1 - LEAST_SHARE, share))
+            knob = exp(below[0] + share * (above[0] - below[0]))
+        else:  # it goes on from the last, though an earlier one came nearer
+            knob *= exp(-max(-STRIDE, min(STRIDE, tried[-1][1] / slope)))
     at, _, result = min(tried, key=lambda trial: abs(trial[1]))
     return exp(at), result
 
