@@ -42,7 +42,7 @@ def nested_loss(forward: Forward, widths: Sequence[int], W_dec: Tensor, b_dec: T
         error, residual = _NestedError.apply(forward.x, shards.here(b_dec), groups, forward.token_unit)
     else:
         error, residual = _SparseNestedError.apply(
-            forward.x, b_dec, W_dec, codes.values, codes.support, entries, forward.token_unit
+            forward.x, b_dec, W_dec, codes.values, codes.support, entries, len(widths), forward.token_unit
         )
     forward.know_residual(residual)
     return error / (forward.n_tokens * len(widths))
@@ -74,9 +74,9 @@ class _SparseNestedError(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, b_dec, W_dec, values, support: Support, entries: Support, token_unit):
-        n_rows, d_in = x.shape
-        groups = sparse.weighted_sums(values, entries.features, entries.row_offsets, W_dec).view(n_rows, -1, d_in)
+    def forward(ctx, x, b_dec, W_dec, values, support: Support, entries: Support, n_groups, token_unit):
+        groups = sparse.weighted_sums(values, entries.features, entries.row_offsets, W_dec)
+        groups = groups.view(len(x), n_groups, x.shape[1])
         error, residual = _residual_sums_(groups, x - b_dec, token_unit)
         ctx.save_for_backward(groups, W_dec, values)
         ctx.support, ctx.entries = support, entries
@@ -92,16 +92,18 @@ class _SparseNestedError(Function):
         rows = ctx.entries.rows.index_select(0, order.entries)
         weights = values.index_select(0, order.entries).mul_(slope)
         grad_W_dec = sparse.weighted_sums(weights, rows, order.offsets, flat)
-        return None, sums[:, 0].sum(0).mul_(slope), grad_W_dec, grad_values, None, None, None
+        return None, sums[:, 0].sum(0).mul_(slope), grad_W_dec, grad_values, None, None, None, None
 
 
 def _residual_sums_(groups: Tensor, left: Tensor, token_unit: Tensor | None) -> tuple[Tensor, Tensor]:
     """Turns what each group adds into what it and all later prefixes leave over, summed, in place.
 
     That, times -2, is the gradient of the error, for a group is part of all later prefixes. Gives the error, and
-    what all groups leave over. Goes through some rows at a time, so that each is read from memory once.
+    what all groups leave over. On a CPU goes through some rows at a time, so that each is read from memory once.
     """
-    n_rows = max(1, CHUNK_VALUES // groups[0].numel()) if len(groups) else 1
+    n_rows = max(1, len(groups))
+    if groups.device.type == "cpu":
+        n_rows = max(1, CHUNK_VALUES // (groups.shape[1] * groups.shape[2]))
     error, residual = left.new_zeros(()), torch.empty_like(left)
     units = token_unit.split(n_rows) if token_unit is not None else repeat(None)
     chunks = zip(groups.split(n_rows), left.split(n_rows), residual.split(n_rows), units, strict=False)
