@@ -14,8 +14,8 @@ from torch.autograd.function import once_differentiable
 from biosae.errors import SettingError
 
 from . import sparse
-from .base import Forward
 from .codes import Codes, Support
+from .forward import Forward
 
 CHUNK_VALUES = 1 << 18
 """Numbers of what the groups add that are worked on at a time: 1 MB, so that they stay in the cache."""
