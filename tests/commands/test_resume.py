@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -219,6 +220,31 @@ def test_a_disk_that_fills_in_training_is_named_and_with_space_the_run_goes_on(b
     assert biosae("train", *words, "experiment.number=1")[0] == 0
     parts, whole = (next(tmp_path.glob(f"runs/{number}/*/sae.safetensors")).read_bytes() for number in "01")
     assert parts == whole
+
+
+FULL = """
+import resource, sys
+from biosae.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+sys.argv = ["biosae", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_later_is_named_and_nothing_half_written_is_left(finished_run, tmp_path):
+    shutil.copytree(finished_run[0].parents[1], tmp_path / "runs")
+    (folder,) = (tmp_path / "runs" / "0").iterdir()
+    made = {"report": ["report"], "analyze": ["tables", "scores.csv"], "features": ["token_codes", "features.h5ad"]}
+    for command, names in made.items():
+        for path in (folder / name for name in names):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        process = start(tmp_path, command, *SMALL, program=("-c", FULL))
+        said = " ".join(process.stderr.split())
+        assert process.returncode == 1, said
+        assert re.search(r"error: cannot write (in )?runs/0/.*: File too large$", said), said
+        assert not (folder / names[-1]).exists()  # the last that is written
+        assert not list(folder.rglob(".*"))
 
 
 def test_folders_that_cannot_be_written_are_named_before_the_work(biosae, tmp_path, monkeypatch):
