@@ -18,7 +18,7 @@ from biosae.errors import SettingError
         ("data.label_keys=[nope]", "obs has no column nope; it has cell_type, cell_type_coarse"),
         ("data.batch_key=nope", "data.batch_key: obs has no column nope"),
         ("data.preprocess.split=1.5", "must lie between 0 and 1, got 1.5"),
-        ("data.n_cells=0", "between 1 and the 2638 cells"),
+        ("data.n_cells=0", "between 1 and the 2,638 cells"),
         ("scfm.model_dir=/absent", "/absent is not a folder"),
         ("sae.target_layer=9", "has layers 0 to 3 (or -4 to -1), got 9"),
         ("sae.hyperparams.k=99999", "k must be a whole number between 1 and d_sae="),
