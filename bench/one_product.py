@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from biosae.saes.preactivations import CHUNK_VALUES
+from biosae.saes.preactivations import CHUNK_ROWS, CHUNK_VALUES
 
 SHAPES = ((64, 128, 512), (64, 512, 512), (128, 1024, 1024), (320, 2560, 1024))
 
@@ -44,7 +44,7 @@ def main() -> None:
 def in_chunks(x: torch.Tensor, encoder: torch.Tensor) -> None:
     """A product whose every chunk of rows overwrites the one before."""
     d_sae = len(encoder)
-    n_rows = max(1, CHUNK_VALUES // d_sae)
+    n_rows = max(CHUNK_ROWS, CHUNK_VALUES // d_sae)
     buffer = x.new_empty(min(n_rows, len(x)), d_sae)
     for rows in x.split(n_rows):
         torch.mm(rows, encoder.t(), out=buffer[: len(rows)])

@@ -23,6 +23,9 @@ from .topk_search import batch_lower_bound, entries_above, largest_in_rows, larg
 CHUNK_VALUES = 1 << 21
 """Pre-activations in a chunk on a CPU: 8 MB, so that selection reads from the cache."""
 
+CHUNK_ROWS = 1024
+"""Rows in a chunk on a CPU at least: each product arranges the weights anew, which takes as long as some 60 rows."""
+
 WORTHWHILE_SHARE = 0.1
 """Above this share of active entries dense products are faster than sparse ones."""
 
@@ -167,7 +170,7 @@ class PreActivations:
         if inputs.is_cuda:
             n_rows = max(1, 16 * CHUNK_VALUES // self.d_sae)
         else:
-            n_rows = max(1, CHUNK_VALUES // self.d_sae)
+            n_rows = max(CHUNK_ROWS, CHUNK_VALUES // self.d_sae)
         if n_rows >= self.n_rows or torch.is_autocast_enabled(inputs.device.type):
             yield from map(self._product, inputs.split(n_rows))
             return
