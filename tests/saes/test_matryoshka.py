@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -22,7 +24,11 @@ def test_loss_is_the_mean_over_prefixes_decoded_one_by_one(loss_unit, planted):
     loss, parameters = sae.reconstruction_loss(forward), list(sae.parameters())
     torch.testing.assert_close(loss, one_by_one)
     expected = torch.autograd.grad(one_by_one, parameters, retain_graph=True)
-    torch.testing.assert_close(torch.autograd.grad(loss, parameters), expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, parameters, retain_graph=True), expected)
+    torch.testing.assert_close(forward.residual, (forward.x - outs[-1]).detach())
+    in_dense_codes = sae.reconstruction_loss(replace(forward, codes=Codes(codes)))
+    torch.testing.assert_close(in_dense_codes, one_by_one)
+    torch.testing.assert_close(torch.autograd.grad(in_dense_codes, parameters), expected)
 
 
 @pytest.mark.parametrize("fractions", [[1.0], [0.25, 0.75], [0.125] * 8])
