@@ -25,8 +25,9 @@ export NO_CPU_TORCH
 demo: $(VENV)/installed
 	$(BIN)/biosae run
 
+# A process that crashes ends the run: given its work again, another would wait for ever (pytest-xdist issue 1378).
 test: $(VENV)/installed-dev browser lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 $(PYTEST)
 
 # The report is tested in a real browser: continuous integration installs one, elsewhere those tests are skipped without it.
 browser:

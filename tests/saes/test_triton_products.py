@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from unittest.mock import Mock
 
 import pytest
@@ -16,6 +13,7 @@ from torch import Tensor
 from biosae.saes import sparse
 from biosae.saes.build import build
 from biosae.saes.codes import Support
+from biosae.saes.kernels import KERNEL_TYPES
 from biosae.saes.preactivations import PreActivations
 from biosae.saes.selection import batch_top_k, top_k
 from biosae.training.learner import Learner
@@ -38,7 +36,7 @@ def random(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor
     n_features=st.integers(1, 40),
     width=st.sampled_from([1, 7, 127, 128, 129, 300]),
     share=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
-    dtype=st.sampled_from(sparse.KERNEL_TYPES),
+    dtype=st.sampled_from(KERNEL_TYPES),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=15, deadline=None)
@@ -165,26 +163,3 @@ def test_training_with_the_kernels_ends_where_training_without_them_does(variant
     for name, mine in state.items():
         # Three steps of at most 1e-3 each; Adam divides rounding by its size where a gradient is near zero.
         torch.testing.assert_close(mine, without[name], rtol=0, atol=1e-5, msg=name)
-
-
-def test_they_compile_without_a_gpu(tmp_path):
-    """The interpreter takes more than the compiler does."""
-    code = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from biosae.saes import triton_products as ours
-floats, numbers = "*fp32", "*i64"
-for kernel, types in (
-    (ours._weighted_sums, [floats, numbers, numbers, "*bf16", floats, "i32"]),
-    (ours._dot_products, ["*bf16", "*bf16", numbers, numbers, floats, "i32"]),
-):
-    signature = dict(zip(kernel.arg_names, [*types, "constexpr", "constexpr"]))
-    sizes = {"ENTRIES": ours.ENTRIES, "COLUMNS": ours.COLUMNS}
-    source = ASTSource(fn=kernel, signature=signature, constexprs=sizes)
-    for compute_capability in (80, 90):  # A100, H100
-        assert triton.compile(source, target=GPUTarget("cuda", compute_capability, 32)).asm["cubin"]
-"""
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

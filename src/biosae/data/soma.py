@@ -109,12 +109,17 @@ class SomaExperiment:
         return obs["raw_sum"].to_numpy(np.float32)
 
     def blocks(self, rows: Rows | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
-        """As `CellFile.blocks`; the client reads the next block while this one is used."""
+        """As `CellFile.blocks`.
+
+        The client does not read ahead (``eager``): its thread would go on reading from an experiment that is closed
+        when the caller wants no more blocks.
+        """
         rows = np.arange(self.n_cells) if rows is None else np.asarray(rows)
         with self._open() as experiment:
             matrix = _measurement(self.path, experiment).X[self._layer]
             whole = np.array_equal(self._columns_of_genes, np.arange(matrix.shape[1]))
-            read = matrix.read((self._ids[rows],)).blockwise(axis=0, size=BLOCK_CELLS, reindex_disable_on_axis=[1])
+            read = matrix.read((self._ids[rows],))
+            read = read.blockwise(axis=0, size=BLOCK_CELLS, reindex_disable_on_axis=[1], eager=False)
             for number, (counts, _) in enumerate(read.scipy()):
                 block = rows[number * BLOCK_CELLS :][:BLOCK_CELLS]
                 counts = sparse.csr_matrix(counts if whole else counts[:, self._columns_of_genes], dtype=np.float32)

@@ -77,7 +77,7 @@ class Support:
 
     @cached_property
     def by_feature(self) -> ByFeature:
-        narrow = self.features.to(torch.int16) if self.d_sae <= 1 << 15 else self.features  # sorts twice as fast
+        narrow = self.features.to(torch.int16 if self.d_sae <= 1 << 15 else torch.int32)  # sorts twice as fast
         entries = narrow.sort(stable=True).indices
         counts = torch.bincount(self.features, minlength=self.d_sae)
         return ByFeature(entries, self.rows.index_select(0, entries), torch.nn.functional.pad(counts.cumsum(0), (1, 0)))

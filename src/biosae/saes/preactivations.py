@@ -26,6 +26,9 @@ CHUNK_VALUES = 1 << 21
 CHUNK_ROWS = 1024
 """Rows in a chunk on a CPU at least: each product arranges the weights anew, which takes as long as some 60 rows."""
 
+GPU_CHUNK_VALUES = 1 << 27
+"""Pre-activations in a chunk on a GPU: 256 MB of bfloat16, so that a batch takes few launches."""
+
 WORTHWHILE_SHARE = 0.1
 """Above this share of active entries dense products are faster than sparse ones."""
 
@@ -131,9 +134,10 @@ class PreActivations:
             return nothing, nothing.long()
         values, columns = map(torch.cat, zip(*(largest_in_rows(chunk, k) for chunk in self._chunks()), strict=True))
         columns, order = columns.sort(dim=1)
-        return values.gather(1, order), columns
+        return values.gather(1, order).to(self.x.dtype), columns
 
     def _remember(self, support: Support, values: Tensor) -> Support:
+        values = values.to(self.x.dtype)
         if torch.is_grad_enabled():
             values = sampled_product(self._inputs, self.b_dec, self.W_enc, self.b_enc, values, support)
         self._known[support] = values
@@ -166,17 +170,19 @@ class PreActivations:
 
     def _chunks(self) -> Iterator[Tensor]:
         """The matrix in chunks of rows without gradient; each is overwritten by the next."""
-        inputs = self._inputs
+        inputs, weight, bias = self._inputs, self.W_enc, self.b_enc
+        device, n_rows = inputs.device.type, max(CHUNK_ROWS, CHUNK_VALUES // self.d_sae)
         if inputs.is_cuda:
-            n_rows = max(1, 16 * CHUNK_VALUES // self.d_sae)
-        else:
-            n_rows = max(CHUNK_ROWS, CHUNK_VALUES // self.d_sae)
-        if n_rows >= self.n_rows or torch.is_autocast_enabled(inputs.device.type):
-            yield from map(self._product, inputs.split(n_rows))
-            return
-        buffer = inputs.new_empty(n_rows, self.d_sae)
+            n_rows = max(1, GPU_CHUNK_VALUES // self.d_sae)
+        if torch.is_autocast_enabled(device):
+            if not inputs.is_cuda:  # nothing is gained by narrow numbers but ties
+                yield from map(self._product, inputs.split(n_rows))
+                return
+            narrow = torch.get_autocast_dtype(device)  # once, where autocast would do it for every chunk
+            inputs, weight, bias = inputs.to(narrow), weight.to(narrow), bias.to(narrow)
+        buffer = inputs.new_empty(min(n_rows, self.n_rows), self.d_sae)
         for rows in inputs.split(n_rows):
-            yield torch.addmm(self.b_enc, rows, self.W_enc, out=buffer[: len(rows)])
+            yield torch.addmm(bias, rows, weight, out=buffer[: len(rows)])
 
     def _product(self, inputs: Tensor) -> Tensor:
         return (inputs @ self.W_enc).to(inputs.dtype) + self.b_enc

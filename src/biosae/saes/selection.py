@@ -50,7 +50,7 @@ def gumbel_top_k(pre: PreActivations, k: int, noise: Tensor, seed: int, temperat
 
     def choose(chunk: Tensor) -> tuple[Tensor, Tensor]:
         shape = len(chunk) * ranks.size, pre.d_sae  # the whole batch's, so that it is the same however it is shared
-        uniform = ranks.share(torch.rand(shape, generator=generator, device=chunk.device, dtype=chunk.dtype))
+        uniform = ranks.share(torch.rand(shape, generator=generator, device=chunk.device, dtype=pre.x.dtype))
         gumbel = -noise * torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
         indices = (chunk + gumbel).topk(n_candidates).indices
         drawn.append(gumbel.gather(1, indices))

@@ -8,11 +8,7 @@ through Triton's kernels where it is installed.
 
 from __future__ import annotations
 
-import importlib
-import logging
 import warnings
-from functools import cache
-from subprocess import SubprocessError
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -21,13 +17,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from .kernels import kernels
+
 if TYPE_CHECKING:
     from .codes import Support
-
-logger = logging.getLogger(__name__)
-
-KERNEL_TYPES = (torch.float32, torch.bfloat16, torch.float16)
-"""What the GPU kernels read: nothing wider than the float32 in which they add up."""
 
 
 def decode(values: Tensor, support: Support, W_dec: Tensor) -> Tensor:
@@ -47,8 +40,8 @@ def sampled_product(
 
 def weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor) -> Tensor:
     """Sum of the matrix's ``rows[offsets[i]:offsets[i + 1]]``, weighted, for every ``i``."""
-    if kernels := _kernels(matrix):
-        return kernels.weighted_sums(weights, rows, offsets, matrix)
+    if products := _kernels(matrix):
+        return products.weighted_sums(weights, rows, offsets, matrix)
     return torch.nn.functional.embedding_bag(
         rows, matrix, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
     )
@@ -97,8 +90,8 @@ class _SampledProduct(Function):
 
 def dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
     """``(left @ right.T)`` at a support."""
-    if kernels := _kernels(right):
-        return kernels.dot_products(left, right, support.features, support.row_offsets)
+    if products := _kernels(right):
+        return products.dot_products(left, right, support.features, support.row_offsets)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
         pattern = torch.sparse_csr_tensor(
@@ -120,19 +113,4 @@ def _as_read(matrix: Tensor) -> Tensor:
 
 
 def _kernels(matrix: Tensor) -> ModuleType | None:
-    """The GPU kernels, where they take this matrix."""
-    return _triton_products(matrix.device) if matrix.is_cuda and matrix.dtype in KERNEL_TYPES else None
-
-
-@cache
-def _triton_products(device: torch.device) -> ModuleType | None:
-    """They need Triton, and Triton needs a C compiler and the headers of Python."""
-    try:
-        kernels = importlib.import_module(".triton_products", __package__)
-        kernels.try_out(device)
-    except ImportError:
-        return None
-    except (OSError, RuntimeError, SubprocessError) as error:
-        logger.warning("Triton cannot build its kernels here, so training on the GPU is slower: %s", error)
-        return None
-    return kernels
+    return kernels("products", matrix)

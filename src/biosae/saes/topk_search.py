@@ -10,6 +10,7 @@ from torch import Tensor
 from biosae.ranks import Ranks
 
 from . import compiled_search
+from .kernels import kernels
 
 HALF = 16
 """Bits in half a float32."""
@@ -17,7 +18,11 @@ HALF = 16
 
 def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Values and columns, ``(n_rows, k)``, of the ``k`` largest entries of every row, in any order; NaN is largest."""
-    found = compiled_search.largest_in_rows(matrix, k) if compiled_search.fits(matrix) else None
+    search, found = kernels("search", matrix), None
+    if search is not None and search.fits(matrix.shape[1], k):
+        found = search.largest_in_rows(matrix, k)
+    elif compiled_search.fits(matrix):
+        found = compiled_search.largest_in_rows(matrix, k)
     return grouped_largest_in_rows(matrix, k) if found is None else found
 
 

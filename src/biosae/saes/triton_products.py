@@ -49,14 +49,15 @@ def _weighted_sums(weights, rows, offsets, matrix, sums, width, ENTRIES: tl.cons
     number = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     first, end = tl.load(offsets + number), tl.load(offsets + number + 1)
-    total = tl.zeros((COLUMNS,), dtype=tl.float32)
+    total = tl.zeros((ENTRIES, COLUMNS), dtype=tl.float32)  # added up at the end: threads need not wait for each other
     for start in range(first, end, ENTRIES):
         entries = start + tl.arange(0, ENTRIES)
         row = tl.load(rows + entries, mask=entries < end, other=0)
         weight = tl.load(weights + entries, mask=entries < end, other=0).to(tl.float32)
         exists = (entries < end)[:, None] & (columns < width)[None, :]
         values = tl.load(matrix + row[:, None] * width + columns[None, :], mask=exists, other=0).to(tl.float32)
-        total += tl.sum(weight[:, None] * values, axis=0)
+        total += weight[:, None] * values
+    total = tl.sum(total, axis=0)
     tl.store(sums + number * width + columns, total.to(sums.dtype.element_ty), mask=columns < width)
 
 

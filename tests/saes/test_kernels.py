@@ -1,4 +1,4 @@
-"""Which matrices the GPU kernels get; the products themselves are tested with the codes and the pre-activations."""
+"""Which matrices the GPU kernels get; what they do is tested beside each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from biosae.saes import sparse
+from biosae.saes import kernels
+from biosae.saes.kernels import kernels as kernels_for
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -18,9 +19,9 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 @pytest.fixture(autouse=True)
 def forgets_triton():
     """Looks for Triton anew in the test and after it."""
-    sparse._triton_products.cache_clear()
+    kernels._module.cache_clear()
     yield
-    sparse._triton_products.cache_clear()
+    kernels._module.cache_clear()
 
 
 def on_gpu(dtype: torch.dtype) -> SimpleNamespace:
@@ -30,20 +31,21 @@ def on_gpu(dtype: torch.dtype) -> SimpleNamespace:
 
 def test_float_matrices_on_a_gpu_go_to_the_kernels():
     pytest.importorskip("triton")
-    kernels = sparse._kernels(on_gpu(torch.bfloat16))
-    assert kernels.__name__ == "biosae.saes.triton_products"
-    assert sparse._kernels(on_gpu(torch.float32)) is kernels
+    for name in ("products", "search"):
+        module = kernels_for(name, on_gpu(torch.bfloat16))
+        assert module.__name__ == f"biosae.saes.triton_{name}"
+        assert kernels_for(name, on_gpu(torch.float32)) is module
 
 
 def test_doubles_and_matrices_elsewhere_do_not():
-    assert sparse._kernels(on_gpu(torch.float64)) is None
-    assert sparse._kernels(torch.zeros(2, 2)) is None
+    assert kernels_for("products", on_gpu(torch.float64)) is None
+    assert kernels_for("products", torch.zeros(2, 2)) is None
 
 
 def test_without_triton_torch_does_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "biosae.saes.triton_products", raising=False)
-    assert sparse._kernels(on_gpu(torch.float32)) is None
+    assert kernels_for("products", on_gpu(torch.float32)) is None
 
 
 FAILURES = [RuntimeError("no C compiler"), CalledProcessError(1, "gcc"), FileNotFoundError("cc")]
@@ -51,9 +53,9 @@ FAILURES = [RuntimeError("no C compiler"), CalledProcessError(1, "gcc"), FileNot
 
 @pytest.mark.parametrize("reason", FAILURES)
 def test_where_triton_cannot_build_torch_does_it_and_says_so(reason, monkeypatch, caplog):
-    kernels = Mock()
-    kernels.try_out.side_effect = reason
-    monkeypatch.setattr(sparse.importlib, "import_module", lambda *_: kernels)
-    assert sparse._kernels(on_gpu(torch.float32)) is None
-    assert sparse._kernels(on_gpu(torch.float32)) is None
+    module = Mock()
+    module.try_out.side_effect = reason
+    monkeypatch.setattr(kernels.importlib, "import_module", lambda *_: module)
+    assert kernels_for("products", on_gpu(torch.float32)) is None
+    assert kernels_for("products", on_gpu(torch.float32)) is None
     assert [str(reason) in message for message in caplog.messages] == [True]
