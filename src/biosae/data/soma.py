@@ -6,6 +6,7 @@ import json
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +140,21 @@ class SomaExperiment:
     def _open(self) -> Iterator[Any]:
         """The experiment; what fails inside because of the store becomes one clear line."""
         tiledbsoma = require("tiledbsoma", "soma")
-        settings = {"soma.init_buffer_bytes": BUFFER_BYTES, **self._settings}
         try:
-            context = tiledbsoma.SOMATileDBContext(tiledb_config=settings)
-            with tiledbsoma.open(str(self.path), context=context) as opened:
+            with tiledbsoma.open(str(self.path), context=_context(tuple(self._settings.items()))) as opened:
                 yield opened["census_data"][ORGANISM] if "census_data" in opened else opened
         except BiosaeError:
             raise
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{self.path} cannot be read as a SOMA experiment: {reason}") from error
+
+
+@cache
+def _context(settings: tuple[tuple[str, str], ...]) -> Any:
+    """The client's threads and caches, one for all that is opened with the same settings, as TileDB recommends."""
+    tiledbsoma = require("tiledbsoma", "soma")
+    return tiledbsoma.SOMATileDBContext(tiledb_config={"soma.init_buffer_bytes": BUFFER_BYTES, **dict(settings)})
 
 
 def is_soma(path: Path | str) -> bool:
