@@ -121,9 +121,12 @@ class SomaExperiment:
             whole = np.array_equal(self._columns_of_genes, np.arange(matrix.shape[1]))
             read = matrix.read((self._ids[rows],))
             read = read.blockwise(axis=0, size=BLOCK_CELLS, reindex_disable_on_axis=[1], eager=False)
-            for number, (counts, _) in enumerate(read.scipy()):
+            for number, (table, _) in enumerate(read.tables()):
                 block = rows[number * BLOCK_CELLS :][:BLOCK_CELLS]
-                counts = sparse.csr_matrix(counts if whole else counts[:, self._columns_of_genes], dtype=np.float32)
+                row, column, count = (table[name].to_numpy() for name in ("soma_dim_0", "soma_dim_1", "soma_data"))
+                # scipy makes the matrix: the client's own way to one corrupts memory now and then (tiledbsoma 2.3.0).
+                counts = sparse.csr_matrix((count, (row, column)), (len(block), matrix.shape[1]), dtype=np.float32)
+                counts = counts if whole else counts[:, self._columns_of_genes]
                 kind = matrix_kind(counts)
                 if kind not in ("counts", "no value but zero"):
                     where = f"{self.place} of cells {block[0]} to {block[-1]}"
