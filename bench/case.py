@@ -65,8 +65,8 @@ class Case:
 
 
 def active_bias(pre: Tensor, k: int) -> Tensor:
-    """What to take off pre-activations so that about ``k`` of a row stay positive."""
-    return torch.quantile(pre, 1 - k / pre.shape[1], dim=1).mean()
+    """What to take off pre-activations so that on average ``k`` of a row stay positive."""
+    return torch.quantile(pre.flatten(), 1 - k / pre.shape[1])
 
 
 def kill(bias: Tensor, case: Case, spread: float = 1.0) -> None:

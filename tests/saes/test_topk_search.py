@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biosae.saes import compiled_search
+from biosae.saes import compiled
 from biosae.saes.topk_search import batch_lower_bound, entries_above, grouped_largest_in_rows, largest_in_rows
 
 SEARCHES = {"compiled": largest_in_rows, "torch": grouped_largest_in_rows}
@@ -20,11 +20,11 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def test_compiled_searches_are_what_is_tested_here():
+def test_compiledes_are_what_is_tested_here():
     pytest.importorskip("numba")
     matrix = torch.zeros(2, 3)
-    assert compiled_search.fits(matrix)
-    assert not compiled_search.fits(matrix.double()) and not compiled_search.fits(matrix.t())
+    assert compiled.fits(matrix)
+    assert not compiled.fits(matrix.double()) and not compiled.fits(matrix.t())
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -78,11 +78,11 @@ def test_entries_above_are_those_of_a_comparison(seed, n_rows, width, one_each):
 
 def test_without_numba_the_answers_are_the_same(monkeypatch):
     matrix = torch.randn(7, 512, generator=torch.Generator().manual_seed(1))
-    compiled = entries_above(matrix, 0.5), largest_in_rows(matrix, 9)
-    monkeypatch.setattr(compiled_search, "_has_numba", lambda: False)
+    fast = entries_above(matrix, 0.5), largest_in_rows(matrix, 9)
+    monkeypatch.setattr(compiled, "_has_numba", lambda: False)
     plain = entries_above(matrix, 0.5), largest_in_rows(matrix, 9)
-    assert all(torch.equal(*pair) for pair in zip(compiled[0], plain[0], strict=True))
-    assert torch.equal(compiled[1][0].sort(1).values, plain[1][0].sort(1).values)
+    assert all(torch.equal(*pair) for pair in zip(fast[0], plain[0], strict=True))
+    assert torch.equal(fast[1][0].sort(1).values, plain[1][0].sort(1).values)
 
 
 @pytest.mark.parametrize("k", [1, 8, 64])

@@ -232,7 +232,7 @@ class SAE(nn.Module, ABC):
         return self.shards.total(partial) + self.shards.here(self.b_dec)
 
     def _normalised(self, x: Tensor) -> Tensor:
-        return (self._layer_normed(x) - self.input_mean) / self.input_scale
+        return (self._layer_normed(x) - self.input_mean).div_(self.input_scale)
 
     def _layer_normed(self, x: Tensor) -> Tensor:
         if not self.architecture.layer_norm:

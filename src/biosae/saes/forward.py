@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from biosae.ranks import ALONE, Ranks
 
@@ -64,6 +66,8 @@ class Forward:
     def error(self, reconstruction: Tensor) -> Tensor:
         """Mean over tokens of the squared norm of what a reconstruction leaves over, in the unit of the losses."""
         if self.token_unit is None:
+            if reconstruction is self.__dict__.get("reconstruction"):
+                return _SquaredNorm.apply(reconstruction, self.residual, self.n_tokens)
             return squared_error(self.x, reconstruction, self.n_tokens)
         return squared_error(self.token_unit * self.x, self.token_unit * reconstruction, self.n_tokens)
 
@@ -104,3 +108,20 @@ def _per_row(numbers: Tensor, support: Support | None) -> Tensor:
 def squared_error(x: Tensor, reconstruction: Tensor, n_rows: int) -> Tensor:
     """Sum over rows of the squared Euclidean distance, for each of ``n_rows``."""
     return nn.functional.mse_loss(reconstruction, x, reduction="sum") / n_rows
+
+
+class _SquaredNorm(Function):
+    """`squared_error` of a reconstruction whose residual is at hand."""
+
+    @staticmethod
+    def forward(ctx, reconstruction: Tensor, residual: Tensor, n_rows: int) -> Tensor:
+        ctx.save_for_backward(residual)
+        ctx.n_rows = n_rows
+        flat = residual.reshape(-1)
+        return flat.dot(flat) / n_rows
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        (residual,) = ctx.saved_tensors
+        return residual * (-2 * grad / ctx.n_rows), None, None

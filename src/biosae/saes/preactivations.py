@@ -110,7 +110,7 @@ class PreActivations:
     def largest_of_batch(self, k: int) -> Support:
         """The ``k`` times as many largest positive entries as the batch has rows, or all positive ones if fewer."""
         wanted, k_here = k * self.ranks.count(self.n_rows), -(-k // self.shards.ranks.size)
-        bound = batch_lower_bound(self._sample(), k_here)
+        bound = batch_lower_bound(self._sample(64), k_here)
         lowest = self.holders.lowest(torch.tensor(bound, dtype=torch.float64)).item()
         positions, values = self._above(lowest)
         if self.holders.count(len(values)) < wanted and lowest > 0:
@@ -160,13 +160,13 @@ class PreActivations:
         return torch.cat(positions), torch.cat(values)
 
     @torch.no_grad()
-    def _sample(self) -> Tensor:
-        """``(at most 64, d_sae)`` rows spread over the batch."""
-        step = max(1, -(-self.n_rows // 64))
+    def _sample(self, n_rows: int) -> Tensor:
+        """``(at most n_rows, d_sae)`` rows spread over the batch."""
+        step = max(1, -(-self.n_rows // n_rows))
         return self._product(self._inputs[::step])
 
     def _share_above(self, lowest: Tensor | float) -> float:
-        return (self._sample() > lowest).float().mean().item()
+        return (self._sample(16) > lowest).float().mean().item()
 
     def _chunks(self) -> Iterator[Tensor]:
         """The matrix in chunks of rows without gradient; each is overwritten by the next."""

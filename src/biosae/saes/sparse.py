@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from . import compiled
 from .kernels import kernels
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ def dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
     """``(left @ right.T)`` at a support."""
     if products := _kernels(right):
         return products.dot_products(left, right, support.features, support.row_offsets)
+    left = left.contiguous()
+    if compiled.fits(left) and compiled.fits(right):
+        return compiled.dot_products(left, right, support.features, support.row_offsets)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
         pattern = torch.sparse_csr_tensor(
@@ -101,7 +105,7 @@ def dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
             (support.n_rows, support.d_sae),
             check_invariants=False,
         )
-    return torch.sparse.sampled_addmm(pattern, left.contiguous(), right.t(), beta=0).values()
+    return torch.sparse.sampled_addmm(pattern, left, right.t(), beta=0).values()
 
 
 def _as_read(matrix: Tensor) -> Tensor:

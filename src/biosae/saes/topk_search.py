@@ -9,7 +9,7 @@ from torch import Tensor
 
 from biosae.ranks import Ranks
 
-from . import compiled_search
+from . import compiled
 from .kernels import kernels
 
 HALF = 16
@@ -21,8 +21,8 @@ def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
     search, found = kernels("search", matrix), None
     if search is not None and search.fits(matrix.shape[1], k):
         found = search.largest_in_rows(matrix, k)
-    elif compiled_search.fits(matrix):
-        found = compiled_search.largest_in_rows(matrix, k)
+    elif compiled.fits(matrix):
+        found = compiled.largest_in_rows(matrix, k)
     return grouped_largest_in_rows(matrix, k) if found is None else found
 
 
@@ -46,8 +46,8 @@ def grouped_largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def entries_above(matrix: Tensor, lowest: Tensor | float) -> tuple[Tensor, Tensor]:
     """Positions in the flattened matrix, ascending, and values of the entries above a number, or one a column."""
-    if compiled_search.fits(matrix):
-        return compiled_search.entries_above(matrix, lowest)
+    if compiled.fits(matrix):
+        return compiled.entries_above(matrix, lowest)
     found = (matrix > lowest).view(-1).nonzero().squeeze(1)
     return found, matrix.view(-1).index_select(0, found)
 

@@ -1,7 +1,7 @@
-"""The searches of the encoder's output as compiled loops, where numba is installed.
+"""Searches of the encoder's output and dot products as compiled loops, where numba is installed.
 
-Each matrix is read once and only candidates are looked at twice, which torch's operators cannot say. Rows are shared
-out to as many threads as torch uses.
+A search reads each matrix once and looks at only candidates twice, which torch's operators cannot say; dot products
+take four entries of a row at a time. Rows are shared out to as many threads as torch uses.
 """
 
 from __future__ import annotations
@@ -55,6 +55,18 @@ def entries_above(matrix: Tensor, lowest: Tensor | float) -> tuple[Tensor, Tenso
     return torch.from_numpy(np.concatenate(positions)), torch.from_numpy(np.concatenate(values))
 
 
+def dot_products(left: Tensor, right: Tensor, features: Tensor, row_offsets: Tensor) -> Tensor:
+    """``(n_entries,)`` products of each row of ``left`` with the rows of ``right`` that it has as features."""
+    products = np.empty(len(features), dtype=np.float32)
+    given = [tensor.numpy() for tensor in (left, right, features, row_offsets)]
+
+    def rows(start: int, stop: int) -> None:
+        _loops().dot_products(*given, start, stop, products)
+
+    _in_threads(rows, len(left))
+    return torch.from_numpy(products)
+
+
 def _in_threads(rows: Callable[[int, int], Result], n_rows: int) -> list[Result]:
     """The results for consecutive blocks of rows, one block a thread."""
     n_threads = max(1, min(torch.get_num_threads(), n_rows))
@@ -71,7 +83,7 @@ def _has_numba() -> bool:
 @cache
 def _loops() -> ModuleType:
     """Compiled at first use, in a few seconds, and kept on disk for the next process."""
-    return importlib.import_module(".search_loops", __package__)
+    return importlib.import_module(".loops", __package__)
 
 
 @cache
