@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import bool_, float32, int64, njit, void
 
 N_BINS = 256
+
+# What threads call has its types written out, so that it is compiled when this module is imported, by one thread alone.
+MATRIX, NUMBERS, PLACES = float32[:, ::1], float32[::1], int64[::1]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -80,7 +83,7 @@ def candidates(row, k, guess, values, columns):
     return row.size
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(bool_(MATRIX, int64, MATRIX, int64[:, ::1]), nogil=True, cache=True, error_model="numpy")
 def search_rows(matrix, k, out_values, out_columns):
     """The ``k`` largest of every row by column, the first of equal ones; False when there was a NaN.
 
@@ -113,7 +116,7 @@ def search_rows(matrix, k, out_values, out_columns):
     return True
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(int64(MATRIX, NUMBERS, int64, PLACES, NUMBERS), nogil=True, cache=True, error_model="numpy")
 def search_above(matrix, lowest, first, out_positions, out_values):
     """Positions (from ``first`` on) and values of the entries above ``lowest``, one number a column; gives how many."""
     n = 0
@@ -127,7 +130,13 @@ def search_above(matrix, lowest, first, out_positions, out_values):
     return n
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+@njit(
+    void(MATRIX, MATRIX, PLACES, PLACES, int64, int64, NUMBERS),
+    nogil=True,
+    cache=True,
+    error_model="numpy",
+    fastmath={"reassoc", "contract"},
+)
 def dot_products(left, right, features, row_offsets, start, stop, out):
     """For the rows from ``start`` to ``stop``; sums may be taken in any order, which lets them use vector registers."""
     width = left.shape[1]
