@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, NoReturn
 
 import torch
@@ -123,6 +124,15 @@ def present() -> Ranks:
     return Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
 
 
+@cache
+def connections(name: str) -> dist.ProcessGroup:
+    """Connections of all processes beside those of `Ranks`, for what is in main memory and for a thread of its own.
+
+    The first call with a name is made by all processes in their main thread, in the same order of names.
+    """
+    return dist.new_group(backend="gloo", timeout=PATIENCE, group_desc=name)
+
+
 @contextmanager
 def connected() -> Iterator[None]:
     """Connects the processes that torchrun started, for as long as the block runs.
@@ -144,6 +154,7 @@ def connected() -> Iterator[None]:
         raise
     present().wait()  # so that no process closes a connection that another still uses
     dist.destroy_process_group()
+    connections.cache_clear()
 
 
 def leave() -> NoReturn:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 SMALL = (
     "data.n_cells=80", "training.batch_size=130", "training.epochs=1", "sae.hyperparams.k=8",
-    "training.normaliser_tokens=4096", "buffer.dtype=float32", "data.label_keys=[]", "buffer.cache=cache",
+    "training.normaliser_tokens=4096", "data.label_keys=[]", "buffer.dtype=float32", "buffer.cache=cache",
 )  # fmt: skip
 ONE = ()
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
@@ -76,6 +76,28 @@ def test_a_sweep_learns_in_one_pass_in_two_processes(alone, tmp_path):
     assert said.count("pass 1 of 1: 2 SAEs on the same activations") == 1
     saes = sorted(path.read_text() for path in tmp_path.glob("runs/0/*/sae.yaml"))
     assert ["\nk: 4\n" in saes[0], "\nk: 8\n" in saes[1]] == [True, True]
+
+
+@pytest.mark.parametrize("divided", ["true", "false"])
+def test_a_streamed_run_learns_what_one_process_learns(divided, tmp_path):
+    """Eight steps and an evaluation on the way; the processes start and end together, whoever records the results."""
+    words = (
+        *SMALL[:-2],
+        "buffer=stream",
+        "training.max_tokens=1000",
+        "training.eval_every=3",
+        "buffer.buffer_tokens=700",
+    )
+    weights = {}
+    for name, processes, changed in (("one", ONE, "false"), ("two", TWO, divided)):
+        (tmp_path / name).mkdir()
+        command = ("-m", "biosae", "train", *words, f"training.shard_dictionary={changed}")
+        code, said = finish(start(tmp_path / name, *processes, *command))
+        assert code == 0, said
+        (sae,) = tmp_path.glob(f"{name}/runs/0/*/sae.safetensors")
+        weights[name] = load_file(sae)
+    for key, expected in weights["one"].items():
+        torch.testing.assert_close(weights["two"][key], expected, atol=1e-4, rtol=1e-3, msg=key)
 
 
 @pytest.mark.parametrize("who", ["second", "all"])

@@ -27,12 +27,26 @@ class ActivationSource(Protocol):
     n_tokens: int
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+        self,
+        batch_size: int,
+        seed: int,
+        epoch: int = 0,
+        start: int = 0,
+        ranks: Ranks = ALONE,
+        in_step: bool = False,
     ) -> Iterator[Tensor]:
         """``(batch_size, d_in) float32`` batches; the last of an epoch may be smaller.
 
-        ``start`` leaves out that many batches from the front without reading them, so that a
-        resumed run continues at the same batch. Of several ``ranks`` each gets its `Ranks.share` of every batch.
+        Parameters
+        ----------
+        start
+            So many batches are left out from the front without reading them, so that a resumed run continues at
+            the same batch.
+        ranks
+            Of several each gets its `Ranks.share` of every batch.
+        in_step
+            Whether all processes of the run ask for these batches now and take equally many, be it shares or all
+            rows: then they may divide what it takes to make them.
         """
         ...
 
@@ -62,7 +76,13 @@ class ArrayActivations:
         return self.values.shape[0]
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+        self,
+        batch_size: int,
+        seed: int,
+        epoch: int = 0,
+        start: int = 0,
+        ranks: Ranks = ALONE,
+        in_step: bool = False,
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = torch.randperm(self.n_tokens, generator=generator)

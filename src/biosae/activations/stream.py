@@ -14,6 +14,7 @@ from biosae.models.parallel import each_batch
 from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.ranks import ALONE, Ranks
 
+from .exchange import ALL_HERE, Exchange
 from .shuffle import RowGroup, shuffled_batches
 from .source import epoch_seed
 
@@ -23,6 +24,12 @@ class StreamedActivations:
 
     Samples are taken in random order until a buffer of ``buffer_tokens`` rows is full; it is
     shuffled and handed out while the next one is not yet computed.
+
+    Parameters
+    ----------
+    exchange
+        Processes in step share out the model's batches of a buffer, one to each in turn, and give each other the
+        activations.
     """
 
     def __init__(
@@ -33,10 +40,12 @@ class StreamedActivations:
         layer: int,
         buffer_tokens: int,
         tokens_per_batch: int = 16_384,
+        exchange: Exchange = ALL_HERE,
     ):
         self.d_in = adapter.d_model
         self._adapter, self._sequences, self._layer = adapter, sequences, adapter.layer_index(layer)
         self._buffer_tokens, self._tokens_per_batch = buffer_tokens, tokens_per_batch
+        self._exchange = exchange
         content = np.add.reduceat(np.append(~sequences.special, False), sequences.offsets[:-1], dtype=np.int64)
         self._n_content = np.where(sequences.lengths > 0, content, 0)
         self._samples = np.asarray(samples)[self._n_content[samples] > 0]
@@ -45,21 +54,36 @@ class StreamedActivations:
             raise DataError("none of the chosen samples has a token; see how many genes the model matched")
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+        self,
+        batch_size: int,
+        seed: int,
+        epoch: int = 0,
+        start: int = 0,
+        ranks: Ranks = ALONE,
+        in_step: bool = False,
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = self._samples[torch.randperm(len(self._samples), generator=generator).numpy()]
         filled = np.cumsum(self._n_content[order]) // self._buffer_tokens
-        groups = np.split(order, np.flatnonzero(np.diff(filled)) + 1)
-        return shuffled_batches(map(self._group, groups), batch_size, generator, start, ranks=ranks)
+        parts = np.split(order, np.flatnonzero(np.diff(filled)) + 1)
+        groups = (self._group(samples, self._exchange if in_step else ALL_HERE) for samples in parts)
+        return shuffled_batches(groups, batch_size, generator, start, ranks=ranks)
 
-    def _group(self, samples: np.ndarray) -> RowGroup:
-        return RowGroup(int(self._n_content[samples].sum()), lambda wanted: self._read(samples)[wanted])
+    def _group(self, samples: np.ndarray, exchange: Exchange) -> RowGroup:
+        return RowGroup(int(self._n_content[samples].sum()), lambda wanted: self._read(samples, wanted, exchange))
 
-    def _read(self, samples: np.ndarray) -> Tensor:
+    def _read(self, samples: np.ndarray, wanted: Tensor, exchange: Exchange) -> Tensor:
+        batches = list(self._adapter.batched(self._sequences, samples, self._tokens_per_batch))
+        owner = np.arange(len(batches)) % exchange.ranks.size
+        n_rows = [self._n_content[batch].sum() for batch in batches]
+        own = [batch for batch, its in zip(batches, owner, strict=True) if its == exchange.ranks.rank]
+        rows = torch.cat([torch.empty(0, self.d_in), *(self._rows(np.concatenate(own)) if own else ())])
+        return exchange.given_out(rows, torch.from_numpy(owner.repeat(n_rows)), wanted)
+
+    def _rows(self, samples: np.ndarray) -> Iterator[Tensor]:
         def content(adapter: ModelAdapter, batch: TokenBatch) -> Tensor:
             (hidden,) = adapter.activations(batch, [self._layer])
             return hidden[batch.content[batch.mask]].cpu()
 
         found = each_batch(self._adapter, self._sequences, samples, self._tokens_per_batch, content)
-        return torch.cat([rows for _, rows in found])
+        return (rows for _, rows in found)

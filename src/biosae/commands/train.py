@@ -12,6 +12,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from biosae.activations.exchange import exchange
 from biosae.activations.source import ActivationSource
 from biosae.activations.store import ActivationStore
 from biosae.activations.stream import StreamedActivations
@@ -196,5 +197,8 @@ def sources_of(
         return {name: store.content_of(rows, cfg.buffer.buffer_tokens) for name, rows in samples.items()}, store
     if cfg.buffer.kind == "stream":
         model, size = (inputs.adapter, inputs.sequences), (cfg.buffer.buffer_tokens, cfg.buffer.tokens_per_batch)
-        return {name: StreamedActivations(*model, rows, layer, *size) for name, rows in samples.items()}, None
+        streams = {
+            name: StreamedActivations(*model, rows, layer, *size, exchange(name)) for name, rows in samples.items()
+        }
+        return streams, None
     raise SettingError(f"buffer.kind must be store or stream, got {cfg.buffer.kind}")

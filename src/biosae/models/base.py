@@ -126,13 +126,17 @@ class ModelAdapter(ABC):
         return layer % self.n_layers
 
     def batches(self, sequences: TokenSequences, samples: np.ndarray, tokens_per_batch: int) -> Iterator[TokenBatch]:
-        """Batches of samples of similar length on the model's device; see `length_buckets`.
+        """Batches of samples of similar length on the model's device, of the samples that `batched` gives."""
+        for group in self.batched(sequences, samples, tokens_per_batch):
+            yield pad_batch(sequences, group, self.pad_token).to(self.device)
+
+    def batched(self, sequences: TokenSequences, samples: np.ndarray, tokens_per_batch: int) -> Iterator[np.ndarray]:
+        """The samples of each of the `batches`; see `length_buckets`.
 
         On a processor they hold at most ``CPU_TOKENS``: what stays in its cache is faster than what fills memory.
         """
         budget = min(tokens_per_batch, CPU_TOKENS) if self.device.type == "cpu" else tokens_per_batch
-        for group in length_buckets(sequences.lengths_of(samples), samples, budget):
-            yield pad_batch(sequences, group, self.pad_token).to(self.device)
+        return length_buckets(sequences.lengths_of(samples), samples, budget)
 
     @torch.no_grad()
     def activations(self, batch: TokenBatch, layers: Sequence[int]) -> list[Tensor]:

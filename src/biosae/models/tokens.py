@@ -235,7 +235,8 @@ def length_buckets(lengths: np.ndarray, samples: np.ndarray, tokens_per_batch: i
     """Groups of samples of similar length whose padded size stays within ``tokens_per_batch``.
 
     ``lengths`` are those of ``samples``. Samples without tokens are in no group. The longest come first, so that a
-    batch that does not fit in memory fails at once and not at the end.
+    batch that does not fit in memory fails at once and not at the end. The samples of some of the groups alone, one
+    group after the other, are grouped the same way.
     """
     order = np.argsort(-lengths, kind="stable")
     order = order[lengths[order] > 0]

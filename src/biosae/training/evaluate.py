@@ -44,9 +44,13 @@ def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: Ranks =
 def evaluate_each(
     saes: Sequence[SAE], source: ActivationSource, batch_size: int, ranks: Ranks = ALONE
 ) -> list[dict[str, float]]:
-    """What `evaluate` gives for each of several SAEs on one device; ``source`` is read once."""
+    """What `evaluate` gives for each of several SAEs on one device; ``source`` is read once.
+
+    All processes of a run call it, those that hold parts of a dictionary too.
+    """
     sums = [_Sums(sae, ranks) for sae in saes]
-    for x in on_device(source.batches(batch_size, seed=0, ranks=ranks), saes[0].W_dec.device):
+    batches = source.batches(batch_size, seed=0, ranks=ranks, in_step=True)
+    for x in on_device(batches, saes[0].W_dec.device):
         for each in sums:
             each.add(x)
     for each in sums:

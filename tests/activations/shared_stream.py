@@ -1,0 +1,134 @@
+"""Streamed activations alone and in the processes of torchrun: `torchrun -m activations.shared_stream OUT`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from biosae.activations.exchange import exchange
+from biosae.activations.shuffle import one_ahead
+from biosae.activations.stream import StreamedActivations
+from biosae.errors import DataError
+from biosae.models.tokens import TokenSequences
+from biosae.ranks import ALONE, Ranks, connected, leave, present
+from biosae.saes.shards import divide
+from biosae.saes.topk import TopK
+from biosae.training.settings import TrainerSettings
+from biosae.training.trainer import Run, Trainer
+
+from .shared_extraction import Attentive
+
+SETTINGS = TrainerSettings(lr=3e-3, epochs=2, batch_size=40, eval_every=4, normaliser_tokens=60)
+
+READS = {
+    "shares": (16, 0, 0, 300, True),
+    "from the middle": (16, 1, 11, 300, True),
+    "batches across buffers": (130, 0, 1, 100, True),
+    "one batch of the model a buffer": (16, 0, 0, 1, True),
+    "all rows": (16, 0, 0, 300, False),
+    "all rows from the middle": (50, 2, 3, 300, False),
+}
+"""Name: batch size, epoch, start, tokens in a buffer, whether each process takes its share."""
+
+
+class Counting(Attentive):
+    """Keeps which samples it read; `after` so many batches it fails."""
+
+    def __init__(self, after: int | None = None):
+        super().__init__()
+        self.samples: list[int] = []
+        self._left = after
+
+    def run(self, batch):
+        self.samples += batch.sample.tolist()
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise DataError("the model is out of memory")
+        return super().run(batch)
+
+
+def draw() -> TokenSequences:
+    """40 samples of 1 to 40 tokens after a special one."""
+    generator = np.random.default_rng(0)
+    offsets = np.concatenate([[0], np.cumsum(generator.integers(2, 42, 40))])
+    special = np.zeros(offsets[-1], dtype=bool)
+    special[offsets[:-1]] = True
+    token = generator.integers(1, 50, offsets[-1]).astype(np.int32)
+    return TokenSequences(token, np.ones(len(token), np.float32), special, offsets)
+
+
+def source(name: str, adapter: Counting, samples: range = range(30), buffer_tokens: int = 300) -> StreamedActivations:
+    return StreamedActivations(adapter, draw(), np.array(samples), 0, buffer_tokens, 64, exchange(name))
+
+
+def read(name: str, ranks: Ranks) -> tuple[list[Tensor], list[int]]:
+    """Batches, and the samples that the model read for them."""
+    batch_size, epoch, start, buffer_tokens, is_shared = READS[name]
+    adapter, takers = Counting(), ranks if is_shared else ALONE
+    stream = source("read", adapter, buffer_tokens=buffer_tokens)
+    return list(stream.batches(batch_size, 3, epoch, start, takers, in_step=True)), adapter.samples
+
+
+def train(folder: Path, ranks: Ranks, is_divided: bool = False) -> list[int]:
+    """Leaves an SAE in ``folder`` and gives the samples that the model read."""
+    torch.manual_seed(0)
+    sae, adapter = TopK(8, 18, k=3), Counting()  # divided by two and by three
+    sae = divide(sae, ranks, "cpu") if is_divided and ranks.size > 1 else sae
+    training, validation = source("train", adapter), source("validate", adapter, range(30, 40))
+    Trainer([Run(sae, SETTINGS, folder)], training, validation, seed=4, ranks=ranks).run()
+    return adapter.samples
+
+
+def read_by_threads(ranks: Ranks) -> Tensor:
+    """Every fourth batch of one source is followed by an epoch of another, each read one ahead while this thread sums.
+
+    This is how a GPU is fed.
+    """
+    seen = []
+
+    def ahead(stream: StreamedActivations) -> Iterator[Tensor]:
+        batches = stream.batches(16, 3, ranks=ranks, in_step=True)
+        return one_ahead(partial(lambda x: x, x) for x in batches)
+
+    training, validation = source("train", Counting()), source("validate", Counting(), range(30, 40), 100)
+    for number, x in enumerate(ahead(training)):
+        seen.append(ranks.total(x.double().sum(0)))
+        if number % 4 == 0:
+            seen += [ranks.total(y.double().sum(0)) for y in ahead(validation)]
+        if number == 9:  # patience
+            break
+    return torch.stack(seen)
+
+
+def fail(ranks: Ranks) -> None:
+    """The second process's model fails in the third buffer while the first one waits for its activations."""
+    stream = source("read", Counting(after=None if ranks.is_first else 7))
+    for x in one_ahead(partial(lambda x: x, x) for x in stream.batches(16, 3, ranks=ranks, in_step=True)):
+        ranks.total(x.sum(0))
+
+
+def main(out: Path) -> None:
+    ranks = present()
+    for name in READS:
+        batches, samples = read(name, ranks)
+        state = {f"{i:03}": x.contiguous() for i, x in enumerate(batches)} | {"samples": torch.tensor(samples)}
+        save_file(state, out / f"{name}-{ranks.rank}.safetensors")
+    for name in ("shared", "divided"):
+        samples = train(out / name, ranks, name == "divided")
+        save_file({"samples": torch.tensor(samples)}, out / f"{name}-{ranks.rank}.safetensors")
+    save_file({"sums": read_by_threads(ranks)}, out / f"threads-{ranks.rank}.safetensors")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with connected():
+        fail(present()) if sys.argv[1] == "fail" else main(Path(sys.argv[1]))
+    leave()
