@@ -1,0 +1,66 @@
+"""What it costs a process to stream activations, as one of several that share out the model's batches.
+
+    python bench/streaming.py --processes 1 2
+
+The demo's cells through geneformer-mini, one thread a process, gloo. Nothing is trained: CPU seconds of each process for
+the batches of one epoch of 300 cells, the exchange included; the best of three epochs after a first one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+
+import torch
+from hydra import compose, initialize_config_module
+
+from biosae.activations.stream import StreamedActivations
+from biosae.commands.inputs import load_inputs
+from biosae.commands.train import sources
+from biosae.config.schema import register
+from biosae.ranks import Ranks, connected, leave, present
+
+BATCH = 4096
+
+
+def demo() -> StreamedActivations:
+    register()
+    with initialize_config_module("biosae.config", version_base="1.3"):
+        cfg = compose("train", ["buffer=stream", "data.n_cells=300", "buffer.buffer_tokens=16384"])
+    inputs = load_inputs(cfg)
+    return sources(cfg, inputs, inputs.layer_index(-1))[0]
+
+
+def read(source: StreamedActivations, epoch: int, ranks: Ranks) -> float:
+    """CPU seconds of an epoch."""
+    start = time.process_time()
+    for _ in source.batches(BATCH, 0, epoch, ranks=ranks, in_step=True):
+        pass
+    return time.process_time() - start
+
+
+def measure() -> None:
+    """Prints a row: one process or more, tokens, CPU seconds of each."""
+    torch.set_num_threads(1)
+    ranks, source = present(), demo()
+    seconds = min([read(source, epoch, ranks) for epoch in range(4)][1:])
+    each = ranks.gathered(seconds)
+    if ranks.is_first:
+        print(f"| {ranks.size} | {source.n_tokens:,} |", ", ".join(f"{s:.2f}" for s in each), "|", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--is-one-of-several", action="store_true", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.is_one_of_several:
+        with connected():
+            measure()
+        leave()
+    print("| processes | tokens | CPU s of each |\n|---|---|---|", flush=True)
+    for n in chosen.processes:
+        words = ["--standalone", f"--nproc-per-node={n}", __file__, "--is-one-of-several"]
+        subprocess.run([sys.executable, "-m", "torch.distributed.run", *words], check=True)
