@@ -2,8 +2,8 @@
 
     python bench/streaming.py --processes 1 2
 
-The demo's cells through geneformer-mini, one thread a process, gloo. Nothing is trained: CPU seconds of each process for
-the batches of one epoch of 300 cells, the exchange included; the best of three epochs after a first one.
+The demo's cells through geneformer-mini, one thread a process, gloo. Nothing is trained: CPU seconds of each process
+for the batches of one epoch of 300 cells, the exchange included; the best of three epochs after a first one.
 """
 
 from __future__ import annotations
