@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from biosae.errors import SettingError
 
 from .architecture import PLAIN, Architecture
+from .auxk import auxk_loss
 from .base import SAE
+from .catch_up import common_shift
 from .checks import check_above_zero, check_at_least, check_fraction
 from .codes import Codes, per_feature
 from .forward import Forward, Progress
@@ -22,7 +24,8 @@ from .straight_through import jump_relu, step
 class JumpReLU(SAE):
     """JumpReLU sparse autoencoder with a target sparsity (Rajamanoharan et al. 2024, arXiv 2407.14435).
 
-    Thresholds start where a normal pre-activation leaves ``target_l0`` features active, and stay at or above 0.
+    Thresholds start where a normal pre-activation leaves ``target_l0`` features active, and stay at or above 0. Under
+    the ``step`` penalty all move together while a batch is far from the target: `catch_up.common_shift`.
 
     Parameters
     ----------
@@ -38,6 +41,8 @@ class JumpReLU(SAE):
         fresh pre-activation.
     sparsity_warmup_fraction
         Share of the run over which the penalty rises from 0.
+    auxk_coefficient
+        Weight of the auxiliary loss that revives dead features.
     """
 
     in_input_units = (*SAE.in_input_units, "threshold")
@@ -51,6 +56,7 @@ class JumpReLU(SAE):
         penalty: str = "step",
         bandwidth: float = 0.1,
         sparsity_warmup_fraction: float = 0.05,
+        auxk_coefficient: float = 1 / 32,
         seed: int = 0,
         architecture: Architecture = PLAIN,
     ):
@@ -59,8 +65,10 @@ class JumpReLU(SAE):
         check_above_zero("bandwidth", bandwidth, inf)
         check_at_least("sparsity_coefficient", sparsity_coefficient, 0)
         check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
+        check_at_least("auxk_coefficient", auxk_coefficient, 0)
         self.target_l0, self.sparsity_coefficient, self.bandwidth = target_l0, sparsity_coefficient, bandwidth
         self.sparsity_warmup_fraction, self.penalty = sparsity_warmup_fraction, penalty
+        self.auxk_coefficient = auxk_coefficient
         if penalty not in ("step", "tanh"):
             raise SettingError(f"penalty must be step or tanh, got {penalty}")
         start = NormalDist().inv_cdf(max(1 - target_l0 / d_sae, 0.5))
@@ -75,14 +83,23 @@ class JumpReLU(SAE):
 
     def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
+        name, count = ("tanh", self._smooth_count) if self.penalty == "tanh" else ("l0_target", self._off_target)
+        auxk = self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)
+        return {name: weight * count(forward), "auxk": auxk}
+
+    def after_step(self, forward: Forward, progress: Progress) -> None:
+        if self.penalty == "step" and self.sparsity_coefficient > 0:
+            here = self.shards.here(self.threshold)
+            self.threshold.add_(common_shift(forward, here, self.target_l0, self.window / 2, progress))
+        self.threshold.clamp_(min=0)
+
+    def _smooth_count(self, forward: Forward) -> Tensor:
+        total = forward.over_features(torch.tanh(forward.codes.values / self.fresh_spread).sum())
+        return total / forward.n_tokens / self.target_l0
+
+    def _off_target(self, forward: Forward) -> Tensor:
         codes = forward.codes
-        if self.penalty == "tanh":
-            total = forward.over_features(torch.tanh(codes.values / self.fresh_spread).sum())
-            return {"tanh": weight * total / forward.n_tokens / self.target_l0}
         threshold = per_feature(self.shards.here(self.threshold), codes.support)
         fired = step(forward.pre.at(codes.support), threshold, self.window).sum()
         l0 = forward.over_features(forward.ranks.total_with_gradient(fired)) / forward.n_tokens
-        return {"l0_target": weight * (l0 / self.target_l0 - 1).square() / forward.ranks.size}
-
-    def after_step(self, forward: Forward, progress: Progress) -> None:
-        self.threshold.clamp_(min=0)
+        return (l0 / self.target_l0 - 1).square() / forward.ranks.size
