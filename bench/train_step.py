@@ -26,6 +26,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does, for all libraries here: biosae.__main__
+
 import torch
 from case import Case
 from peers import GPU_LIBRARIES, LIBRARIES
