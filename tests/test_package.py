@@ -1,5 +1,6 @@
 """What the package promises as a whole: light imports, and stages that need no torch."""
 
+import os
 import subprocess
 import sys
 
