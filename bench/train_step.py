@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does, for all libraries here: biosae.__main__
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, for all libraries here: biosae.commands
 
 import torch
 from case import Case

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import os
 import sys
-
-# Read when torch is loaded. Its threads else wait busily for some milliseconds after every parallel operation, on the
-# cores that the threads of compiled loops need at that moment: a training step on two cores took 8 % longer.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 COMMANDS = {
     "run": "train, features, analyze and report in order",

@@ -20,7 +20,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def test_compiledes_are_what_is_tested_here():
+def test_compiled_searches_are_what_is_tested_here():
     pytest.importorskip("numba")
     matrix = torch.zeros(2, 3)
     assert compiled.fits(matrix)

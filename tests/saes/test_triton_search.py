@@ -39,8 +39,8 @@ def test_it_finds_the_largest(width, dtype, levels, seed, data):
     k = data.draw(st.integers(1, min(width, 70)))
     generator = torch.Generator().manual_seed(seed)
     matrix = torch.randint(-levels, levels, (3, width), generator=generator).to(DEVICE, dtype)
-    if triton_search.fits(width, k):
-        check(matrix, k)
+    assert triton_search.fits(width, k)
+    check(matrix, k)
 
 
 @pytest.mark.parametrize("dtype", KERNEL_TYPES)
