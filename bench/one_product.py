@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 import torch
 
-from biosae.saes.preactivations import CHUNK_ROWS, CHUNK_VALUES
+from biosae.linear import few_rows, linear
+from biosae.saes.preactivations import CHUNK_VALUES
 
 SHAPES = ((64, 128, 512), (64, 512, 512), (128, 1024, 1024), (320, 2560, 1024))
 
@@ -44,10 +45,10 @@ def main() -> None:
 def in_chunks(x: torch.Tensor, encoder: torch.Tensor) -> None:
     """A product whose every chunk of rows overwrites the one before."""
     d_sae = len(encoder)
-    n_rows = max(CHUNK_ROWS, CHUNK_VALUES // d_sae)
-    buffer = x.new_empty(min(n_rows, len(x)), d_sae)
+    n_rows = max(few_rows(x), CHUNK_VALUES // d_sae)
+    room, bias = x.new_empty(min(n_rows, len(x)), d_sae), x.new_zeros(d_sae)
     for rows in x.split(n_rows):
-        torch.mm(rows, encoder.t(), out=buffer[: len(rows)])
+        linear(rows, encoder, bias, room[: len(rows)])
 
 
 def milliseconds(way: Callable[[], object], clock: Callable[[], float], rounds: int = 15) -> float:

@@ -75,7 +75,7 @@ CASES = {
 def small_chunks(monkeypatch):
     """Seven rows a chunk, so that the last of 50 rows make an incomplete one."""
     monkeypatch.setattr(preactivations, "CHUNK_VALUES", 7 * D_SAE)
-    monkeypatch.setattr(preactivations, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(preactivations, "few_rows", lambda x: 1)
 
 
 # Sums of at most a few hundred terms of order one: float64 leaves 1e-12, float32 1e-4.

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from biosae.linear import few_rows, linear
 from biosae.ranks import ALONE, Ranks
 
 from .codes import Support
@@ -22,9 +23,6 @@ from .topk_search import batch_lower_bound, entries_above, largest_in_rows, larg
 
 CHUNK_VALUES = 1 << 21
 """Pre-activations in a chunk on a CPU: 8 MB, so that selection reads from the cache."""
-
-CHUNK_ROWS = 1024
-"""Rows in a chunk on a CPU at least: each product arranges the weights anew, which takes as long as some 60 rows."""
 
 GPU_CHUNK_VALUES = 1 << 27
 """Pre-activations in a chunk on a GPU: 256 MB of bfloat16, so that a batch takes few launches."""
@@ -171,7 +169,7 @@ class PreActivations:
     def _chunks(self) -> Iterator[Tensor]:
         """The matrix in chunks of rows without gradient; each is overwritten by the next."""
         inputs, weight, bias = self._inputs, self.W_enc, self.b_enc
-        device, n_rows = inputs.device.type, max(CHUNK_ROWS, CHUNK_VALUES // self.d_sae)
+        device, n_rows = inputs.device.type, max(few_rows(inputs), CHUNK_VALUES // self.d_sae)
         if inputs.is_cuda:
             n_rows = max(1, GPU_CHUNK_VALUES // self.d_sae)
         if torch.is_autocast_enabled(device):
@@ -180,9 +178,9 @@ class PreActivations:
                 return
             narrow = torch.get_autocast_dtype(device)  # once, where autocast would do it for every chunk
             inputs, weight, bias = inputs.to(narrow), weight.to(narrow), bias.to(narrow)
-        buffer = inputs.new_empty(min(n_rows, self.n_rows), self.d_sae)
+        room = inputs.new_empty(min(n_rows, self.n_rows), self.d_sae)
         for rows in inputs.split(n_rows):
-            yield torch.addmm(bias, rows, weight, out=buffer[: len(rows)])
+            yield linear(rows, weight.t(), bias, room[: len(rows)])
 
     def _product(self, inputs: Tensor) -> Tensor:
         return (inputs @ self.W_enc).to(inputs.dtype) + self.b_enc

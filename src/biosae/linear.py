@@ -1,0 +1,63 @@
+"""Affine maps by the faster of the two libraries that torch brings along for processors.
+
+torch gives float32 products to Intel's MKL, which on AMD processors keeps to half of their vector units. oneDNN, which
+torch uses for other types, takes them whole: 1.9 to 2.4 times the speed (docs/performance.md). Where that is so,
+products without gradient go there. Elsewhere, and with gradients, all is torch's own.
+"""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, room: Tensor | None = None) -> Tensor:
+    """``x @ weight.T + bias``, ``(..., n_out)``, of ``weight (n_out, n_in)``.
+
+    ``room`` is memory that the result may be written to where that spares time; then nothing has a gradient.
+    """
+    if onednn_takes(x) and not _needs_gradient(x, weight, bias):
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    if room is not None and bias is not None:
+        return torch.addmm(bias, x, weight.t(), out=room)
+    return nn.functional.linear(x, weight, bias)
+
+
+def onednn_takes(x: Tensor) -> bool:
+    """Whether products with ``x`` go to oneDNN: its type and device, and the machine, decide."""
+    is_plain = x.device.type == "cpu" and x.dtype == torch.float32 and type(x) in (Tensor, nn.Parameter)
+    return is_plain and x.numel() > 0 and not torch.is_autocast_enabled("cpu") and onednn_is_faster()
+
+
+def few_rows(x: Tensor) -> int:
+    """Rows from which a product with ``x`` is about as fast as it gets; MKL arranges the weights anew each time."""
+    return 128 if onednn_takes(x) else 1024
+
+
+class Linear(nn.Linear):
+    """torch's ``Linear`` by `linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+@cache
+def onednn_is_faster() -> bool:
+    """Whether this is an AMD processor with AVX-512 and torch has both libraries."""
+    has_both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+    is_wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return has_both and is_wide and hasattr(torch.ops.mkldnn, "_linear_pointwise") and "AuthenticAMD" in _processor()
+
+
+def _processor() -> str:
+    """Text with the maker's name."""
+    listed = Path("/proc/cpuinfo")
+    return listed.read_text() if listed.exists() else platform.processor()
+
+
+def _needs_gradient(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
