@@ -74,7 +74,7 @@ def read(name: str, ranks: Ranks) -> tuple[list[Tensor], list[int]]:
     batch_size, epoch, start, buffer_tokens, is_shared = READS[name]
     adapter, takers = Counting(), ranks if is_shared else ALONE
     stream = source("read", adapter, buffer_tokens=buffer_tokens)
-    return list(stream.batches(batch_size, 3, epoch, start, takers, in_step=True)), adapter.samples
+    return list(stream.batches(batch_size, 3, epoch, start, takers)), adapter.samples
 
 
 def train(folder: Path, ranks: Ranks, is_divided: bool = False) -> list[int]:
@@ -95,7 +95,7 @@ def read_by_threads(ranks: Ranks) -> Tensor:
     seen = []
 
     def ahead(stream: StreamedActivations) -> Iterator[Tensor]:
-        batches = stream.batches(16, 3, ranks=ranks, in_step=True)
+        batches = stream.batches(16, 3, ranks=ranks)
         return one_ahead(partial(lambda x: x, x) for x in batches)
 
     training, validation = source("train", Counting()), source("validate", Counting(), range(30, 40), 100)
@@ -111,7 +111,7 @@ def read_by_threads(ranks: Ranks) -> Tensor:
 def fail(ranks: Ranks) -> None:
     """The second process's model fails in the third buffer while the first one waits for its activations."""
     stream = source("read", Counting(after=None if ranks.is_first else 7))
-    for x in one_ahead(partial(lambda x: x, x) for x in stream.batches(16, 3, ranks=ranks, in_step=True)):
+    for x in one_ahead(partial(lambda x: x, x) for x in stream.batches(16, 3, ranks=ranks)):
         ranks.total(x.sum(0))
 
 

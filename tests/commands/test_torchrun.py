@@ -88,7 +88,7 @@ def test_a_streamed_run_learns_what_one_process_learns(divided, tmp_path):
         "training.eval_every=3",
         "buffer.buffer_tokens=700",
     )
-    weights = {}
+    weights, measured = {}, {}
     for name, processes, changed in (("one", ONE, "false"), ("two", TWO, divided)):
         (tmp_path / name).mkdir()
         command = ("-m", "biosae", "train", *words, f"training.shard_dictionary={changed}")
@@ -96,8 +96,10 @@ def test_a_streamed_run_learns_what_one_process_learns(divided, tmp_path):
         assert code == 0, said
         (sae,) = tmp_path.glob(f"{name}/runs/0/*/sae.safetensors")
         weights[name] = load_file(sae)
+        measured[name] = json.loads(sae.with_name("evaluation.json").read_text())
     for key, expected in weights["one"].items():
         torch.testing.assert_close(weights["two"][key], expected, atol=1e-4, rtol=1e-3, msg=key)
+    assert measured["two"] == pytest.approx(measured["one"], rel=1e-3)
 
 
 @pytest.mark.parametrize("who", ["second", "all"])

@@ -15,6 +15,9 @@ from biosae.ranks import ALONE, Ranks
 class ActivationSource(Protocol):
     """Token activations in a shuffled order that only the seed and the epoch decide.
 
+    All processes of a run ask for the same batches in the same order and take equally many, be it shares or all rows,
+    so that a source may divide among them what it takes to make them.
+
     Attributes
     ----------
     d_in
@@ -27,13 +30,7 @@ class ActivationSource(Protocol):
     n_tokens: int
 
     def batches(
-        self,
-        batch_size: int,
-        seed: int,
-        epoch: int = 0,
-        start: int = 0,
-        ranks: Ranks = ALONE,
-        in_step: bool = False,
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
     ) -> Iterator[Tensor]:
         """``(batch_size, d_in) float32`` batches; the last of an epoch may be smaller.
 
@@ -44,9 +41,6 @@ class ActivationSource(Protocol):
             the same batch.
         ranks
             Of several each gets its `Ranks.share` of every batch.
-        in_step
-            Whether all processes of the run ask for these batches now and take equally many, be it shares or all
-            rows: then they may divide what it takes to make them.
         """
         ...
 
@@ -76,13 +70,7 @@ class ArrayActivations:
         return self.values.shape[0]
 
     def batches(
-        self,
-        batch_size: int,
-        seed: int,
-        epoch: int = 0,
-        start: int = 0,
-        ranks: Ranks = ALONE,
-        in_step: bool = False,
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = torch.randperm(self.n_tokens, generator=generator)

@@ -161,13 +161,7 @@ class StoredActivations:
             raise DataError("none of the chosen samples has a token; see how many genes the model matched")
 
     def batches(
-        self,
-        batch_size: int,
-        seed: int,
-        epoch: int = 0,
-        start: int = 0,
-        ranks: Ranks = ALONE,
-        in_step: bool = False,
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = random_order(int(self._last_blocks[-1]), generator)

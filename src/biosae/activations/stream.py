@@ -28,7 +28,7 @@ class StreamedActivations:
     Parameters
     ----------
     exchange
-        Processes in step share out the model's batches of a buffer, one to each in turn, and give each other the
+        The processes that share out the model's batches of a buffer, one to each in turn, and give each other the
         activations.
     """
 
@@ -54,31 +54,25 @@ class StreamedActivations:
             raise DataError("none of the chosen samples has a token; see how many genes the model matched")
 
     def batches(
-        self,
-        batch_size: int,
-        seed: int,
-        epoch: int = 0,
-        start: int = 0,
-        ranks: Ranks = ALONE,
-        in_step: bool = False,
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = self._samples[torch.randperm(len(self._samples), generator=generator).numpy()]
         filled = np.cumsum(self._n_content[order]) // self._buffer_tokens
         parts = np.split(order, np.flatnonzero(np.diff(filled)) + 1)
-        groups = (self._group(samples, self._exchange if in_step else ALL_HERE) for samples in parts)
-        return shuffled_batches(groups, batch_size, generator, start, ranks=ranks)
+        return shuffled_batches(map(self._group, parts), batch_size, generator, start, ranks=ranks)
 
-    def _group(self, samples: np.ndarray, exchange: Exchange) -> RowGroup:
-        return RowGroup(int(self._n_content[samples].sum()), lambda wanted: self._read(samples, wanted, exchange))
+    def _group(self, samples: np.ndarray) -> RowGroup:
+        return RowGroup(int(self._n_content[samples].sum()), lambda wanted: self._read(samples, wanted))
 
-    def _read(self, samples: np.ndarray, wanted: Tensor, exchange: Exchange) -> Tensor:
+    def _read(self, samples: np.ndarray, wanted: Tensor) -> Tensor:
+        ranks = self._exchange.ranks
         batches = list(self._adapter.batched(self._sequences, samples, self._tokens_per_batch))
-        owner = np.arange(len(batches)) % exchange.ranks.size
+        owner = np.arange(len(batches)) % ranks.size
         n_rows = [self._n_content[batch].sum() for batch in batches]
-        own = batches[exchange.ranks.rank :: exchange.ranks.size]
+        own = batches[ranks.rank :: ranks.size]
         rows = torch.cat([torch.empty(0, self.d_in), *(self._rows(np.concatenate(own)) if own else ())])
-        return exchange.given_out(rows, torch.from_numpy(owner.repeat(n_rows)), wanted)
+        return self._exchange.given_out(rows, torch.from_numpy(owner.repeat(n_rows)), wanted)
 
     def _rows(self, samples: np.ndarray) -> Iterator[Tensor]:
         def content(adapter: ModelAdapter, batch: TokenBatch) -> Tensor:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from biosae.activations.source import ActivationSource
 from biosae.activations.store import ActivationStore
 from biosae.artefacts import atomic_write, content_hash, write_json
+from biosae.ranks import present
 from biosae.saes import files
 from biosae.saes.base import SAE
 from biosae.saes.shards import CopyOnCpu
@@ -40,9 +42,15 @@ def record(
     training: ActivationSource,
     store: ActivationStore | None,
 ) -> None:
-    """What run folders hold after training: evaluation.json and run.json, which makes them finished runs."""
+    """What run folders hold after training: evaluation.json and run.json, which makes them finished runs.
+
+    Called by all processes, of which the first writes.
+    """
+    mean = mean_activation(training, configs[0].training.normaliser_tokens, configs[0].seed)
+    if not present().is_first:
+        return
     saes = [run.sae if run.sae.shards.is_whole else CopyOnCpu(files.load(run.folder)) for run in runs]
-    recoveries = recovery(configs[0], inputs, layer, saes, training)
+    recoveries = recovery(configs[0], inputs, layer, saes, mean)
     for cfg, run, evaluation, recovered in zip(configs, runs, evaluations, recoveries, strict=True):
         measured = evaluation | recovered
         write_json(run.folder / "evaluation.json", measured)
@@ -51,12 +59,9 @@ def record(
         logger.info("%s in %s, held-out: %s", type(run.sae).__name__, run.folder.name, numbers)
 
 
-def recovery(
-    cfg: DictConfig, inputs: Inputs, layer: int, saes: Sequence[SAE], training: ActivationSource
-) -> list[dict[str, float]]:
+def recovery(cfg: DictConfig, inputs: Inputs, layer: int, saes: Sequence[SAE], mean: Tensor) -> list[dict[str, float]]:
     """Embedding recovery of each SAE on the validation samples."""
     samples = inputs.split.samples("validate")
-    mean = mean_activation(training, cfg.training.normaliser_tokens, cfg.seed)
     per_batch = cfg.buffer.tokens_per_batch
     return embedding_recovery(inputs.adapter, inputs.sequences, samples, layer, saes, mean, per_batch)
 

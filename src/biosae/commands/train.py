@@ -129,11 +129,10 @@ def train_in(folders: Sequence[Path], prepared: Prepared) -> None:
         for cfg, built, folder in zip(configs, prepared.built, folders, strict=True)
     ]
     evaluations = train_runs(runs, configs, inputs, prepared.training, prepared.validation)
-    if not is_first:
-        return
     record(configs, inputs, prepared.layer, runs, evaluations, prepared.training, prepared.store)
-    for folder in folders:
-        drop_checkpoints(folder)
+    if is_first:
+        for folder in folders:
+            drop_checkpoints(folder)
 
 
 def train_runs(

@@ -49,7 +49,7 @@ def evaluate_each(
     All processes of a run call it, those that hold parts of a dictionary too.
     """
     sums = [_Sums(sae, ranks) for sae in saes]
-    batches = source.batches(batch_size, seed=0, ranks=ranks, in_step=True)
+    batches = source.batches(batch_size, seed=0, ranks=ranks)
     for x in on_device(batches, saes[0].W_dec.device):
         for each in sums:
             each.add(x)

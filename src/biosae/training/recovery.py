@@ -18,7 +18,10 @@ from biosae.saes.base import SAE
 
 
 def mean_activation(source: ActivationSource, n_tokens: int, seed: int) -> Tensor:
-    """``(d_in,) float32`` mean of the first ``n_tokens`` or a few more activations, in shuffled order."""
+    """``(d_in,) float32`` mean of the first ``n_tokens`` or a few more activations, in shuffled order.
+
+    Of several processes each reads them all, and all call it.
+    """
     total, count = torch.zeros(source.d_in, dtype=torch.float64), 0
     for x in source.batches(1024, seed):
         total += x.double().sum(0).cpu()

@@ -146,7 +146,7 @@ class Trainer:
 
     def _fit_normalisers(self) -> None:
         sample, wanted = [], self.settings.normaliser_tokens
-        for x in self.source.batches(self.settings.batch_size, self.seed, in_step=True):
+        for x in self.source.batches(self.settings.batch_size, self.seed):
             sample.append(x)
             if sum(map(len, sample)) >= wanted:
                 break
@@ -183,7 +183,7 @@ class Trainer:
         while not self._is_over():
             epoch, start = divmod(self.n_steps, a_pass)
             batch_size = self.settings.batch_size
-            batches = self.source.batches(batch_size, self.seed, epoch, start, self.row_ranks, in_step=True)
+            batches = self.source.batches(batch_size, self.seed, epoch, start, self.row_ranks)
             for x in on_device(batches, self.device):
                 if self._is_over():
                     return
