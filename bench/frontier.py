@@ -9,33 +9,14 @@ changed; the points of a variant learn in one pass. FVU and L0 are measured on h
 from __future__ import annotations
 
 import argparse
-import csv
-import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import yaml
 from stored import newest_store, train_and_test
-
-import biosae.config
-from biosae.saes.build import build
-from biosae.training.settings import TrainerSettings
-from biosae.training.trainer import Run, Trainer
+from tables import show, write
+from variants import GRID, trained
 
 HERE = Path(__file__).parent
-CONFIG = Path(biosae.config.__file__).parent / "sae"
-COUNTS, PENALTIES = (8, 16, 32, 64), (0.1, 0.18, 0.3, 0.5)
-GRID = {
-    "topk": ("k", COUNTS),
-    "batchtopk": ("k", COUNTS),
-    "matryoshka": ("k", COUNTS),
-    "gumbeltopk": ("k", COUNTS),
-    "jumprelu": ("target_l0", COUNTS),
-    "standard": ("l1_coefficient", PENALTIES),
-    "gated": ("l1_coefficient", PENALTIES),
-    "panneal": ("sparsity_coefficient", (0.05, 0.09, 0.16, 0.3)),
-    "gatedanneal": ("sparsity_coefficient", (0.07, 0.12, 0.2, 0.35)),
-}
 # Okabe and Ito's colour-blind-safe palette.
 COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#000000", "#E69F00", "#999999", "#7F6000")
 MARKERS = "osD^vPX*<"
@@ -46,7 +27,7 @@ def main() -> None:
     arguments = parse()
     training, test = train_and_test(arguments.store or newest_store(), arguments.tokens, 20_000)
     rows = [row for name in GRID for row in points(name, training, test)]
-    write(rows, HERE / "results" / "frontier.csv")
+    write(rows, COLUMNS, HERE / "results" / "frontier.csv")
     plot(rows, HERE.parent / "docs" / "figures" / "frontier.svg")
 
 
@@ -59,40 +40,12 @@ def parse() -> argparse.Namespace:
 
 def points(name: str, training, test) -> list[dict]:
     """One row a value of the variant's grid."""
-    content = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())
     setting, values = GRID[name]
-    hyperparams = content["hyperparams"]
-    settings = TrainerSettings(lr=hyperparams.pop("lr"), eval_every=10**6)
-    d_sae = round(content["dictionary_multiplier"] * training.d_in)
-    with tempfile.TemporaryDirectory() as folder:
-        runs = [
-            Run(
-                build(content["_target_"], training.d_in, d_sae, {**hyperparams, setting: value}),
-                settings,
-                Path(folder) / str(value),
-            )
-            for value in values
-        ]
-        measured = Trainer(runs, training, test).run()
+    measured = trained(name, [{setting: value} for value in values], training, test)
     rows = [{"variant": name, "setting": setting, "value": v, **m} for v, m in zip(values, measured, strict=True)]
     for row in rows:
-        print(
-            "  ".join(
-                f"{column}={row[column]:.4g}"
-                if column in row and not isinstance(row[column], str)
-                else str(row[column])
-                for column in COLUMNS
-            )
-        )
+        show(row, COLUMNS)
     return rows
-
-
-def write(rows: list[dict], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def plot(rows: list[dict], path: Path) -> None:

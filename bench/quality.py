@@ -12,7 +12,6 @@ on held-out tokens is the one wanted, at every learning rate.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import warnings
@@ -30,6 +29,7 @@ from peers import LIBRARIES
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import t
 from stored import newest_store, train_and_test
+from tables import write
 from torch import Tensor
 
 warnings.filterwarnings("ignore")
@@ -72,7 +72,7 @@ def main() -> None:
         for variant in arguments.variants:
             for library in arguments.libraries:
                 rows += at_best(data, variant, library, arguments.seeds, arguments.lr)
-                write(rows, arguments.out)
+                write(rows, COLUMNS, arguments.out)
 
 
 def parse() -> argparse.Namespace:
@@ -200,14 +200,6 @@ def summary(results: list[dict[str, float]]) -> dict[str, float]:
         for name in ("fvu", "mcc")
     }
     return means | reach
-
-
-def write(rows: list[dict], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

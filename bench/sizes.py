@@ -10,18 +10,13 @@ FVU of as many principal components as the SAE has features, which no linear dec
 from __future__ import annotations
 
 import argparse
-import csv
-import tempfile
 from pathlib import Path
 
 import torch
-import yaml
-from frontier import CONFIG, GRID, HERE
+from tables import show, write
+from variants import GRID, settings_of, trained
 
 from biosae.activations.source import ArrayActivations
-from biosae.saes.build import build
-from biosae.training.settings import TrainerSettings
-from biosae.training.trainer import Run, Trainer
 
 TOKENS = {64: 60_000, 1280: 30_000, 5120: 6_000}
 """Tokens by width, fewer where a token costs more."""
@@ -39,8 +34,8 @@ def main() -> None:
         floor = left_by_components(test, round(multiplier * d_in))
         for name in arguments.variants:
             rows.append({"d_in": d_in, "multiplier": multiplier, "pca": floor, **row(name, multiplier, training, test)})
-            print("  ".join(shown(rows[-1][column]) for column in COLUMNS), flush=True)
-            write(rows, arguments.out)
+            show(rows[-1], COLUMNS)
+            write(rows, COLUMNS, arguments.out)
 
 
 def parse() -> argparse.Namespace:
@@ -48,7 +43,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="width:features a dimension")
     parser.add_argument("--variants", nargs="+", default=tuple(GRID), choices=tuple(GRID))
     parser.add_argument("--tokens", type=int, help="training tokens (default: by width)")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "sizes.csv")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sizes.csv")
     return parser.parse_args()
 
 
@@ -71,26 +66,10 @@ def left_by_components(test: ArrayActivations, n: int) -> float:
 
 
 def row(name: str, multiplier: float, training: ArrayActivations, test: ArrayActivations) -> dict:
-    content = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())
-    hyperparams = content["hyperparams"]
-    settings = TrainerSettings(lr=hyperparams.pop("lr"), batch_size=BATCH, eval_every=10**6)
-    sae = build(content["_target_"], training.d_in, round(multiplier * training.d_in), hyperparams)
-    with tempfile.TemporaryDirectory() as folder:
-        (measured,) = Trainer([Run(sae, settings, Path(folder))], training, test).run()
+    hyperparams = settings_of(name)["hyperparams"]
+    (measured,) = trained(name, [{}], training, test, multiplier, batch_size=BATCH)
     wanted = hyperparams.get("k", hyperparams.get("target_l0", ""))
     return {"variant": name, "wanted_l0": wanted, **measured, "n_tokens": training.n_tokens}
-
-
-def shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def write(rows: list[dict], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

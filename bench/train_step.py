@@ -17,7 +17,6 @@ The peers belong into an environment of their own, with biosae installed beside 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import statistics
 import sys
@@ -31,6 +30,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, for all l
 import torch
 from case import Case
 from peers import GPU_LIBRARIES, LIBRARIES
+from tables import write
 from torch import Tensor
 
 warnings.filterwarnings("ignore")
@@ -54,7 +54,7 @@ def main() -> None:
     for d_in in arguments.sizes:
         for variant in arguments.variants:
             rows += compare(d_in, variant, arguments, clock)
-            write(rows, arguments.out)
+            write(rows, COLUMNS, arguments.out)
 
 
 def parse() -> argparse.Namespace:
@@ -163,14 +163,6 @@ def timed(function, clock) -> float:
 
 def rotated(names: list[str], by: int) -> list[str]:
     return names[by % len(names) :] + names[: by % len(names)]
-
-
-def write(rows: list[dict], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":
