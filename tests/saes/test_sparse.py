@@ -1,4 +1,4 @@
-"""Dot products at a support on a CPU; the other products are tested with the codes and the pre-activations."""
+"""What goes over a support on a CPU; the other products are tested with the codes and the pre-activations."""
 
 from __future__ import annotations
 
@@ -41,3 +41,12 @@ def test_not_a_number_is_not_hidden(with_numba):
     right = torch.ones(3, 5)
     right[2, 3] = float("nan")
     assert dot_products(support, torch.ones(2, 5), right).isnan().tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
+def test_entries_by_feature_keep_the_order_of_rows(share, with_numba):
+    support = Support.from_mask(torch.rand(23, 40, generator=torch.Generator().manual_seed(0)) < share)
+    order, expected = support.by_feature, support.features.argsort(stable=True)
+    assert torch.equal(order.entries, expected)
+    assert torch.equal(order.rows, support.rows[expected])
+    assert torch.equal(order.offsets.diff(), torch.bincount(support.features, minlength=40))

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from math import isnan
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from biosae.ranks import ALONE
 from biosae.saes import compiled
-from biosae.saes.topk_search import batch_lower_bound, entries_above, grouped_largest_in_rows, largest_in_rows
+from biosae.saes.topk_search import (
+    batch_lower_bound,
+    entries_above,
+    grouped_largest_in_rows,
+    largest_in_rows,
+    largest_of_all,
+    nth_largest,
+)
 
 SEARCHES = {"compiled": largest_in_rows, "torch": grouped_largest_in_rows}
 
@@ -91,6 +101,19 @@ def test_lower_bound_leaves_enough_of_the_sample(k):
     lowest = batch_lower_bound(sample, k)
     above = (sample > lowest).sum().item()
     assert k * 64 <= above <= 1.35 * k * 64 + 2
+
+
+@pytest.mark.parametrize("n", [1, 7, 50, 99, 100])
+def test_nth_largest_and_the_first_of_equal_ones(n):
+    values = torch.randint(0, 20, (100,), generator=torch.Generator().manual_seed(n)).float()
+    order = values.sort(descending=True, stable=True)
+    assert nth_largest(values, n) == order.values[n - 1]
+    assert torch.equal(largest_of_all(values, n, ALONE), order.indices[:n].sort().values)
+
+
+def test_not_a_number_is_the_largest_of_all():
+    assert isnan(nth_largest(torch.tensor([1.0, float("nan"), 3.0]), 1))
+    assert nth_largest(torch.tensor([1.0, float("nan"), 3.0]), 2) == 3
 
 
 def test_lower_bound_is_never_negative():

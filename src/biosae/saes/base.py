@@ -173,7 +173,7 @@ class SAE(nn.Module, ABC):
     @torch.no_grad()
     def project_decoder_gradient(self) -> None:
         """Takes out the part of the decoder's gradient that would only change the norm of its rows."""
-        if self.norm_moves_to_encoder or self.architecture.decoder_norm != "unit":
+        if not self.holds_unit_rows:
             return
         along = (self.W_dec.grad * self.W_dec).sum(1, keepdim=True)
         self.W_dec.grad.addcmul_(along, self.W_dec, value=-1)
@@ -205,6 +205,11 @@ class SAE(nn.Module, ABC):
         """Copies weights and buffers, or the part of them that belongs here."""
         for name, tensor in self.state_dict().items():
             self.shards.put(tensor, state[name])
+
+    @property
+    def holds_unit_rows(self) -> bool:
+        """Whether decoder rows stay at unit norm and nothing else learns from theirs."""
+        return self.architecture.decoder_norm == "unit" and not self.norm_moves_to_encoder
 
     @property
     def n_features_here(self) -> int:

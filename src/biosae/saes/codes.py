@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from . import sparse
+from . import compiled, sparse
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +76,18 @@ class Support:
         return numbers.repeat_interleave(self.row_offsets.diff(), output_size=len(self.features))
 
     @cached_property
+    def counts(self) -> Tensor:
+        """``(d_sae,) int64`` entries of each feature."""
+        return torch.bincount(self.features, minlength=self.d_sae)
+
+    @cached_property
     def by_feature(self) -> ByFeature:
+        offsets = torch.nn.functional.pad(self.counts.cumsum(0), (1, 0))
+        if compiled.takes_places(self.features):
+            return ByFeature(*compiled.by_feature(self.features, self.row_offsets, offsets), offsets)
         narrow = self.features.to(torch.int16 if self.d_sae <= 1 << 15 else torch.int32)  # sorts twice as fast
         entries = narrow.sort(stable=True).indices
-        counts = torch.bincount(self.features, minlength=self.d_sae)
-        return ByFeature(entries, self.rows.index_select(0, entries), torch.nn.functional.pad(counts.cumsum(0), (1, 0)))
+        return ByFeature(entries, self.rows.index_select(0, entries), offsets)
 
     @cached_property
     def positions(self) -> Tensor:
@@ -152,7 +159,8 @@ class Codes:
         """``(d_sae,) int64`` number of rows in which each feature is above zero."""
         if self.support is None:
             return (self.values > 0).sum(0)
-        return torch.bincount(self.support.features[self.values > 0], minlength=self.d_sae)
+        silent = ~(self.values > 0)  # few, so that hardly anything is left to count
+        return self.support.counts - torch.bincount(self.support.features[silent], minlength=self.d_sae)
 
     def decode(self, W_dec: Tensor) -> Tensor:
         """``(n_rows, d_in)`` sum of decoder rows weighted by the codes; differentiable."""

@@ -26,6 +26,19 @@ def fits(matrix: Tensor) -> bool:
     return matrix.device.type == "cpu" and matrix.dtype == torch.float32 and matrix.is_contiguous() and _has_numba()
 
 
+def takes_places(places: Tensor) -> bool:
+    """Whether the loops take this vector of whole numbers."""
+    return places.device.type == "cpu" and places.is_contiguous() and _has_numba()
+
+
+def in_threads(rows: Callable[[int, int], Result], n_rows: int) -> list[Result]:
+    """The results for consecutive blocks of rows, one block a thread."""
+    n_threads = max(1, min(torch.get_num_threads(), n_rows))
+    bounds = np.linspace(0, n_rows, n_threads + 1).astype(int)
+    others = [_pool().submit(rows, *bounds[i : i + 2]) for i in range(1, n_threads)]
+    return [rows(*bounds[:2]), *(other.result() for other in others)]
+
+
 def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     """Values and columns, ``(n_rows, k)``, of the ``k`` largest entries of every row, in any order; None with a NaN."""
     values = np.empty((len(matrix), k), dtype=np.float32)
@@ -35,7 +48,7 @@ def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     def rows(start: int, stop: int) -> bool:
         return search(entries[start:stop], k, values[start:stop], columns[start:stop])
 
-    is_clean = all(_in_threads(rows, len(matrix)))
+    is_clean = all(in_threads(rows, len(matrix)))
     return (torch.from_numpy(values), torch.from_numpy(columns)) if is_clean else None
 
 
@@ -51,7 +64,7 @@ def entries_above(matrix: Tensor, lowest: Tensor | float) -> tuple[Tensor, Tenso
         n = search(entries[start:stop], bounds, start * width, positions, values)
         return positions[:n].copy(), values[:n].copy()
 
-    positions, values = zip(*_in_threads(rows, len(matrix)), strict=True)
+    positions, values = zip(*in_threads(rows, len(matrix)), strict=True)
     return torch.from_numpy(np.concatenate(positions)), torch.from_numpy(np.concatenate(values))
 
 
@@ -63,16 +76,15 @@ def dot_products(left: Tensor, right: Tensor, features: Tensor, row_offsets: Ten
     def rows(start: int, stop: int) -> None:
         _loops().dot_products(*given, start, stop, products)
 
-    _in_threads(rows, len(left))
+    in_threads(rows, len(left))
     return torch.from_numpy(products)
 
 
-def _in_threads(rows: Callable[[int, int], Result], n_rows: int) -> list[Result]:
-    """The results for consecutive blocks of rows, one block a thread."""
-    n_threads = max(1, min(torch.get_num_threads(), n_rows))
-    bounds = np.linspace(0, n_rows, n_threads + 1).astype(int)
-    others = [_pool().submit(rows, *bounds[i : i + 2]) for i in range(1, n_threads)]
-    return [rows(*bounds[:2]), *(other.result() for other in others)]
+def by_feature(features: Tensor, row_offsets: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers and rows of entries, feature after feature and in each row after row; ``offsets`` are the features'."""
+    entries, rows = np.empty(len(features), dtype=np.int64), np.empty(len(features), dtype=np.int64)
+    _loops().by_feature(features.numpy(), row_offsets.numpy(), offsets.numpy().copy(), entries, rows)
+    return torch.from_numpy(entries), torch.from_numpy(rows)
 
 
 @cache

