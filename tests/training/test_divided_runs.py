@@ -54,7 +54,7 @@ def test_of_equal_numbers_the_first_features_are_taken(divided):
 def test_two_processes_learn_what_one_learns(name, divided, tmp_path, monkeypatch):
     """32 steps; without the noise of narrow products the sums of two parts differ in the last bits only."""
     (tmp_path / name).mkdir()
-    # Divided features are updated by operators. Adam makes much of last bits where a gradient is near 0: one way for all.
+    # As divided features are updated: Adam makes much of last bits where a gradient is near 0.
     monkeypatch.setattr(learner, "update", by_operators)
     alone = json.loads(json.dumps(train(name, tmp_path)))
     expected, found = (load_file(folder / name / "sae.safetensors") for folder in (tmp_path, divided))
