@@ -87,22 +87,21 @@ def train(folder: Path, ranks: Ranks, is_divided: bool = False) -> list[int]:
     return adapter.samples
 
 
-def read_by_threads(ranks: Ranks) -> Tensor:
-    """Every fourth batch of one source is followed by an epoch of another, each read one ahead while this thread sums.
+def ahead(stream: StreamedActivations, ranks: Ranks) -> Iterator[Tensor]:
+    """An epoch of batches, the next one read by a thread."""
+    batches = stream.batches(16, 3, ranks=ranks)
+    return one_ahead(partial(next, batches) for _ in range(-(-stream.n_tokens // 16)))
 
-    This is how a GPU is fed.
-    """
+
+def read_by_threads(ranks: Ranks) -> Tensor:
+    """Every fourth batch of one source is followed by an epoch of another; threads read both while this one sums."""
     seen = []
 
-    def ahead(stream: StreamedActivations) -> Iterator[Tensor]:
-        batches = stream.batches(16, 3, ranks=ranks)
-        return one_ahead(partial(lambda x: x, x) for x in batches)
-
     training, validation = source("train", Counting()), source("validate", Counting(), range(30, 40), 100)
-    for number, x in enumerate(ahead(training)):
+    for number, x in enumerate(ahead(training, ranks)):
         seen.append(ranks.total(x.double().sum(0)))
         if number % 4 == 0:
-            seen += [ranks.total(y.double().sum(0)) for y in ahead(validation)]
+            seen += [ranks.total(y.double().sum(0)) for y in ahead(validation, ranks)]
         if number == 9:  # patience
             break
     return torch.stack(seen)
@@ -111,7 +110,7 @@ def read_by_threads(ranks: Ranks) -> Tensor:
 def fail(ranks: Ranks) -> None:
     """The second process's model fails in the third buffer while the first one waits for its activations."""
     stream = source("read", Counting(after=None if ranks.is_first else 7))
-    for x in one_ahead(partial(lambda x: x, x) for x in stream.batches(16, 3, ranks=ranks)):
+    for x in ahead(stream, ranks):
         ranks.total(x.sum(0))
 
 
