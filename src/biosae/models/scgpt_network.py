@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from biosae.linear import Linear
+
 from .transformer import PostNormBlock
 
 BATCH_NORM_EPS = 6.1e-5
@@ -73,7 +75,7 @@ class ScGPTNetwork(nn.Module):
         super().__init__()
         self.gene_embedding = nn.Embedding(n_vocabulary, d_model)
         self.gene_norm = nn.LayerNorm(d_model)
-        self.value_mlp = nn.Sequential(nn.Linear(1, d_model), nn.ReLU(), nn.Linear(d_model, d_model))
+        self.value_mlp = nn.Sequential(nn.Linear(1, d_model), nn.ReLU(), Linear(d_model, d_model))
         self.value_norm = nn.LayerNorm(d_model)
         self.batch_norms = batch_norms
         self.layers = nn.ModuleList(PostNormBlock(d_model, n_heads, d_mlp) for _ in range(n_layers))
@@ -97,7 +99,7 @@ class ExpressionHead(nn.Module):
     def __init__(self, d_model: int, n_batches: int):
         super().__init__()
         d_in = 2 * d_model if n_batches else d_model
-        layers = (nn.Linear(d_in, d_model), nn.LeakyReLU(), nn.Linear(d_model, d_model), nn.LeakyReLU())
+        layers = (Linear(d_in, d_model), nn.LeakyReLU(), Linear(d_model, d_model), nn.LeakyReLU())
         self.mlp = nn.Sequential(*layers, nn.Linear(d_model, 1))
         self.batch_embedding = None
         if n_batches:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biosae.errors import SettingError
+from biosae.linear import Linear
 
 from .tokens import TokenBatch
 
@@ -20,8 +21,8 @@ class SelfAttention(nn.Module):
     def __init__(self, d_model: int, n_heads: int):
         super().__init__()
         self.n_heads = n_heads
-        self.qkv = nn.Linear(d_model, 3 * d_model)
-        self.out = nn.Linear(d_model, d_model)
+        self.qkv = Linear(d_model, 3 * d_model)
+        self.out = Linear(d_model, d_model)
 
     def forward(self, x: Tensor, mask: Tensor | None, rotation: Rotation | None = None) -> Tensor:
         # Contiguous heads: the copy costs a few per cent of what it saves in attention on the processor.
@@ -39,7 +40,7 @@ class PostNormBlock(nn.Module):
         super().__init__()
         self.attention = SelfAttention(d_model, n_heads)
         self.norm1 = nn.LayerNorm(d_model, eps)
-        self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.ReLU(inplace=True), nn.Linear(d_mlp, d_model))
+        self.mlp = nn.Sequential(Linear(d_model, d_mlp), nn.ReLU(inplace=True), Linear(d_mlp, d_model))
         self.norm2 = nn.LayerNorm(d_model, eps)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -55,7 +56,7 @@ class PreNormBlock(nn.Module):
         self.norm1 = nn.LayerNorm(d_model)
         self.attention = SelfAttention(d_model, n_heads)
         self.norm2 = nn.LayerNorm(d_model)
-        self.mlp = nn.Sequential(nn.Linear(d_model, d_mlp), nn.GELU(), nn.Linear(d_mlp, d_model))
+        self.mlp = nn.Sequential(Linear(d_model, d_mlp), nn.GELU(), Linear(d_mlp, d_model))
 
     def forward(self, x: Tensor, mask: Tensor | None, rotation: Rotation | None = None) -> Tensor:
         x = x + self.attention(self.norm1(x), mask, rotation)
