@@ -4,6 +4,7 @@ import pytest
 from scipy import sparse, stats
 
 from biosae.analysis.continuous import continuous_scores, is_continuous, spearman
+from biosae.analysis.label_column import LabelColumn
 from biosae.analysis.ranks import ranks
 from biosae.analysis.sorted_codes import SortedCodes
 from biosae.errors import DataError
@@ -36,12 +37,17 @@ def parts(n):
     return np.array(["select", "test", "train"])[np.arange(n) % 3]
 
 
+def score(codes, values, part, group=None, n_permutations=100, seed=0):
+    label = LabelColumn(pd.Series(values, name="age"), part, None if group is None else pd.Series(group))
+    return continuous_scores(codes.tocsr(), label, n_permutations, seed)
+
+
 def test_planted_features_are_found_in_their_direction(generator):
     value = generator.random(600)
     codes = codes_of(generator, 600, 100).tolil()
     codes[:, 3] = np.maximum(0, value - 0.5 + 0.1 * generator.normal(size=600))[:, None]
     codes[:, 8] = np.maximum(0, 0.5 - value)[:, None]
-    scores = continuous_scores(codes.tocsr(), pd.Series(value, name="age"), parts(600), None, 200, 0)
+    scores = score(codes, value, parts(600), n_permutations=200)
     assert set(np.flatnonzero(scores["p_value"] < 0.05)) == {3, 8}
     assert (scores.loc[[3, 8], "q_value"] < 0.01).all() and (scores["q_value"] < 0.05).sum() <= 4
     assert scores.loc[3, "spearman"] > 0.5 and scores.loc[8, "spearman"] < -0.5
@@ -55,17 +61,17 @@ def test_p_values_are_uniform_when_the_label_means_nothing(generator):
     p_values = []
     for seed in range(50):
         codes = codes_of(generator, 240, 60)
-        label = pd.Series(generator.random(240), name="age")
-        p_values.append(continuous_scores(codes, label, parts(240), None, 60, seed)["p_single"].to_numpy()[:10])
+        found = score(codes, generator.random(240), parts(240), n_permutations=60, seed=seed)
+        p_values.append(found["p_single"].to_numpy()[:10])
     assert stats.kstest(np.concatenate(p_values), "uniform").pvalue > 1e-3  # fixed seed
 
 
 def test_a_batch_effect_is_no_label_effect(generator):
     batch = np.repeat([0, 1], 300)
-    value = pd.Series(batch + 0.3 * generator.normal(size=600), name="age")
+    value = batch + 0.3 * generator.normal(size=600)
     codes = sparse.csr_matrix(np.maximum(0, generator.normal(2.0 * batch[:, None], 1, (600, 50))))
-    free = continuous_scores(codes, value, parts(600), None, 100, 0)
-    within = continuous_scores(codes, value, parts(600), batch, 100, 0)
+    free = score(codes, value, parts(600))
+    within = score(codes, value, parts(600), batch)
     assert free["p_single"].median() < 0.01
     assert 0.3 < within["p_single"].median() < 0.7
 
@@ -73,8 +79,8 @@ def test_a_batch_effect_is_no_label_effect(generator):
 def test_a_number_of_the_donor_is_not_tested_within_donors(generator):
     """Age: shuffled within donors it stays where it is, and thirty donors correlate with anything a little."""
     donor = generator.integers(0, 30, 600)
-    age = pd.Series(generator.uniform(20, 80, 30)[donor], name="age")
-    scores = continuous_scores(codes_of(generator, 600, 100), age, parts(600), donor.astype(str), 50, 0)
+    age = generator.uniform(20, 80, 30)[donor]
+    scores = score(codes_of(generator, 600, 100), age, parts(600), donor.astype(str), n_permutations=50)
     assert scores["p_single"].isna().all() and scores["q_value"].isna().all()
     assert (scores["p_value"] == 1).all()
 
@@ -84,7 +90,7 @@ def test_a_feature_that_turns_round_is_not_significant(generator):
     part = parts(600)
     codes = codes_of(generator, 600, 50).tolil()
     codes[:, 3] = np.where(part == "select", value, 1 - value)[:, None]
-    scores = continuous_scores(codes.tocsr(), pd.Series(value, name="age"), part, None, 100, 0)
+    scores = score(codes, value, part)
     assert scores.loc[3, "spearman"] < -0.99
     assert scores.loc[3, "p_value"] == 1 and scores.loc[3, "p_single"] > 0.99
 
@@ -93,8 +99,8 @@ def test_small_p_values_are_as_rare_as_they_say_for_rare_and_frequent_features(g
     small = np.zeros(2)
     for seed in range(30):
         codes = sparse.hstack([codes_of(generator, 600, 128, density) for density in (0.02, 0.5)], format="csr")
-        label = pd.Series(generator.gamma(1.0, size=600), name="dose")
-        p = continuous_scores(codes, label, parts(600), None, 100, seed)["p_single"].to_numpy()
+        dose = generator.gamma(1.0, size=600)
+        p = score(codes, dose, parts(600), seed=seed)["p_single"].to_numpy()
         small += (p[:128] < 0.005).sum(), (p[128:] < 0.005).sum()
     low, high = stats.binom.ppf([0.0005, 0.9995], 30 * 128, 0.005)
     assert small[0] <= high  # few active samples: few values
@@ -104,7 +110,7 @@ def test_small_p_values_are_as_rare_as_they_say_for_rare_and_frequent_features(g
 @pytest.mark.parametrize("values", [np.ones(60), np.full(60, np.nan)])
 def test_a_label_without_differences_is_one_clear_line(generator, values):
     with pytest.raises(DataError, match="age has .* in the part select; at least 10 that differ"):
-        continuous_scores(codes_of(generator, 60, 3), pd.Series(values, name="age"), parts(60), None, 10, 0)
+        score(codes_of(generator, 60, 3), values, parts(60))
 
 
 def test_numbers_with_few_values_are_classes():
@@ -121,7 +127,7 @@ def test_the_false_discovery_rate_is_held_with_planted_numbers():
         codes = codes_of(generator, 300, 100).tolil()
         for feature in range(15):
             codes[:, feature] = (generator.random(300) + value)[:, None]
-        found = continuous_scores(codes.tocsr(), pd.Series(value, name="age"), parts(300), None, 99, seed)
+        found = score(codes, value, parts(300), n_permutations=99, seed=seed)
         is_found = (found["q_value"] < 0.05).to_numpy()
         assert is_found[:15].all()
         shares.append(is_found[15:].sum() / is_found.sum())

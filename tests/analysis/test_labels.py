@@ -4,6 +4,7 @@ import pytest
 from scipy import sparse, stats
 from sklearn.metrics import adjusted_mutual_info_score, average_precision_score, f1_score, roc_auc_score
 
+from biosae.analysis.label_column import LabelColumn
 from biosae.analysis.labels import BEST, best_labels, class_markers, label_scores
 from biosae.errors import DataError
 
@@ -22,7 +23,11 @@ def make(seed, n_samples=300, n_features=20, classes="ABC"):
 
 
 def score(codes, label, part, group=None, n_permutations=99, seed=0):
-    return label_scores(codes, label, part, group, n_permutations, seed)
+    return label_scores(codes, column(label, part, group), n_permutations, seed)
+
+
+def column(label, part, group=None):
+    return LabelColumn(label, part, None if group is None else pd.Series(group))
 
 
 def test_every_number_is_that_of_scikit_learn():
@@ -242,5 +247,5 @@ def test_the_label_that_is_marked_best_and_the_next():
 def test_markers_alone_are_those_of_all_scores(grouped):
     codes, label, part = make(3)
     group = np.array(list("XYZ") * 100) if grouped else None
-    alone, of_all = class_markers(codes, label, part, group, 99, 0), score(codes, label, part, group).markers
+    alone, of_all = class_markers(codes, column(label, part, group), 99, 0), score(codes, label, part, group).markers
     pd.testing.assert_frame_equal(alone, of_all[list(alone.columns)], check_dtype=False)

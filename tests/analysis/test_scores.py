@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 from scipy import stats
 
 from biosae.analysis.continuous import continuous_scores
+from biosae.analysis.label_column import LabelColumn
 from biosae.analysis.scores import analyze
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError, SettingError
@@ -151,7 +152,7 @@ def test_a_label_of_numbers_is_scored_by_rank_correlation(run, tokens):
     table = anndata.read_h5ad(run / "features.h5ad")
     table = table[table.obs["biosae_n_tokens"] > 0]
     part = table.obs["biosae_part"].astype(str).to_numpy()
-    expected = continuous_scores(table.X.tocsr(), table.obs["dose"], part, None, 200, 0)
+    expected = continuous_scores(table.X.tocsr(), LabelColumn(table.obs["dose"], part), 200, 0)
     np.testing.assert_allclose(found["spearman"], expected["spearman"])
     summary = json.loads((run / "analysis.json").read_text())["summary"]["continuous"]["dose"]
     assert summary["best"]["feature"] == MARKER["NK"] and summary["best"]["q_value"] < 0.05

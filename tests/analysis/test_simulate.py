@@ -7,6 +7,7 @@ from scipy import sparse
 from biosae.analysis.continuous import continuous_scores
 from biosae.analysis.enrichment import enrichment
 from biosae.analysis.gene_sets import GeneSets
+from biosae.analysis.label_column import LabelColumn
 from biosae.analysis.labels import label_scores
 from biosae.analysis.replicates import donor_scores
 from biosae.analysis.simulate import simulate
@@ -50,8 +51,8 @@ def test_there_are_more_programmes_than_dimensions(simulation):
 def scored(simulation, pooled, key, group):
     obs = simulation.obs
     part = obs["biosae_part"].astype(str).to_numpy()
-    group = None if group is None else obs[group].astype(str).to_numpy()
-    return label_scores(pooled, obs[key], part, group, 400, 0)
+    group = None if group is None else obs[group].astype(str)
+    return label_scores(pooled, LabelColumn(obs[key], part, group), 400, 0)
 
 
 @pytest.mark.parametrize(("key", "group"), [("cell_type", "donor"), ("donor", None)])
@@ -99,5 +100,5 @@ def test_gene_families_are_found_and_nothing_else(simulation):
 
 def test_a_number_without_effect_has_no_markers(simulation, pooled):
     part = simulation.obs["biosae_part"].astype(str).to_numpy()
-    scores = continuous_scores(pooled, simulation.obs["age"], part, None, 400, 0)
+    scores = continuous_scores(pooled, LabelColumn(simulation.obs["age"], part), 400, 0)
     assert (scores["q_value"] < 0.05).sum() == 0

@@ -8,6 +8,7 @@ from scipy import sparse
 from biosae.activations.source import ArrayActivations
 from biosae.analysis.enrichment import enrichment
 from biosae.analysis.gene_sets import GeneSets
+from biosae.analysis.label_column import LabelColumn
 from biosae.analysis.labels import label_scores
 from biosae.analysis.simulate import simulate
 from biosae.saes.build import build
@@ -93,5 +94,5 @@ def scored(simulation, codes, key, group):
     np.maximum.at(pooled, simulation.sample, codes)
     obs = simulation.obs
     part = obs["biosae_part"].astype(str).to_numpy()
-    group = None if group is None else obs[group].astype(str).to_numpy()
-    return label_scores(sparse.csr_matrix(pooled), obs[key], part, group, 400, 0)
+    group = None if group is None else obs[group].astype(str)
+    return label_scores(sparse.csr_matrix(pooled), LabelColumn(obs[key], part, group), 400, 0)

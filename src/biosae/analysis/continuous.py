@@ -12,6 +12,7 @@ from biosae.errors import DataError
 
 from .choice import Choice
 from .fdr import benjamini_hochberg
+from .label_column import LabelColumn
 from .ranks import Ranks, ranks
 from .shuffling import Tally, pools_of_like_activity, rank_sum_moments, shuffled_rows
 from .sorted_codes import SortedCodes
@@ -26,14 +27,7 @@ def is_continuous(label: pd.Series, max_classes: int = 20) -> bool:
     return bool(is_number and label.nunique() > max_classes)
 
 
-def continuous_scores(
-    codes: sparse.csr_matrix,
-    label: pd.Series,
-    part: np.ndarray,
-    group: np.ndarray | None,
-    n_permutations: int,
-    seed: int,
-) -> pd.DataFrame:
+def continuous_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int) -> pd.DataFrame:
     """Spearman's correlation of every feature with a continuous label: the columns of ``label:<column>``.
 
     The direction is chosen on the select samples; correlation and p-values are of the test samples,
@@ -44,25 +38,21 @@ def continuous_scores(
     codes
         ``(n_samples, d_sae)`` non-negative.
     label
-        A number of each sample; samples where it is missing are left out.
-    part
-        ``(n_samples,)`` part of the split.
-    group
-        ``(n_samples,)`` donor or batch, or None.
+        Of numbers.
 
     Raises
     ------
     DataError
         If fewer than `MIN_SAMPLES` samples of a part have a value, or all have the same.
     """
-    value = label.to_numpy(dtype=np.float64, na_value=np.nan)
-    select, test = (_rows_with_value(value, part, name, str(label.name)) for name in ("select", "test"))
+    value = label.values.to_numpy(dtype=np.float64, na_value=np.nan)
+    select, test = (_rows_with_value(value, label.part, name, label.name) for name in ("select", "test"))
     on_select = spearman(_ranked(codes, select), value[select])
     direction = Choice(np.where(on_select < 0, -1.0, 1.0), select).for_report_on(test)
     ranked = _ranked(codes, test)
     on_test = spearman(ranked, value[test])
-    group = np.zeros(len(test), dtype=int) if group is None else group[test]
-    null = _shuffled_null(ranked, value[test], group, direction, n_permutations, np.random.default_rng(seed))
+    generator = np.random.default_rng(seed)
+    null = _shuffled_null(ranked, value[test], label.groups[test], direction, n_permutations, generator)
     fires = ~np.isnan(on_select) & ~np.isnan(on_test)
     p_single = np.where(fires, null.p_single, np.nan)
     n_best = (null.strongest >= (on_test * direction)[:, None] - 1e-9).sum(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from biosae.progress import progress_bar
 
 from .classes import is_constant_within
 from .continuous import is_continuous
+from .label_column import LabelColumn
 from .labels import class_markers
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ def compare_axes(
     axes: dict[str, PooledAxes],
     labels: pd.DataFrame,
     part: np.ndarray,
-    group: np.ndarray | None,
+    group: pd.Series | None,
     n_permutations: int,
     seed: int,
 ) -> pd.DataFrame:
@@ -48,13 +50,13 @@ def compare_axes(
     compared = axes | _size_matched(first, axes[first], [axes[name] for name in others], generator)
     rows = []
     with progress_bar("Scoring controls", len(labels.columns) * (len(compared) + 1), "sets of axes") as advance:
-        for _, label in labels.items():
-            within = None if group is None or np.array_equal(group, label.astype(str)) else group
-            shuffled = _shuffled(label, part, within, generator)
+        for _, values in labels.items():
+            within = None if group is None or np.array_equal(group, values.astype(str)) else group
+            label = LabelColumn(values, part, within)
             of_label = {name: (chosen, label) for name, chosen in compared.items()}
-            of_label[f"{first}, shuffled labels"] = axes[first], shuffled
-            for name, (chosen, values) in of_label.items():
-                rows.append(_row(name, chosen, values, part, within, n_permutations, seed))
+            of_label[f"{first}, shuffled labels"] = axes[first], _shuffled(label, generator)
+            for name, (chosen, scored) in of_label.items():
+                rows.append(_row(name, chosen, scored, n_permutations, seed))
                 advance()
     found = [row for row in rows if row is not None]
     if not found:
@@ -108,7 +110,7 @@ def analyze_controls(
     """
     table = read_table(features_h5ad)
     labels = comparable_labels(table.obs, label_keys, group_key)
-    group = None if group_key is None else table.obs[group_key].astype(str).to_numpy()
+    group = None if group_key is None else table.obs[group_key].astype(str)
     sae = PooledAxes(sparse.csr_matrix(table.X), table.var["frequency_token"].to_numpy())
     part = table.obs["biosae_part"].astype(str).to_numpy()
     found = compare_axes({"sae": sae} | controls, labels, part, group, n_permutations, seed)
@@ -126,28 +128,18 @@ def _size_matched(
     return {f"{name}, {n} at random": axes.chosen(draw(n)) for n in sizes}
 
 
-def _shuffled(
-    label: pd.Series, part: np.ndarray, group: np.ndarray | None, generator: np.random.Generator
-) -> pd.Series:
+def _shuffled(label: LabelColumn, generator: np.random.Generator) -> LabelColumn:
     """The label shuffled within the parts of the split and the groups."""
-    within = pd.Series(part).astype(str) + "\t" + ("" if group is None else pd.Series(group).astype(str))
-    values = label.to_numpy(dtype=object).copy()
+    within = pd.Series(label.part).astype(str) + "\t" + pd.Series(label.groups).astype(str)
+    values = label.values.to_numpy(dtype=object).copy()
     for rows in within.groupby(within).indices.values():
         values[rows] = generator.permutation(values[rows])
-    return pd.Series(values, index=label.index, name=label.name)
+    return replace(label, values=pd.Series(values, index=label.values.index, name=label.name))
 
 
-def _row(
-    name: str,
-    axes: PooledAxes,
-    label: pd.Series,
-    part: np.ndarray,
-    group: np.ndarray | None,
-    n_permutations: int,
-    seed: int,
-) -> dict | None:
+def _row(name: str, axes: PooledAxes, label: LabelColumn, n_permutations: int, seed: int) -> dict | None:
     try:
-        markers = class_markers(axes.codes, label, part, group, n_permutations, seed)
+        markers = class_markers(axes.codes, label, n_permutations, seed)
     except DataError:  # the same for all axes; label scoring itself names the reason
         return None
     n_recovered = int((markers["p_value"] < RECOVERED_P).sum())

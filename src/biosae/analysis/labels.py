@@ -14,6 +14,7 @@ from .choice import Choice
 from .classes import class_names, labelled_rows, memberships, scorable_classes
 from .fdr import benjamini_hochberg
 from .intervals import auroc_intervals, resample_weights
+from .label_column import LabelColumn
 from .mutual_information import adjusted_mutual_information
 from .ranks import Ranks, auroc, ranks
 from .shuffling import ShuffledNull, shuffled_null
@@ -65,7 +66,7 @@ class LabelledCodes:
 
 
 def labelled_parts(
-    codes: sparse.csr_matrix, label: pd.Series, part: np.ndarray
+    codes: sparse.csr_matrix, label: LabelColumn
 ) -> tuple[LabelledCodes, LabelledCodes, list[str], dict[str, str]]:
     """The labelled samples of the parts select and test, the classes scored, and the reason for each other class.
 
@@ -74,21 +75,14 @@ def labelled_parts(
     DataError
         If fewer than two classes are there or none has enough samples.
     """
-    text = class_names(label)
-    select_rows, test_rows = (labelled_rows(text, part, name, label.name) for name in ("select", "test"))
+    text = class_names(label.values)
+    select_rows, test_rows = (labelled_rows(text, label.part, name, label.name) for name in ("select", "test"))
     classes, left_out = scorable_classes(text, select_rows, test_rows, label.name)
     select, test = (LabelledCodes.of(codes, text, classes, rows) for rows in (select_rows, test_rows))
     return select, test, classes, left_out
 
 
-def label_scores(
-    codes: sparse.csr_matrix,
-    label: pd.Series,
-    part: np.ndarray,
-    group: np.ndarray | None,
-    n_permutations: int,
-    seed: int,
-) -> LabelScores:
+def label_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int) -> LabelScores:
     """Scores every feature against every class of a categorical label, one class against the rest.
 
     For each feature the class is the one that it marks best on the select samples, and the
@@ -99,11 +93,7 @@ def label_scores(
     codes
         ``(n_samples, d_sae)`` non-negative.
     label
-        A class of each sample, or several separated by ``;``; samples where it is missing are left out.
-    part
-        ``(n_samples,)`` part of the split; samples of other parts than select and test are not used.
-    group
-        ``(n_samples,)`` donor or batch; labels are shuffled within it.
+        A class of each sample, or several separated by ``;``.
 
     Raises
     ------
@@ -111,8 +101,8 @@ def label_scores(
         If fewer than two classes are there or none has enough samples.
     """
     generator = np.random.default_rng(seed)
-    select, test, classes, left_out = labelled_parts(codes, label, part)
-    group = np.zeros(len(part), dtype=int) if group is None else group
+    select, test, classes, left_out = labelled_parts(codes, label)
+    group = label.groups[test.rows]
     chosen = _choose(select)
     class_of_feature, runner_up, feature_of_class, thresholds = chosen.for_report_on(test.rows)
     of_all = {
@@ -122,9 +112,9 @@ def label_scores(
         **_agreement(test, thresholds),
     }
     with progress_bar(f"Null of {label.name}", n_permutations, "permutations") as advance:
-        null = shuffled_null(test.ranked, test.member, group[test.rows], n_permutations, generator, advance)
+        null = shuffled_null(test.ranked, test.member, group, n_permutations, generator, advance)
     of_all |= {"p_single": null.p_single, "q_value": benjamini_hochberg(null.p_single)}
-    report = _Report(of_all, test, classes, null, resample_weights(group[test.rows], len(test.rows), generator))
+    report = _Report(of_all, test, classes, null, resample_weights(group, len(test.rows), generator))
     features = np.flatnonzero(np.diff(select.codes.offsets) + np.diff(test.codes.offsets))
     of_all["merit"] = np.full_like(of_all["auroc"], np.nan)
     of_all["merit"][features] = merit(select)[features]
@@ -143,26 +133,18 @@ def label_scores(
     )
 
 
-def class_markers(
-    codes: sparse.csr_matrix,
-    label: pd.Series,
-    part: np.ndarray,
-    group: np.ndarray | None,
-    n_permutations: int,
-    seed: int,
-) -> pd.DataFrame:
+def class_markers(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int) -> pd.DataFrame:
     """The feature that marks each class best on the select samples: those of `LabelScores.markers`, with less beside.
 
     Returns
     -------
     A row a class: ``class``, ``feature``, and on the test samples ``auroc``, ``null_auroc`` and ``p_value``.
     """
-    select, test, classes, _ = labelled_parts(codes, label, part)
-    group = np.zeros(len(part), dtype=int) if group is None else group
+    select, test, classes, _ = labelled_parts(codes, label)
     best_feature = Choice(auroc(select.ranked, select.member).argmax(axis=0), select.rows).for_report_on(test.rows)
     reached = auroc(test.ranked, test.member)[best_feature, np.arange(len(classes))]
     generator = np.random.default_rng(seed)
-    null = shuffled_null(test.ranked, test.member, group[test.rows], n_permutations, generator, unseen)
+    null = shuffled_null(test.ranked, test.member, label.groups[test.rows], n_permutations, generator, unseen)
     columns = {"class": classes, "feature": best_feature, "auroc": reached, "null_auroc": null.expected_best()}
     return pd.DataFrame(columns | {"p_value": null.p_best(reached, np.arange(len(classes)))})
 

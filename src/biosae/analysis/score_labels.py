@@ -7,12 +7,14 @@ import logging
 import anndata
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from biosae.errors import DataError
 
 from .choice import Choice
 from .classes import class_names, is_constant_within
 from .continuous import continuous_scores, is_continuous
+from .label_column import LabelColumn
 from .labels import best_labels, label_scores
 from .replicates import MIN_DONORS, donor_correlations, donor_scores
 from .results import Results
@@ -38,13 +40,14 @@ def score_labels(
     """Scores each label; one that cannot be scored is named in the log and in analysis.json."""
     summary = {"labels": {}, "continuous": {}, "labels_left_out": {}}
     results.summary |= summary
-    every = []
+    part, every = table.obs["biosae_part"].astype(str).to_numpy(), []
     for key in label_keys:
         # Shuffling a label within itself changes nothing, so the group's own column is shuffled freely.
-        group = None if group_key in (None, key) else table.obs[group_key].astype(str).rename(group_key)
-        score = _score_numbers if is_continuous(table.obs[key]) else _score_classes
+        group = None if group_key in (None, key) else table.obs[group_key].astype(str)
+        label = LabelColumn(table.obs[key], part, group)
+        score = _score_numbers if is_continuous(label.values) else _score_classes
         try:
-            every.append(score(results, table, key, group, n_permutations, seed))
+            every.append(score(results, table.X.tocsr(), label, n_permutations, seed))
         except DataError as error:
             summary["labels_left_out"][key] = str(error)
             logger.warning("%s is not scored: %s", key, error)
@@ -53,51 +56,48 @@ def score_labels(
         together = pd.concat(every, ignore_index=True)
         results.tables["labels"] = together[list(LABEL_COLUMNS)]
     if len(every) > 1:
-        results.add_selected("labels", best_labels(together), table.obs["biosae_part"].astype(str).to_numpy())
+        results.add_selected("labels", best_labels(together), part)
 
 
 def _score_numbers(
-    results: Results, table: anndata.AnnData, key: str, within: pd.Series | None, n_permutations: int, seed: int
+    results: Results, codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int
 ) -> None:
-    part = table.obs["biosae_part"].astype(str).to_numpy()
-    group = None if within is None else within.to_numpy()
-    found = continuous_scores(table.X.tocsr(), table.obs[key], part, group, n_permutations, seed)
-    value = table.obs[key].to_numpy(dtype=np.float64, na_value=np.nan)
-    results.add_selected(f"label:{key}", found, part[np.isfinite(value)])
+    found = continuous_scores(codes, label, n_permutations, seed)
+    value = label.values.to_numpy(dtype=np.float64, na_value=np.nan)
+    results.add_selected(f"label:{label.name}", found, label.part[np.isfinite(value)])
     summary = continuous_summary(found)
-    results.summary["continuous"][key] = summary | _told_tests(summary["n_tests"], table.obs[key], within, part)
-    test = _of_donors(part, np.isfinite(value), group)
+    results.summary["continuous"][label.name] = summary | _told_tests(summary["n_tests"], label)
+    test = _of_donors(label, np.isfinite(value))
     if len(test):
-        direction = Choice(np.sign(found["spearman_select"].to_numpy()), np.flatnonzero(part == "select"))
-        arguments = (table.X.tocsr()[test], value[test], group[test], direction.for_report_on(test))
-        _add_donors(results, key, donor_correlations(*arguments))
+        direction = Choice(np.sign(found["spearman_select"].to_numpy()), np.flatnonzero(label.part == "select"))
+        arguments = (codes[test], value[test], label.groups[test], direction.for_report_on(test))
+        _add_donors(results, label.name, donor_correlations(*arguments))
 
 
 def _score_classes(
-    results: Results, table: anndata.AnnData, key: str, within: pd.Series | None, n_permutations: int, seed: int
+    results: Results, codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int
 ) -> pd.DataFrame:
     """Gives the rows of tables/labels.csv."""
-    part = table.obs["biosae_part"].astype(str).to_numpy()
-    group = None if within is None else within.to_numpy()
-    scores = label_scores(table.X.tocsr(), table.obs[key], part, group, n_permutations, seed)
-    results.add_selected(f"label:{key}", scores.best, part[class_names(table.obs[key]) != None])  # noqa: E711
+    scores = label_scores(codes, label, n_permutations, seed)
+    text = class_names(label.values)
+    is_known = text != None  # noqa: E711, elementwise
+    results.add_selected(f"label:{label.name}", scores.best, label.part[is_known])
     for name, reason in scores.left_out.items():
-        logger.warning("%s=%s is not scored: %s", key, name, reason)
+        logger.warning("%s=%s is not scored: %s", label.name, name, reason)
     summary = label_summary(scores, results.analyses.get("genes"))
-    results.summary["labels"][key] = summary | _told_tests(scores.n_tests, table.obs[key], within, part)
-    label = class_names(table.obs[key])
-    test = _of_donors(part, label != None, group)  # noqa: E711, elementwise
+    results.summary["labels"][label.name] = summary | _told_tests(scores.n_tests, label)
+    test = _of_donors(label, is_known)
     if len(test):
-        chosen = Choice(scores.best["class"].to_numpy(dtype=object), np.flatnonzero(part == "select"))
-        arguments = (table.X.tocsr()[test], label[test], group[test], chosen.for_report_on(test))
-        _add_donors(results, key, donor_scores(*arguments))
-    return scores.every.assign(label=key)
+        chosen = Choice(scores.best["class"].to_numpy(dtype=object), np.flatnonzero(label.part == "select"))
+        arguments = (codes[test], text[test], label.groups[test], chosen.for_report_on(test))
+        _add_donors(results, label.name, donor_scores(*arguments))
+    return scores.every.assign(label=label.name)
 
 
-def _of_donors(part: np.ndarray, is_known: np.ndarray, group: np.ndarray | None) -> np.ndarray:
+def _of_donors(label: LabelColumn, is_known: np.ndarray) -> np.ndarray:
     """Test samples with a label for donor-level tests; none where there are fewer than `MIN_DONORS` donors."""
-    test = np.flatnonzero((part == "test") & is_known)
-    return test if group is not None and len(np.unique(group[test])) >= MIN_DONORS else test[:0]
+    test = np.flatnonzero((label.part == "test") & is_known)
+    return test if len(np.unique(label.groups[test])) >= MIN_DONORS else test[:0]
 
 
 def _add_donors(results: Results, key: str, found: pd.DataFrame) -> None:
@@ -105,14 +105,15 @@ def _add_donors(results: Results, key: str, found: pd.DataFrame) -> None:
     results.samples[f"donors:{key}"] = results.samples[f"label:{key}"]
 
 
-def _told_tests(n_tests: int, label: pd.Series, within: pd.Series | None, part: np.ndarray) -> dict[str, str | None]:
+def _told_tests(n_tests: int, label: LabelColumn) -> dict[str, str | None]:
     """``untested``: why there was no test, in words, or None; the log has it or the number of tests."""
     if n_tests:
         logger.info("%s: %d tests", label.name, n_tests)
         return {"untested": None}
     reason = f"no feature's score changes when {label.name} is shuffled"
-    test = part == "test"
-    if within is not None and is_constant_within(label[test], within.to_numpy()[test]):
-        reason = f"each {within.name} has one {label.name} only, so that shuffling within {within.name} changes nothing"
+    test = label.part == "test"
+    if label.group is not None and is_constant_within(label.values[test], label.groups[test]):
+        of_group = f"each {label.group.name} has one {label.name} only"
+        reason = f"{of_group}, so that shuffling within {label.group.name} changes nothing"
     logger.warning("%s: no test was possible, because %s", label.name, reason)
     return {"untested": reason}
