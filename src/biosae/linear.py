@@ -35,7 +35,9 @@ def onednn_takes(x: Tensor) -> bool:
 
 def few_rows(x: Tensor) -> int:
     """Rows from which a product with ``x`` is about as fast as it gets; MKL arranges the weights anew each time."""
-    return 128 if onednn_takes(x) else 1024
+    if x.is_cuda:
+        return 1
+    return 128 if onednn_takes(x) or torch.is_autocast_enabled(x.device.type) else 1024
 
 
 class Linear(nn.Linear):

@@ -167,20 +167,20 @@ class PreActivations:
         return (self._sample(16) > lowest).float().mean().item()
 
     def _chunks(self) -> Iterator[Tensor]:
-        """The matrix in chunks of rows without gradient; each is overwritten by the next."""
-        inputs, weight, bias = self._inputs, self.W_enc, self.b_enc
-        device, n_rows = inputs.device.type, max(few_rows(inputs), CHUNK_VALUES // self.d_sae)
-        if inputs.is_cuda:
-            n_rows = max(1, GPU_CHUNK_VALUES // self.d_sae)
-        if torch.is_autocast_enabled(device):
-            if not inputs.is_cuda:  # nothing is gained by narrow numbers but ties
-                yield from map(self._product, inputs.split(n_rows))
+        """The matrix in chunks of rows without gradient; each may be overwritten by the next."""
+        inputs, weight, bias = self._inputs, self.W_enc.t(), self.b_enc
+        n_rows = max(few_rows(inputs), (GPU_CHUNK_VALUES if inputs.is_cuda else CHUNK_VALUES) // self.d_sae)
+        if torch.is_autocast_enabled(inputs.device.type):  # narrow once, where autocast would do it for every chunk
+            narrow = torch.get_autocast_dtype(inputs.device.type)
+            inputs, weight = inputs.to(narrow), weight.to(narrow)
+            if not inputs.is_cuda:  # searches on a processor want wide numbers
+                for rows in inputs.split(n_rows):
+                    yield linear(rows, weight).to(bias.dtype).add_(bias)
                 return
-            narrow = torch.get_autocast_dtype(device)  # once, where autocast would do it for every chunk
-            inputs, weight, bias = inputs.to(narrow), weight.to(narrow), bias.to(narrow)
+            bias = bias.to(narrow)
         room = inputs.new_empty(min(n_rows, self.n_rows), self.d_sae)
         for rows in inputs.split(n_rows):
-            yield linear(rows, weight.t(), bias, room[: len(rows)])
+            yield linear(rows, weight, bias, room[: len(rows)])
 
     def _product(self, inputs: Tensor) -> Tensor:
         return linear(inputs, self.W_enc.t()).to(inputs.dtype) + self.b_enc
