@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -71,38 +71,47 @@ def extract_activations(
     if dtype not in DTYPES:
         raise SettingError(f"buffer.dtype must be one of {', '.join(DTYPES)}, got {dtype}")
     layer = adapter.layer_index(layer)
-    decides = {
-        "format": FORMAT, "model": adapter.fingerprint, "dtype": dtype,
-        "tokens": sequences.hash, "tokens_per_shard": tokens_per_shard,
-    }  # fmt: skip
-    if adapter.reads_beside_tokens:
-        decides["beside_tokens"] = adapter.reads_beside_tokens
-    stores = {
-        Path(cache) / settings_hash(decides | {"layer": wanted}): wanted
-        for wanted in sorted({layer, *map(adapter.layer_index, also_layers)})
-    }
+    decides = _decides(adapter, sequences, dtype, tokens_per_shard)
+    layers = sorted({layer, *map(adapter.layer_index, also_layers)})
+    stores = {Path(cache) / settings_hash(decides | {"layer": wanted}): wanted for wanted in layers}
     folder = next(folder for folder, wanted in stores.items() if wanted == layer)
     lacking = _lacking(stores, ranks)
     if not lacking:
         logger.info("activations of this layer are already in %s", folder)
         return ActivationStore(folder)
     _check_disk(folder, len(lacking) * len(sequences.token) * adapter.d_model * DTYPES[dtype].itemsize)
-    with ExitStack() as locks:
-        for path in sorted(lacking) if ranks.is_first else ():  # in one order, so that no two runs wait for each other
-            locks.enter_context(locked(path, waits=True))
-        lacking = _lacking(lacking, ranks)  # unless another run made them while this one waited
+    with _locked(lacking, ranks) as lacking:
         if lacking:
-            for path in lacking if ranks.is_first else ():
-                remove_temporary(path)
-            ranks.wait()
             _extract(adapter, sequences, lacking, decides, tokens_per_batch, ranks)
     return ActivationStore(folder)
+
+
+def _decides(adapter: ModelAdapter, sequences: TokenSequences, dtype: str, tokens_per_shard: int) -> dict:
+    """What decides the content of a store, beside the layer."""
+    decides = {
+        "format": FORMAT, "model": adapter.fingerprint, "dtype": dtype,
+        "tokens": sequences.hash, "tokens_per_shard": tokens_per_shard,
+    }  # fmt: skip
+    return decides | ({"beside_tokens": adapter.reads_beside_tokens} if adapter.reads_beside_tokens else {})
 
 
 def _lacking(stores: dict[Path, int], ranks: Ranks) -> dict[Path, int]:
     """Those stores that are not finished, as the first process sees it."""
     there = [ranks.from_first((folder / MANIFEST).exists()) for folder in stores]
     return {folder: layer for (folder, layer), done in zip(stores.items(), there, strict=True) if not done}
+
+
+@contextmanager
+def _locked(stores: dict[Path, int], ranks: Ranks) -> Iterator[dict[Path, int]]:
+    """Locks the folders; gives those that another run did not finish while this one waited."""
+    with ExitStack() as locks:
+        for path in sorted(stores) if ranks.is_first else ():  # in one order, so that no two runs wait for each other
+            locks.enter_context(locked(path, waits=True))
+        lacking = _lacking(stores, ranks)
+        for path in lacking if ranks.is_first else ():
+            remove_temporary(path)
+        ranks.wait()
+        yield lacking
 
 
 def _extract(
