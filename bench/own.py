@@ -52,23 +52,8 @@ def biosae(case: Case) -> Contestant:
 
 def plain(case: Case) -> Contestant:
     """Dense autograd and torch's Adam as most people would write it; the yardstick."""
-    torch.manual_seed(case.seed)
-    features = torch.nn.functional.normalize(torch.randn(case.d_sae, case.d_in, device=case.device), dim=1)
-    W_dec = torch.nn.Parameter(features)
-    W_enc = torch.nn.Parameter(W_dec.detach().clone())
-    b_enc, b_dec = torch.nn.Parameter(features.new_zeros(case.d_sae)), torch.nn.Parameter(case.sample.mean(0))
-    parameters = [W_enc, b_enc, W_dec, b_dec]
-    if case.variant in ("relu", "gated", "jumprelu"):
-        bias = active_bias((case.sample[:512] - b_dec.detach()) @ W_enc.detach().t(), case.k)
-        if case.variant == "jumprelu":
-            threshold = torch.nn.Parameter(torch.full_like(b_enc, float(bias)))
-            parameters.append(threshold)
-        else:
-            b_enc.data -= bias
-    if case.variant == "gated":
-        r_mag, b_mag = (torch.nn.Parameter(torch.zeros_like(b_enc)) for _ in range(2))
-        parameters += [r_mag, b_mag]
-    kill(b_enc, case)
+    parameters = parameters_of(case)
+    W_enc, b_enc, W_dec, b_dec, *own = parameters
     optimizer = torch.optim.Adam(parameters, lr=case.lr)
     cuts = [int(case.d_sae * sum(GROUPS[: i + 1])) for i in range(len(GROUPS))]
 
@@ -87,11 +72,13 @@ def plain(case: Case) -> Contestant:
             codes = torch.relu(pre)
             extra = 1e-3 * codes.sum(1).mean()
         elif case.variant == "jumprelu":
+            (threshold,) = own
             window = ((pre - threshold).abs() < 0.025) / 0.05
             slope = window.detach() * (threshold.detach() - threshold)
             codes = pre * (pre > threshold) + threshold.detach() * slope
             extra = 1e-3 * ((pre > threshold) + slope).sum(1).mean()
         else:
+            r_mag, b_mag = own
             codes = (pre > 0) * torch.relu(r_mag.exp() * linear + b_mag)
             gate = torch.relu(pre)
             through = gate @ W_dec.detach() + b_dec.detach()
@@ -122,6 +109,26 @@ def plain(case: Case) -> Contestant:
         return loss.item()
 
     return Contestant(step, no_inference, lambda: W_dec.detach())
+
+
+def parameters_of(case: Case) -> list[torch.nn.Parameter]:
+    """The encoder's weights and bias, the decoder's, and those that JumpReLU or the gated form has besides."""
+    torch.manual_seed(case.seed)
+    features = torch.nn.functional.normalize(torch.randn(case.d_sae, case.d_in, device=case.device), dim=1)
+    W_dec = torch.nn.Parameter(features)
+    W_enc = torch.nn.Parameter(W_dec.detach().clone())
+    b_enc, b_dec = torch.nn.Parameter(features.new_zeros(case.d_sae)), torch.nn.Parameter(case.sample.mean(0))
+    own = []
+    if case.variant in ("relu", "gated", "jumprelu"):
+        bias = active_bias((case.sample[:512] - b_dec.detach()) @ W_enc.detach().t(), case.k)
+        if case.variant == "jumprelu":
+            own = [torch.nn.Parameter(torch.full_like(b_enc, float(bias)))]
+        else:
+            b_enc.data -= bias
+    if case.variant == "gated":
+        own = [torch.nn.Parameter(torch.zeros_like(b_enc)) for _ in range(2)]
+    kill(b_enc, case)
+    return [W_enc, b_enc, W_dec, b_dec, *own]
 
 
 def no_inference(x: Tensor) -> tuple[Tensor, Tensor]:
