@@ -38,3 +38,10 @@ def test_missing_extras_name_the_line_that_installs_them(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     assert doctor.extras()["tracking"].startswith("wandb missing: pip install 'biosae[tracking]'")
+
+
+def test_its_report_goes_to_standard_output(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["biosae doctor"])
+    doctor.main()
+    said = capsys.readouterr()
+    assert "GB free" in said.out and not said.err
