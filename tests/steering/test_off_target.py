@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from anndata import AnnData
 
 from biosae.steering.edits import FeatureEdit, unedited
+from biosae.steering.host import Host
 from biosae.steering.off_target import Observed, Reading, moved_genes, off_target, read_again
 
 SAMPLES = np.array([0, 2, 3, 4, 5, 6, 7])
@@ -28,7 +30,8 @@ def rows_of(sequences, samples):
 
 
 def read(adapter, sae, sequences, observed, tokens_per_batch=9):
-    return read_again(adapter, sae, sequences, observed, 0, {"same": unedited, "edit": EDIT}, tokens_per_batch)
+    host = Host(adapter, sae, sequences, AnnData(shape=(8, sae.d_sae)), 0, tokens_per_batch)
+    return read_again(host, observed, {"same": unedited, "edit": EDIT})
 
 
 def test_small_groups_have_no_numbers_of_their_own(observed):

@@ -10,14 +10,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import progress_bar
-from biosae.saes.base import SAE
 from biosae.saes.codes import Codes
 
 from .edits import TokenEdit, Tokens
 from .embed import sharing_tokens
+from .host import Host
 
 N_LISTED = 20
 MIN_PER_GROUP = 5  # samples of a label or donor that get rows of their own, and samples that must have a gene
@@ -97,27 +96,19 @@ class Reading:
     n_samples_with_gene: np.ndarray
 
 
-def read_again(
-    adapter: ModelAdapter,
-    sae: SAE,
-    sequences: TokenSequences,
-    observed: Observed,
-    layer: int,
-    edits: Mapping[str, TokenEdit],
-    tokens_per_batch: int,
-) -> Reading:
+def read_again(host: Host, observed: Observed, edits: Mapping[str, TokenEdit]) -> Reading:
     """The edited activations, read by the SAE once more, and what the model's own head then predicts of every gene."""
-    keys, genes = [None, *edits], _genes_of(sequences, observed.samples)
+    keys, genes = [None, *edits], _genes_of(host.sequences, observed.samples)
     n_groups = len(observed.groups)
-    codes = {key: Means(np.zeros((n_groups, sae.d_sae)), np.zeros((n_groups, 1))) for key in keys}
-    expressed = {key: Means(*np.zeros((2, n_groups, len(genes)))) for key in keys if adapter.predicts}
+    codes = {key: Means(np.zeros((n_groups, host.sae.d_sae)), np.zeros((n_groups, 1))) for key in keys}
+    expressed = {key: Means(*np.zeros((2, n_groups, len(genes)))) for key in keys if host.adapter.predicts}
     place = {sample: column for column, sample in enumerate(observed.samples.tolist())}
     with progress_bar("off target", len(observed.samples), "samples") as advance:
-        for batch in adapter.batches(sequences, observed.samples, tokens_per_batch):
+        for batch in host.adapter.batches(host.sequences, observed.samples, host.tokens_per_batch):
             member = observed.member[:, [place[sample] for sample in batch.sample.tolist()]].astype(np.float64)
-            _add_codes(codes, adapter, sae, batch, layer, edits, member)
+            _add_codes(codes, host, batch, edits, member)
             if expressed:
-                _add_expression(expressed, adapter, sae, batch, layer, edits, member, genes)
+                _add_expression(expressed, host, batch, edits, member, genes)
             advance(len(batch.sample))
     n_with_gene = expressed[None].n if expressed else np.zeros((n_groups, len(genes)))
     found = ({key: means.mean for key, means in table.items()} for table in (codes, expressed))
@@ -190,38 +181,30 @@ def _n_for_most(size: np.ndarray) -> int:
 
 
 def _add_codes(
-    codes: dict[str | None, Means],
-    adapter: ModelAdapter,
-    sae: SAE,
-    batch: TokenBatch,
-    layer: int,
-    edits: Mapping[str, TokenEdit],
-    member: np.ndarray,
+    codes: dict[str | None, Means], host: Host, batch: TokenBatch, edits: Mapping[str, TokenEdit], member: np.ndarray
 ) -> None:
-    (hidden,) = adapter.activations(batch, [layer])
+    (hidden,) = host.adapter.activations(batch, [host.layer])
     content = batch.content
     n_tokens = content.sum(1)
-    tokens = Tokens(sae, hidden[content[batch.mask]], batch.sample.repeat_interleave(n_tokens))
+    tokens = Tokens(host.sae, hidden[content[batch.mask]], batch.sample.repeat_interleave(n_tokens))
     row = torch.arange(len(n_tokens), device=n_tokens.device).repeat_interleave(n_tokens)
     for key, means in codes.items():
         with torch.no_grad():
-            found = tokens.codes if key is None else sae.encode(edits[key](tokens))
+            found = tokens.codes if key is None else host.sae.encode(edits[key](tokens))
         per_sample = _sums(found, row, len(n_tokens)).cpu().numpy()
         means.add(member, per_sample, n_tokens[:, None].cpu().numpy())
 
 
 def _add_expression(
     expressed: dict[str | None, Means],
-    adapter: ModelAdapter,
-    sae: SAE,
+    host: Host,
     batch: TokenBatch,
-    layer: int,
     edits: Mapping[str, TokenEdit],
     member: np.ndarray,
     genes: np.ndarray,
 ) -> None:
-    bound = sharing_tokens(sae, batch, [lambda tokens: tokens.x, *edits.values()])
-    predicted = adapter.predict_each(batch, layer, bound)
+    bound = sharing_tokens(host.sae, batch, [lambda tokens: tokens.x, *edits.values()])
+    predicted = host.adapter.predict_each(batch, host.layer, bound)
     content = batch.content
     row = content.nonzero()[:, 0].cpu().numpy()
     column = np.searchsorted(genes, batch.token[content].cpu().numpy())

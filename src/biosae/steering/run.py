@@ -195,7 +195,7 @@ def write_off_target(
     drawn = np.sort(np.random.default_rng(seed).choice(samples, min(len(samples), n_samples), replace=False))
     columns = {key: class_names(host.table.obs[key])[drawn] for key in group_by}
     observed, adapter = Observed.of(drawn, columns), host.adapter
-    reading = read_again(adapter, host.sae, host.sequences, observed, host.layer, edits, host.tokens_per_batch)
+    reading = read_again(host, observed, edits)
     edited = {key: np.array(setting.features or (), dtype=np.int64) for key, setting in settings.items()}
     summary, features = off_target(reading, observed, edited)
     summary["genes"] = adapter.predicts or NO_HEAD.format(adapter.name)
