@@ -20,7 +20,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, room: Tensor |
 
     ``room`` is memory that the result may be written to where that spares time; then nothing has a gradient.
     """
-    if onednn_takes(x) and not _needs_gradient(x, weight, bias):
+    if onednn_takes(x) and _is_dense(weight) and not _needs_gradient(x, weight, bias):
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     if room is not None and bias is not None:
         return torch.addmm(bias, x, weight.t(), out=room)
@@ -59,6 +59,11 @@ def _processor() -> str:
     """Text with the maker's name."""
     listed = Path("/proc/cpuinfo")
     return listed.read_text() if listed.exists() else platform.processor()
+
+
+def _is_dense(weight: Tensor) -> bool:
+    """Whether ``weight`` or its transpose is one block of memory; oneDNN takes a thousand times as long for others."""
+    return weight.is_contiguous() or weight.t().is_contiguous()
 
 
 def _needs_gradient(*tensors: Tensor | None) -> bool:

@@ -1,11 +1,12 @@
 """Blocks against torch's own layers."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from biosae.models.tokens import TokenBatch
-from biosae.models.transformer import PostNormBlock, PreNormBlock, key_mask, rotary_angles, rotate
+from biosae.models.transformer import LONG, PostNormBlock, PreNormBlock, attention, key_mask, rotary_angles, rotate
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}  # float32 sums in another order
 
@@ -30,6 +31,22 @@ def test_blocks_are_those_of_torch_on_real_tokens():
         ours = block(x, mask[:, None, None, :])
         theirs = torch_twin(block, norm_first, activation)(x, src_key_padding_mask=~mask)
         torch.testing.assert_close(ours[mask], theirs[mask], **CLOSE)
+
+
+@pytest.mark.parametrize("length", [LONG - 1, LONG, 1030])
+@pytest.mark.parametrize("is_padded", [True, False])
+def test_attention_over_sequences_of_any_length(by_onednn, length, is_padded):
+    query, key, value = torch.randn(3, 2, 4, length, 16)
+    mask = torch.arange(length) < torch.tensor([length, length // 3])[:, None] if is_padded else None
+    keys = None if mask is None else mask[:, None, None, :]
+    exact = nn.functional.scaled_dot_product_attention(query.double(), key.double(), value.double(), keys)
+    torch.testing.assert_close(attention(query, key, value, keys), exact.transpose(1, 2).float(), **CLOSE)
+
+
+def test_gradients_flow_through_long_sequences(by_onednn):
+    x = torch.randn(1, LONG, 8, requires_grad=True)
+    PreNormBlock(8, 2, 8)(x, None).sum().backward()
+    assert x.grad.abs().min() > 0
 
 
 def test_full_batches_need_no_mask():
