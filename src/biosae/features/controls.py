@@ -17,6 +17,7 @@ from torch import Tensor
 
 from biosae.activations.store import ActivationShard, ActivationStore
 from biosae.errors import DataError
+from biosae.linear import linear
 from biosae.progress import progress_bar
 from biosae.saes.codes import Codes, Support
 from biosae.saes.preactivations import PreActivations
@@ -84,11 +85,11 @@ class NmfAxes:
     def encode(self, x: Tensor) -> Codes:
         """Codes of ``(n_tokens, d_in)`` activations, by multiplicative updates with the components fixed."""
         both = rectified(x - self.mean)
-        target, gram = both @ self.parts.T, self.parts @ self.parts.T
+        target, gram = linear(both, self.parts), self.parts @ self.parts.T  # gram is its own transpose
         weights = target.clone()
         with one_thread():
             for _ in range(NMF_UPDATES):
-                weights *= target / (weights @ gram).clamp(min=1e-12)
+                weights *= target / linear(weights, gram).clamp_(min=1e-12)
         values, parts = weights.topk(min(self.k, self.d_sae), dim=1)
         return Codes(values.reshape(-1), Support.from_indices(parts, self.d_sae))
 
