@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import sys
 
 COMMANDS = {
@@ -33,6 +34,9 @@ def main() -> None:
             importlib.import_module(f"biosae.commands.{name}").main()
         except KeyboardInterrupt:  # while the libraries are loaded; later ones end in `launch`
             sys.exit(130)
+        except BrokenPipeError:  # of `biosae train --help | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the last flush says nothing
+            sys.exit(141)
     else:
         known = name in ("--help", "-h", "help")
         (sys.stdout if known else sys.stderr).write(_usage() if known else f"error: no command {name}\n\n{_usage()}")

@@ -61,6 +61,16 @@ def test_a_run_of_a_version_that_knew_fewer_keys_is_read(run, biosae):
     assert code == 0, said
 
 
+def test_one_setting_of_the_data_leaves_the_others_as_the_run_had_them(run, biosae):
+    """It was trained on 400 cells of the file; the settings of a command line without data= are those of all cells."""
+    folder, where = run
+    code, said = biosae("features", *where, "data.batch_key=cell_type_coarse")
+    assert code == 0, said
+    assert "donor or batch: cell_type_coarse" in said
+    split = pd.read_csv(folder / "split.csv", dtype=str)
+    assert list(anndata.read_h5ad(folder / "features.h5ad").obs_names) == list(split["sample"])
+
+
 def test_samples_of_training_stay_so_when_the_split_is_drawn_anew(run, biosae):
     """Another seed would call many of them test samples, and every score of theirs would be flattered."""
     folder, where = run

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from biosae.commands.launch import processes
@@ -14,7 +17,8 @@ from biosae.errors import SettingError
         ("seed=abc", "Value 'abc' of type 'str' could not be converted to Integer"),
         ("training.batch_size=x", "could not be converted to Integer"),
         ("data=h5ad", "data.path is not set; give it as data.path="),
-        ("data.path=/absent.h5ad", "/absent.h5ad does not exist"),
+        ("data.path=/my.h5ad", "taken for the PBMCs that come with biosae; write data=h5ad data.path=/my.h5ad"),
+        ("data.label_keys=cell_type", "; write data.label_keys=[cell_type]"),
         ("data.label_keys=[nope]", "obs has no column nope; it has cell_type, cell_type_coarse"),
         ("data.batch_key=nope", "data.batch_key: obs has no column nope"),
         ("data.preprocess.split=1.5", "must lie between 0 and 1, got 1.5"),
@@ -34,6 +38,45 @@ def test_bad_settings_end_in_one_line_before_anything_is_written(biosae, tmp_pat
     assert says in said
     assert "Traceback" not in said
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--data", "h5ad"], "no option --data: settings are written key=value, without dashes"),
+        (["data=h5ad", "--data.path=a.h5ad"], "no option --data.path=a.h5ad"),
+        (["cells/my.h5ad"], "cells/my.h5ad is no setting: write biosae train data=h5ad data.path=cells/my.h5ad"),
+        (["per protein ü.h5"], "write biosae train data=protein_h5 data.path='per protein ü.h5'"),
+        (["data", "=", "h5ad"], "data is no setting: leave no space around the = of key=value"),
+        (["fast"], "fast is no setting: they are written key=value (`biosae train --help` lists them)"),
+        (["data=h5ad", "data.path=~/my.h5ad"], """inside those of the shell: "data.path='~/my.h5ad'\""""),
+        (["data=h5ad", "data.path=zellen/müll.h5ad"], """: "data.path='zellen/müll.h5ad'\""""),
+        (["data=h5ad", "data.path=it's.h5ad"], r"data.path='it\'s.h5ad'"),
+        (["data=h5ad", "data.path=k=3.h5ad"], """: "data.path='k=3.h5ad'\""""),
+        (["data.label_keys=[cell_type"], "data.label_keys=[cell_type cannot be read: no viable alternative"),
+        (["sae.hyperparams.k=4,8"], "several values: add -m for a sweep, or write a list, sae.hyperparams.k=[4,8]"),
+    ],
+)
+def test_slips_of_the_command_line_are_told_with_what_to_type(biosae, tmp_path, words, says):
+    code, said = biosae("train", *words)
+    assert code == 1
+    assert says in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_paths_in_the_quotes_that_are_asked_for_are_read(biosae, tmp_path):
+    """The same signs that are refused above; so the file is looked for."""
+    for name in ("~/my.h5ad", "zellen/müll.h5ad", r"it\'s.h5ad", "k=3.h5ad"):
+        code, said = biosae("train", "data=h5ad", f"data.path='{name}'")
+        assert (code, "does not exist or is not a file" in said) == (1, True), said
+
+
+def test_a_reader_that_closes_the_pipe_early_sees_no_traceback():
+    command = [sys.executable, "-m", "biosae", "train", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (141, b"")
 
 
 def test_an_unwritable_root_is_named(biosae, tmp_path):

@@ -122,7 +122,7 @@ def test_clusters_are_never_divided(biosae, fasta, tmp_path):
         ("data.annotations=/absent.tsv", "/absent.tsv does not exist"),
         ("data.residues=/absent.tsv", "/absent.tsv does not exist"),
         ("data.split.groups=/absent.tsv", "/absent.tsv does not exist"),
-        ("data.label_keys=[nope]", "obs has no column nope"),
+        ("data.label_keys=[family]", "family would be of a table of annotations; give it as data.annotations="),
         ("data.n_proteins=99", "between 1 and the 60 proteins"),
         ("data.split.test=0", "must be above 0"),
         ("plm.model_dir=/absent", "/absent is not a folder"),

@@ -35,6 +35,32 @@ def test_a_missing_run_is_named_with_those_that_exist(tmp_path):
         find_run(str(tmp_path), "0", "Jan01-00-00")
 
 
+def test_a_missing_run_is_told_where_it_may_be(tmp_path):
+    root = str(tmp_path)
+    finish(new_run_folder(root, "7"), "2026-01-02")
+    with pytest.raises(
+        ArtefactError, match="no finished run in .*/0; there are finished runs with experiment.number=7"
+    ):
+        find_run(root, "0", "latest")
+    cut_off = new_run_folder(root, "8")
+    (cut_off / "unfinished.json").write_text("{}")
+    with pytest.raises(ArtefactError, match=f"{cut_off.name} is unfinished; .* its command typed again"):
+        find_run(root, "8", "latest")
+    variant = new_run_folder(root, "9") / "topk"
+    variant.mkdir()
+    finish(variant, "2026-01-02")
+    named = f"sae_checkpoint.experiment=9/{variant.parent.name} sae_checkpoint.timestamp=topk"
+    with pytest.raises(ArtefactError, match=named):
+        find_run(root, "9", "latest")
+    assert find_run(root, f"9/{variant.parent.name}", "topk") == variant
+
+
+def test_a_damaged_configuration_is_one_line(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: [")
+    with pytest.raises(ArtefactError, match="config.yaml cannot be read .*train again"):
+        read_config(tmp_path)
+
+
 def test_keys_that_an_older_version_did_not_write_have_todays_defaults(tmp_path):
     (tmp_path / "config.yaml").write_text(
         "data: {kind: cells, path: my.h5ad, batch_key: donor, preprocess: {split: 0.3}}\n"

@@ -1,4 +1,4 @@
-from biosae.commands.summary import _tests
+from biosae.commands.summary import _labels, _tests
 
 
 def test_a_label_without_tests_says_why_in_words():
@@ -10,3 +10,8 @@ def test_a_label_without_tests_says_why_in_words():
     assert _tests("protocol", tested).startswith(
         "3 of 1,024 features mark a protocol at q < 0.05, corrected over 2,048"
     )
+
+
+def test_samples_without_a_label_are_told_how_to_choose_one(capsys):
+    _labels({"split": {}, "summary": {"genes": {}}})
+    assert "no label was scored" in (said := "".join(capsys.readouterr())) and "data.label_keys=" in said

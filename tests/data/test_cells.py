@@ -1,4 +1,7 @@
+import gzip
+
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,6 +87,49 @@ def test_missing_and_damaged_files_are_refused(tmp_path):
     (tmp_path / "damaged.h5ad").write_bytes(b"not hdf5")
     with pytest.raises(DataError, match="cannot be read as .h5ad"):
         read_cells(tmp_path / "damaged.h5ad")
+
+
+def test_counts_that_are_elsewhere_are_told_with_the_file(adata, write):
+    whole = adata.copy()
+    adata.X = adata.X.log1p()
+    few = adata[:, :5].copy()
+    few.raw = whole
+    with pytest.raises(DataError, match=r"cells.h5ad: .*raw has 12 genes where X has 5: .*adata.raw.to_adata\(\)"):
+        read_cells(write(few))
+    adata.X = None
+    with pytest.raises(DataError, match=r"there is no X; .*data.counts_layer="):
+        read_cells(write(adata))
+
+
+def written_before_0_7(path, adata):
+    """As anndata 0.6 did: tables are compound data sets, which today's anndata still reads."""
+    with h5py.File(path, "w") as file:
+        file["X"] = adata.X.toarray()
+        for name, names in (("obs", adata.obs_names), ("var", adata.var_names)):
+            file[name] = np.array([(text.encode(),) for text in names], dtype=[("index", "S20")])
+
+
+def test_other_formats_are_told_apart_with_what_to_do(adata, write, tmp_path):
+    packed = tmp_path / "cells.h5ad.gz"
+    packed.write_bytes(gzip.compress(write(adata).read_bytes()))
+    table = tmp_path / "counts.csv"
+    adata.to_df().to_csv(table)
+    tenx = tmp_path / "filtered_feature_bc_matrix.h5"
+    with h5py.File(tenx, "w") as file:
+        file["matrix/barcodes"] = np.arange(3)
+    old = tmp_path / "old.h5ad"
+    written_before_0_7(old, adata)
+    says = {
+        packed: "gunzip",
+        table: "no HDF5 file; .*scanpy",
+        tenx: "no obs but matrix; .*read_10x_h5",
+        old: "before 0.7",
+    }
+    for path, what in says.items():
+        with pytest.raises(DataError, match=f"{path.name} .*{what}"):
+            read_cells(path)
+    anndata.read_h5ad(old).write_h5ad(old)  # as the message says
+    assert (read_cells(old).adata.X != adata.X).nnz == 0
 
 
 def test_unknown_columns_are_named_with_those_that_exist(adata, write):

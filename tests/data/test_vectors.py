@@ -39,7 +39,7 @@ def test_a_folder_is_one_data_set_and_uniprot_keys_are_accessions(tmp_path):
 def test_ids_repeated_across_files_are_refused(tmp_path):
     write(tmp_path / "a.h5", {"P1": np.ones(3)})
     write(tmp_path / "b.h5", {"P1": np.ones(3)})
-    with pytest.raises(DataError, match=r"the protein id P1 occurs more than once \(in a.h5, b.h5\)"):
+    with pytest.raises(DataError, match=r"the protein id P1 occurs more than once \(in a.h5, b.h5; .*first word"):
         find_vectors(tmp_path)
 
 
@@ -48,7 +48,7 @@ def test_ids_repeated_across_files_are_refused(tmp_path):
     [
         ({"P1": np.ones(3), "P2": np.ones(4)}, "of one width: P1 has 3, P2 has 4"),
         ({"P1": np.ones((2, 3, 4))}, r"P1 has shape \(2, 3, 4\)"),
-        ({"P1": np.ones(3, dtype="i4")}, "P1 has shape .* and type int32; expected numbers"),
+        ({"P1": np.ones(3, dtype="i4")}, "P1 has shape .* and type int32; expected .* floating-point numbers"),
         ({"P1": np.float32(1)}, r"P1 has shape \(\)"),
     ],
 )

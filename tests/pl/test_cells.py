@@ -51,3 +51,12 @@ def test_draws_on_given_axes(adata):
 def test_bad_arguments_say_what_is_there(adata, call, message):
     with pytest.raises(SettingError, match=message):
         call(adata)
+
+
+def test_what_is_not_there_is_told_with_what_to_type(adata):
+    with pytest.raises(SettingError, match="feature is a number such as 12, got 'f1'"):
+        pl.activation(adata, "f1", "cell_type", show=False)
+    pl.activation(adata, np.int64(1), "cell_type", show=False)
+    del adata.obsm["X_umap"]
+    with pytest.raises(SettingError, match=r"no obsm\['X_umap'\]; .*use_rep='X_model'"):
+        pl.feature_map(adata, 1, show=False)

@@ -17,6 +17,15 @@ def test_unknown_label_names_those_there_are(scores):
         pl.markers(scores, "donor", show=False)
 
 
+def test_other_scores_are_not_listed_as_labels_and_a_plain_read_is_told_apart(scores):
+    scores["enrichment", "auroc"] = 0.5
+    with pytest.raises(SettingError, match="one of cell_type, got donor"):
+        pl.markers(scores, "donor", show=False)
+    scores.columns = [f"{analysis}.{metric}" for analysis, metric in scores.columns]
+    with pytest.raises(SettingError, match=r"two header rows: read it with pd.read_csv\(path, header=\[0, 1\]"):
+        pl.markers(scores, "cell_type", show=False)
+
+
 def test_class_that_was_chosen_is_in_colour():
     rows = {
         "feature": [4, 4],

@@ -110,8 +110,29 @@ def test_decode_takes_edited_dense_codes(sae, planted):
     edited = codes.dense()
     edited[:, 3] += 2
     moved = sae.decode(Codes(edited)) - sae.decode(codes)
+    with pytest.raises(DataError, match=r"decode takes Codes, got Tensor: .* Codes\(values\)"):
+        sae.decode(edited)
     expected = 2 * sae.W_dec[3].detach() * sae.input_scale
     torch.testing.assert_close(moved, expected.expand_as(moved), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (lambda x: x.numpy(), "must be a torch tensor, got ndarray: torch.as_tensor"),
+        (lambda x: x.to("meta"), "are on meta, the SAE on cpu: x.to"),
+        (lambda x: x.double(), r"are torch.float64, the SAE torch.float32: x.to\(torch.float32\)"),
+    ],
+)
+def test_activations_of_another_kind_are_told_how_to_convert(sae, planted, given, says):
+    for read in (sae.encode, sae):
+        with pytest.raises(DataError, match=says):
+            read(given(planted))
+
+
+def test_activations_of_less_precision_are_read(sae, planted):
+    torch.testing.assert_close(sae.encode(planted.half()).dense(), sae.encode(planted.half().float()).dense())
+    assert torch.equal(sae.double()(planted), sae(planted.double()))
 
 
 @pytest.mark.parametrize("shape", [(16,), (2, 3, 16), (4, 15), (0, 16)])

@@ -5,7 +5,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from biosae.errors import ArtefactError
+from biosae.errors import ArtefactError, SettingError
 from biosae.saes.build import build
 from biosae.saes.files import load, save
 
@@ -24,6 +24,11 @@ def test_loaded_sae_encodes_and_decodes_the_same_bits(saved, tmp_path, planted):
     assert torch.equal(again.encode(planted).dense(), saved.encode(planted).dense())
     assert torch.equal(again(planted), saved(planted))
     assert not again.training
+
+
+def test_a_device_that_is_not_there_is_named(saved, tmp_path):
+    with pytest.raises(SettingError, match="device=gpu cannot be used: "):
+        load(tmp_path, device="gpu")
 
 
 def test_nothing_else_lies_in_the_folder(saved, tmp_path):

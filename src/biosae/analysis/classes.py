@@ -8,6 +8,7 @@ import pandas as pd
 from biosae.errors import DataError
 
 MIN_PER_CLASS = 3  # members, and non-members, that a class needs on both parts to be scored
+HOLD_OUT_MORE = "hold out more (data.preprocess.split of cells, data.split.select and .test of proteins)"
 SEPARATOR = ";"  # between the terms of a sample that has several
 
 
@@ -42,7 +43,7 @@ def labelled_rows(text: np.ndarray, part: np.ndarray, name: str, key: str) -> np
     rows = np.flatnonzero((part == name) & (text != None))  # noqa: E711, elementwise
     if len(rows) == 0:
         message = f"no sample of the {name} part has a value of {key}, so nothing can be scored; "
-        raise DataError(message + "use more samples, a larger data.preprocess.split or another label")
+        raise DataError(message + f"use more samples, {HOLD_OUT_MORE}, or take another label")
     return rows
 
 
@@ -66,5 +67,5 @@ def scorable_classes(
     }
     if not enough.any():
         message = f"no class of {key} has {MIN_PER_CLASS} samples in both parts, select and test; "
-        raise DataError(message + "use more samples or a larger data.preprocess.split")
+        raise DataError(message + f"use more samples or {HOLD_OUT_MORE}")
     return list(counts.index[enough]), left_out

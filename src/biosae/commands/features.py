@@ -38,10 +38,17 @@ def features(cfg: DictConfig) -> Path:
 
 
 def with_settings_of(folder: Path, cfg: DictConfig) -> DictConfig:
-    """The configuration with data, model and SAE as the run had them, unless the command line names them."""
-    said = {override.partition("=")[0].partition(".")[0].lstrip("+~") for override in HydraConfig.get().overrides.task}
+    """The configuration with data, model and SAE as the run had them, but for what the command line names.
+
+    A group that it chooses (``data=h5ad``) is taken as a whole, of others single settings (``data.n_cells=50``).
+    """
+    said = [word.partition("=")[0].lstrip("+") for word in HydraConfig.get().overrides.task]
+    chosen = {key.partition("/")[0] for key in said if "." not in key}
     trained = read_config(folder)
-    kept = {name: trained[name] for name in SETTINGS_OF_RUN if name not in said and name in trained}
+    for key in said:
+        if "." in key and key.partition(".")[0] in SETTINGS_OF_RUN:
+            OmegaConf.update(trained, key, OmegaConf.select(cfg, key), force_add=True)
+    kept = {name: trained[name] for name in SETTINGS_OF_RUN if name not in chosen and name in trained}
     return OmegaConf.create(OmegaConf.to_container(cfg, resolve=False) | kept)
 
 

@@ -98,6 +98,9 @@ def _refuse_an_unread_model(kind: str) -> None:
 
 def cell_inputs(cfg: DictConfig) -> Inputs:
     """An .h5ad and the single-cell model ``scfm``."""
+    if cfg.data.name == "pbmc" and cfg.data.path is not None:
+        message = f"data.path={cfg.data.path} would be taken for the PBMCs that come with biosae"
+        raise SettingError(f"{message}; write data=h5ad data.path={cfg.data.path}")
     cells = read_cells(
         data_paths(cfg.data.path),
         counts_layer=cfg.data.counts_layer,
@@ -172,6 +175,10 @@ def annotated_proteins(cfg: DictConfig, ids: list[str], lengths: np.ndarray | No
         obs = read_annotations(cfg.data.annotations, cfg.data.id_column, ids).set_index(obs.index)
     if lengths is not None:
         obs = obs.assign(n_residues=lengths)
+    unknown = [key for key in _names(cfg.data.label_keys) or () if key not in obs]
+    if unknown and cfg.data.annotations is None:
+        message = f"data.label_keys: {', '.join(unknown)} would be of a table of annotations"
+        raise SettingError(f"{message}; give it as data.annotations=")
     label_keys = find_label_keys(obs, _names(cfg.data.label_keys))
     if cfg.data.label_keys is None and FEATURES in obs:
         label_keys = list(dict.fromkeys([*label_keys, FEATURES]))

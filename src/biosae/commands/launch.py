@@ -24,6 +24,8 @@ from biosae.config.schema import register
 from biosae.errors import BiosaeError, SettingError
 from biosae.progress import console
 
+from .words import check_words
+
 Command = Callable[[DictConfig], object]
 Sweep = Callable[[Sequence[DictConfig]], None]
 ONE_BY_ONE = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -59,6 +61,7 @@ def launch(name: str, command: Command, sweep: Sweep | None = None) -> None:
                 command(cfg)
 
     with errors_on_one_line():
+        check_words(name, sys.argv[1:])
         _check_launcher()
         hydra.main(version_base="1.3", config_path="pkg://biosae.config", config_name=name)(job)()
         if collected:
@@ -149,7 +152,8 @@ def message_of(error: BaseException) -> str:
         return f"{error.full_key} is not set; give it as {error.full_key}="
     if isinstance(error, MissingConfigException) and error.options:
         return f"{error.missing_cfg_file} does not exist; there are {', '.join(error.options)}"
-    return "; ".join(dict.fromkeys(_first_line(link) for link in chain)) + _nearest_key(chain)
+    said = "; ".join(dict.fromkeys(_first_line(link) for link in chain))
+    return said + _nearest_key(chain) + _as_list(said)
 
 
 def _first_line(error: BaseException) -> str:
@@ -166,6 +170,12 @@ def _nearest_key(chain: list[BaseException]) -> str:
             near = difflib.get_close_matches(found[1], known, n=1)
             return f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known)}"
     return ""
+
+
+def _as_list(said: str) -> str:
+    """How one value is written where several may stand."""
+    found = re.search(r"override (\S+?)=(.+); Invalid value assigned: \w+ is not a ListConfig", said)
+    return f"; write {found[1]}=[{found[2]}]" if found else ""
 
 
 def _log_to_console() -> None:

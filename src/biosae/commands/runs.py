@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from biosae.artefacts import atomic_write, read_json, remove_temporary, write_json
 from biosae.config.older import filled
@@ -134,14 +135,28 @@ def find_run(root: str, experiment: str, timestamp: str) -> Path:
     parent = Path(root) / experiment
     finished = {path.parent.name: path.parent for path in parent.glob(f"*/{RUN}")}
     if not finished:
-        message = f"there is no finished run in {parent}; make one with `biosae train experiment.number={experiment}`"
-        raise ArtefactError(message)
+        raise ArtefactError(f"there is no finished run in {parent}; {_what_there_is(parent)}")
     if timestamp == "latest":
         return max(finished.values(), key=lambda folder: (read_run(folder)["created"], folder.name))
     if timestamp not in finished:
         existing = ", ".join(sorted(finished))
         raise ArtefactError(f"there is no finished run {timestamp} in {parent}; there are {existing}")
     return finished[timestamp]
+
+
+def _what_there_is(parent: Path) -> str:
+    """Where the run may be that was looked for, or else how one is made."""
+    compared = sorted(path.parent for path in parent.glob(f"*/*/{RUN}"))
+    if compared:
+        last = f"sae_checkpoint.experiment={parent.name}/{compared[-1].parent.name}"
+        return f"of a comparison one is named as {last} sae_checkpoint.timestamp={compared[-1].name}"
+    unfinished = sorted(marker.parent.name for marker in parent.glob(f"*/{UNFINISHED}"))
+    if unfinished:
+        return f"{', '.join(unfinished)} is unfinished; unless it still runs, its command typed again goes on with it"
+    others = sorted({path.parent.parent.name for path in parent.parent.glob(f"*/*/{RUN}")})
+    if others:
+        return f"there are finished runs with experiment.number={' or '.join(others)}"
+    return f"make one with `biosae train experiment.number={parent.name}`, or name its folder as experiment.root="
 
 
 def read_run(folder: Path) -> dict:
@@ -160,4 +175,8 @@ def read_config(folder: Path) -> DictConfig:
     path = folder / CONFIG
     if not path.exists():
         raise ArtefactError(f"{path} does not exist; train again with `biosae train`")
-    return filled(OmegaConf.load(path))
+    try:
+        return filled(OmegaConf.load(path))
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtefactError(f"{path} cannot be read ({reason}); train again with `biosae train`") from error

@@ -50,7 +50,9 @@ def _labels(analysis: dict) -> None:
             table.add_row(*map(escape, _cells(row)))
         console.print(table)
         _say(_tests(key, label))
-    if analysis["summary"].get("labels"):
+    if not analysis["summary"].get("labels"):
+        _say("no label was scored; columns of the samples' annotations are chosen with data.label_keys=")
+    else:
         _say("* 95th percentile of the best feature when labels are shuffled")
 
 

@@ -60,6 +60,7 @@ class CellFile:
     ):
         self.path, self._columns = Path(path).expanduser(), columns
         with open_store(self.path) as store:
+            _check_tables(self.path, store)
             self.var: pd.DataFrame = read_elem(store["var"])
             n_in_file = _n_rows(store["obs"])
             if 0 in (n_in_file, len(self.var)):
@@ -73,7 +74,19 @@ class CellFile:
             self.known = {column: set(obs[column].dropna().unique()) for column in chosen or {}}
             umap = read_elem(store["obsm/X_umap"]) if "X_umap" in store.get("obsm", {}) else None
             self.umap = None if umap is None else np.asarray(umap)[self._taken(range(self.n_cells))]
-            self.place = find_counts(_head(store, n_in_file, self.var), counts_layer)[1]
+            self.place = self._find_counts(store, n_in_file, counts_layer)
+
+    def _find_counts(self, store: Any, n_in_file: int, layer: str | None) -> str:
+        try:
+            return find_counts(_head(store, n_in_file, self.var), layer)[1]
+        except DataError as error:
+            message = f"{self.path}: {error}"
+            if _holds(store, "raw/X") and (n := _n_columns(store["raw/X"])) != len(self.var):
+                message += (
+                    f"; raw has {n:,} genes where X has {len(self.var):,}: if it holds the counts, make it a file"
+                )
+                message += " of its own, adata.raw.to_adata().write_h5ad(...)"
+            raise DataError(message) from error
 
     def _taken(self, rows: Rows) -> np.ndarray:
         """Rows of the chosen cells as rows of the file."""
@@ -133,6 +146,7 @@ def open_store(path: Path) -> Iterator[Any]:
         if path.is_dir():
             yield require("zarr", "sc").open_group(path, mode="r")
         else:
+            _check_signature(path)
             with h5py.File(path, "r") as store:
                 yield store
     except BiosaeError:
@@ -142,9 +156,30 @@ def open_store(path: Path) -> Iterator[Any]:
         raise DataError(f"{path} cannot be read as {'.zarr' if path.is_dir() else '.h5ad'}: {reason}") from error
 
 
+def _check_signature(path: Path) -> None:
+    if h5py.is_hdf5(path):
+        return
+    with path.open("rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    advice = "unpack it first (gunzip)" if is_gzip else "read other formats with scanpy and write adata.write_h5ad(...)"
+    raise DataError(f"{path} cannot be read as .h5ad: it is no HDF5 file; {advice}")
+
+
+def _check_tables(path: Path, store: Any) -> None:
+    for name in ("obs", "var"):
+        if name not in store:
+            message = f"{path} cannot be read as .h5ad: it has no {name} but {', '.join(store) or 'nothing'}"
+            raise DataError(f"{message}; read other formats with scanpy (such as read_10x_h5) and write .h5ad")
+        if "_index" not in store[name].attrs:
+            message = f"{path} was written by anndata before 0.7; write it anew with today's"
+            raise DataError(f"{message}: anndata.read_h5ad('{path.name}').write_h5ad(...)")
+
+
 def head_of(path: Path | str) -> anndata.AnnData:
     """The first cells of a file with their annotations and all their matrices."""
-    with open_store(Path(path).expanduser()) as store:
+    path = Path(path).expanduser()
+    with open_store(path) as store:
+        _check_tables(path, store)
         obs, var = read_elem(store["obs"]), read_elem(store["var"])
         head = _head(store, len(obs), var)
     head.obs = obs.iloc[: head.n_obs]
@@ -153,28 +188,20 @@ def head_of(path: Path | str) -> anndata.AnnData:
 
 def _read_obs(path: Path, element: Any, columns: Sequence[str] | None) -> pd.DataFrame:
     """Some columns of a table, all by default, without the names of its rows."""
-    if "_index" not in element.attrs:  # as anndata wrote it before 0.7
-        table = read_elem(element).reset_index(drop=True)
-        known, column_of = list(table), table.__getitem__
-    else:
-        known, column_of = [str(name) for name in element.attrs["column-order"]], lambda name: read_elem(element[name])
+    known = [str(name) for name in element.attrs["column-order"]]
     for column in columns or ():
         check_column(pd.DataFrame(columns=known), column, "data.filter or data.obs_columns")
     chosen = known if columns is None else [name for name in known if name in columns]
-    return pd.DataFrame({name: column_of(name) for name in chosen}, index=range(_n_rows(element)))
+    return pd.DataFrame({name: read_elem(element[name]) for name in chosen}, index=range(_n_rows(element)))
 
 
 def _names_of(element: Any) -> Any:
     """The names of the rows of a table: in memory, or as a data set that is read in parts."""
-    if "_index" not in element.attrs:
-        return read_elem(element).index.to_numpy()
     index = element[element.attrs["_index"]]
     return index if hasattr(index, "shape") else np.asarray(read_elem(index))  # a group where some may be missing
 
 
 def _n_rows(element: Any) -> int:
-    if "_index" not in element.attrs:
-        return len(element)
     index = element[element.attrs["_index"]]
     return index.shape[0] if hasattr(index, "shape") else len(read_elem(index))
 

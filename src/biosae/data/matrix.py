@@ -12,7 +12,8 @@ from biosae.errors import DataError
 def find_counts(adata: anndata.AnnData, layer: str | None) -> tuple[sparse.csr_matrix, str]:
     """The raw counts as CSR float32, and the place in the file where they stand.
 
-    Without ``layer``, ``layers["counts"]``, ``X`` and ``raw`` are tried in this order.
+    Without ``layer``, ``layers["counts"]``, ``X`` and ``raw`` are tried in this order; ``raw`` only where it has the
+    genes of ``X``.
 
     Raises
     ------
@@ -25,7 +26,7 @@ def find_counts(adata: anndata.AnnData, layer: str | None) -> tuple[sparse.csr_m
         kinds[place] = matrix_kind(matrix)
         if kinds[place] == "counts":
             return sparse.csr_matrix(matrix, dtype=np.float32), place
-    found = "; ".join(f"{place} holds {kind}" for place, kind in kinds.items())
+    found = "; ".join(f"{place} holds {kind}" for place, kind in kinds.items()) or "there is no X"
     advice = "give the layer with raw counts as data.counts_layer="
     others = [name for name in adata.layers if f'layers["{name}"]' not in places]
     if others:

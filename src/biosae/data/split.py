@@ -91,8 +91,10 @@ def split_groups(
     DataError
         If a sample has no group or there are fewer groups than parts.
     """
-    if pd.isna(group).any():
-        raise DataError(f"{int(pd.isna(group).sum())} samples have no group to split by; fill or drop them first")
+    n_without = int(pd.isna(group).sum())
+    if n_without:
+        message = f"{n_without:,} of {len(group):,} samples have no {group_key or 'group'} to split by"
+        raise DataError(f"{message}; fill them in, leave them out, or split by another column")
     names, member, size = np.unique(group.astype(str), return_inverse=True, return_counts=True)
     if len(names) < len(PARTS):
         message = f"splitting by group needs at least {len(PARTS)} groups, got {len(names)} ({', '.join(names)}); "

@@ -134,9 +134,8 @@ def _shape(dataset: Dataset, path: Path) -> tuple[int, int]:
     shape = (1, *dataset.shape) if len(dataset.shape) == 1 else dataset.shape
     if len(shape) != 2 or 0 in shape or dataset.dtype.kind != "f":
         what = f"shape {dataset.shape} and type {dataset.dtype}"
-        raise DataError(
-            f"{path}: {dataset.name} has {what}; expected numbers, (D,) for a protein or (L, D) for residues"
-        )
+        expected = "one dataset a protein, of floating-point numbers (D,) or (L, D)"
+        raise DataError(f"{path}: {dataset.name} has {what}; expected {expected}")
     return shape
 
 
@@ -152,8 +151,9 @@ def _check_unique(ids: list[str], files: list[Path], places: list[tuple[int, Dat
     first: dict[str, int] = {}
     for name, (number, _) in zip(ids, places, strict=True):
         if name in first:
-            where = dict.fromkeys((files[first[name]].name, files[number].name))
-            raise DataError(f"the protein id {name} occurs more than once (in {', '.join(where)}); ids must be unique")
+            places_of = dict.fromkeys((files[first[name]].name, files[number].name))
+            where = f"in {', '.join(places_of)}; an id is a key's first word, or its accession"
+            raise DataError(f"the protein id {name} occurs more than once ({where}); ids must be unique")
         first[name] = number
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -46,6 +47,8 @@ def finish_panels(figure: Figure, show: bool, save: str | Path | None) -> Figure
 
 def checked_feature(feature: int, d_sae: int) -> int:
     """The feature, or `SettingError` when there is none of that number."""
+    if not isinstance(feature, int | np.integer):
+        raise SettingError(f"feature is a number such as 12, got {feature!r}")
     if not 0 <= feature < d_sae:
         raise SettingError(f"feature must lie between 0 and {d_sae - 1}, got {feature}")
     return feature

@@ -30,8 +30,13 @@ def markers(
     label
         A scored column of obs.
     """
+    if scores.columns.nlevels != 2:
+        raise SettingError("scores.csv has two header rows: read it with pd.read_csv(path, header=[0, 1], index_col=0)")
     if (f"label:{label}", "auroc") not in scores.columns:
-        known = ", ".join(a.removeprefix("label:") for a, m in scores.columns if m == "auroc") or "none"
+        scored = [
+            analysis for analysis, metric in scores.columns if metric == "auroc" and analysis.startswith("label:")
+        ]
+        known = ", ".join(analysis.removeprefix("label:") for analysis in scored) or "none"
         raise SettingError(f"label must be one of {known}, got {label}")
     best = best_of_classes(scores, label).sort_values("auroc")
     ax = new_axes(ax, height=0.8 + 0.3 * len(best))

@@ -135,11 +135,15 @@ class SAE(nn.Module, ABC):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
         """Codes of ``(n_tokens, d_in)`` activations in host units."""
+        self._check_kind(x)
         return self.select(self._pre(self.normalise(x)))
 
     @torch.no_grad()
     def decode(self, codes: Codes, x: Tensor | None = None) -> Tensor:
         """``(n_tokens, d_in)`` reconstruction in host units; see `host_units` for ``x``."""
+        if not isinstance(codes, Codes):
+            message = f"decode takes Codes, got {type(codes).__name__}"
+            raise DataError(f"{message}: dense ones become Codes(values), of biosae.saes.codes")
         return self.host_units(self._decoded(codes), x)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -254,6 +258,17 @@ class SAE(nn.Module, ABC):
             raise DataError("an activation is zero and the loss is relative to its norm; leave it out of the data")
         unit = self.input_scale * _own_scale(x)[1] if self.architecture.layer_norm else self.input_scale
         return unit / norm
+
+    def _check_kind(self, x: Tensor) -> None:
+        """Stops at what products with the weights would refuse in torch's words."""
+        if not isinstance(x, Tensor):
+            raise DataError(f"activations must be a torch tensor, got {type(x).__name__}: torch.as_tensor(x)")
+        if x.device != self.W_dec.device:
+            message = f"activations are on {x.device}, the SAE on {self.W_dec.device}"
+            raise DataError(f"{message}: x.to(sae.W_dec.device), or load the SAE with device=")
+        own = self.input_mean.dtype
+        if torch.promote_types(x.dtype, own) != own:
+            raise DataError(f"activations are {x.dtype}, the SAE {own}: x.to({own}), or sae.to({x.dtype})")
 
     def _check_input(self, x: Tensor, fewest: int = 1) -> None:
         if x.ndim != 2 or x.shape[1] != self.d_in or len(x) < fewest:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from biosae.artefacts import atomic_write
-from biosae.errors import ArtefactError, BiosaeError
+from biosae.errors import ArtefactError, BiosaeError, SettingError
 
 from .architecture import Architecture
 from .base import SAE
@@ -37,7 +37,9 @@ def save(sae: SAE, folder: Path, writes: bool = True) -> None:
 
 
 def load(folder: Path, device: str | torch.device = "cpu") -> SAE:
-    """The SAE in ``folder``; missing, damaged or foreign files raise `ArtefactError`."""
+    """The SAE in ``folder``; missing, damaged or foreign files raise `ArtefactError`, a device that is not there
+    `SettingError`.
+    """
     settings = _read_settings(Path(folder) / SETTINGS)
     tensors = _read_tensors(Path(folder) / WEIGHTS)
     try:
@@ -46,7 +48,10 @@ def load(folder: Path, device: str | torch.device = "cpu") -> SAE:
     except (BiosaeError, RuntimeError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise ArtefactError(f"{folder} does not hold an SAE that fits its {SETTINGS}: {reason}") from error
-    return sae.to(device).eval()
+    try:
+        return sae.to(device).eval()
+    except (AssertionError, RuntimeError) as error:  # torch built without it; a name that torch does not know
+        raise SettingError(f"device={device} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _construct(settings: dict[str, Any]) -> SAE:
