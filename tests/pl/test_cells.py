@@ -58,5 +58,5 @@ def test_what_is_not_there_is_told_with_what_to_type(adata):
         pl.activation(adata, "f1", "cell_type", show=False)
     pl.activation(adata, np.int64(1), "cell_type", show=False)
     del adata.obsm["X_umap"]
-    with pytest.raises(SettingError, match=r"no obsm\['X_umap'\]; .*use_rep='X_model'"):
+    with pytest.raises(SettingError, match="there is no map; .*use_rep='X_model'"):
         pl.feature_map(adata, 1, show=False)

@@ -37,3 +37,13 @@ def test_host_pretrained_on_other_data_is_no_concern(run):
 def test_poor_reconstruction_and_dead_features(run):
     poor = replace(run, evaluation={"fvu": 0.7, "dead_fraction": 0.4})
     assert [concern.title for concern in concerns(poor)][-2:] == ["Poor reconstruction", "Many dead features"]
+
+
+def test_a_page_without_labels_says_how_to_have_some(run):
+    for labels in (None, run.labels[:0]):
+        found = concerns(replace(run, labels=labels))
+        assert [
+            concern
+            for concern in found
+            if concern.title == "No label was scored" and "data.label_keys=" in concern.text
+        ]

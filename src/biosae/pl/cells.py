@@ -24,9 +24,9 @@ def feature_map(
 ) -> Axes:
     """Cells on the map ``obsm["X_<basis>"]``, coloured by a feature's activation, the most active on top."""
     if f"X_{basis}" not in adata.obsm:
-        message = f"basis={basis}: the input had no obsm['X_{basis}']"
-        made = "sc.pp.neighbors(adata, use_rep='X_model'); sc.tl.umap(adata)"
-        raise SettingError(f"{message}; make a map of the model's embeddings with scanpy: {made}")
+        known = ", ".join(key.removeprefix("X_") for key in adata.obsm if key != "X_model")
+        made = "there is no map; scanpy makes one: sc.pp.neighbors(adata, use_rep='X_model'); sc.tl.umap(adata)"
+        raise SettingError(f"basis must be one of {known}, got {basis}" if known else made)
     position = np.asarray(adata.obsm[f"X_{basis}"])[:, :2]
     code = _codes(adata, feature)
     order = np.argsort(code, kind="stable")

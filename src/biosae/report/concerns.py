@@ -23,7 +23,16 @@ class Concern:
 
 def concerns(run: Run) -> list[Concern]:
     """The questions that this run leaves open, most serious first."""
-    checks = (_no_validation, _no_groups, _host_saw_data, _one_seed, _few_samples, _rare_classes, _reconstruction)
+    checks = (
+        _no_validation,
+        _no_groups,
+        _host_saw_data,
+        _no_labels,
+        _one_seed,
+        _few_samples,
+        _rare_classes,
+        _reconstruction,
+    )
     return [concern for check in checks for concern in check(run)]
 
 
@@ -65,6 +74,13 @@ def _host_saw_data(run: Run) -> list[Concern]:
         text = "The host model was pretrained on this data set. Held-out means unseen by the SAE only."
         return [Concern("The host saw these samples", text)]
     return []
+
+
+def _no_labels(run: Run) -> list[Concern]:
+    if run.labels is not None and not run.labels.empty:
+        return []
+    text = "Nothing here says what marks a class of samples. Columns of annotations are named as data.label_keys=."
+    return [Concern("No label was scored", text)]
 
 
 def _one_seed(run: Run) -> list[Concern]:

@@ -59,9 +59,11 @@ const cellmap = (() => {
   const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 
   // Where the names of categories stand: in the middle of their points, moved down where two would overlap.
-  function placed(entries) {
+  function placed(entries, width) {
     const done = [];
     for (const entry of entries.sort((a, b) => a.y - b.y)) {
+      const half = Math.min(width / 2, 3.7 * entry.text.length); // 12 px bold: a name at the edge stays whole
+      entry.x = Math.min(Math.max(entry.x, half), width - half);
       for (const other of done) if (Math.abs(entry.x - other.x) < 3.4 * (entry.text.length + other.text.length) && entry.y - other.y < 14) entry.y = other.y + 14;
       done.push(entry);
     }
@@ -106,7 +108,7 @@ const cellmap = (() => {
       const members = paint.names.map(() => []);
       for (let i = 0; i < x.length; i++) members[paint.category[i]]?.push(i);
       const entries = members.map((own, k) => own.length && { text: paint.names[k], x: median(own.map(px)), y: median(own.map(py)) });
-      return placed(entries.filter(Boolean));
+      return placed(entries.filter(Boolean), size.width);
     }
 
     function write(context, ratio) {

@@ -35,5 +35,5 @@ const dom = (() => {
   const words = (name) => name.replace(/^biosae_/, "").replaceAll("_", " ");
   const when = (time) => (/^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(time) ? `${time.slice(0, 10)} ${time.slice(11, 16)} UTC` : time);
 
-  return { el, svg, route, link, number, fixed, percent, plural, plurals, words, when };
+  return { el, svg, route, link, number, fixed, percent, plural, words, when };
 })();

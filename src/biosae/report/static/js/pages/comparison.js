@@ -2,7 +2,7 @@
 "use strict";
 
 const comparisonPage = (() => {
-  const { el, number, fixed, plural, plurals, words } = dom;
+  const { el, number, fixed, plural, words } = dom;
   const QUANTITIES = { nmse: "NMSE", fvu: "Variance left unexplained (FVU)", loss: "Loss", l0: "Active features (L0)", dead_fraction: "Share of dead features" };
   const SPLITS = ["test", "val", "train"];
   const COLOURS = ["s0", "s1", "s4", "s5", "s6", "s7", "s8"];
@@ -119,7 +119,7 @@ const comparisonPage = (() => {
         });
         return [
           figure.make({
-            title: `How well axes tell ${plurals(words(label))} apart`, name: `controls-${label}`,
+            title: `How well axes tell apart: ${words(label)}`, name: `controls-${label}`,
             draw: (width) => charts.dots(width, { rows: dots, domain: [Math.floor(Math.min(0.5, ...values) * 10) / 10, 1], xTitle: "mean AUROC on test samples", referenceText: "dashed: null" }),
             rows: () => [columns, ...mine.map((row) => columns.map((name) => row[name]))],
             note: "Mean over the classes of the best axis of each. Dashed: the best of all axes under permuted labels. In brackets: number of axes.",

@@ -76,7 +76,7 @@ const featurePage = (() => {
       if (!rows.some((r) => !Number.isNaN(r.value))) return null;
       const chance = own("null_auroc");
       return figure.make({
-        title: `How well it tells ${dom.plurals(words(key))} apart`, name: `feature-${feature}-${key}`,
+        title: `How well it tells apart: ${words(key)}`, name: `feature-${feature}-${key}`,
         draw: (width) => charts.dots(width, { rows, domain: [0, 1], xTitle: "AUROC on test samples (0.5 is chance)", reference: chance, referenceText: chance === undefined || Number.isNaN(chance) ? "" : `null ${fixed(chance)}` }),
         rows: () => [["class", "n_positive_test", "auroc_select", "auroc", "auroc_low", "auroc_high", "average_precision", "f1"],
           ...classes.map((name, c) => [name, n_test[c], get("auroc_select")?.[c], auroc[c], rows[c].low, rows[c].high, get("average_precision")?.[c], get("f1")?.[c]])],

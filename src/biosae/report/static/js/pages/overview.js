@@ -51,12 +51,13 @@ const overviewPage = (() => {
       note: `feature ${row.feature} (${featureNames[row.feature]}): held-out AUROC ${fixed(row.auroc)}, null ${fixed(row.null_auroc)}, q ${number(row.q_value, 2)}`,
     }));
     const columns = ["class", "feature", "auroc_select", "auroc", "auroc_low", "auroc_high", "null_auroc", "q_value"];
-    const low = Math.min(0.5, ...rows.map((row) => row.value)); // a wide interval may leave the axis
+    const low = Math.floor(10 * Math.min(0.5, ...rows.map((row) => row.value))) / 10; // a wide interval may leave the axis
+    const goesOn = rows.some((row) => row.low < low) ? " An interval that touches the left edge goes on." : "";
     return figure.make({
       title: `The best feature of each ${words(label.key)}`, name: `best-${label.key}`, wide,
-      draw: (width) => charts.dots(width, { rows, domain: [Math.floor(low * 10) / 10, 1], xTitle: "AUROC on test samples", referenceText: label.untested ? null : "dashed: null of the best of all features" }),
+      draw: (width) => charts.dots(width, { rows, domain: [low, 1], xTitle: "AUROC on test samples", referenceText: label.untested ? null : "dashed: null of the best of all features" }),
       rows: () => [columns, ...label.best.map((row) => columns.map((name) => row[name]))],
-      note: "Chosen on the select samples, scored once on the test samples. Bar: 95 % interval. " + (label.untested
+      note: "Chosen on the select samples, scored once on the test samples. Bar: 95 % interval." + goesOn + " " + (label.untested
         ? `Chance could not be asked: ${label.untested}.`
         : "Dashed: 95th percentile of the best AUROC when labels are permuted; grey dots do not pass it."),
     });
