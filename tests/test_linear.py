@@ -26,13 +26,29 @@ def test_a_part_of_a_weight_stays_with_torch(by_onednn):
     assert torch.equal(linear(x, weight), torch.nn.functional.linear(x, weight))
 
 
-def test_gradients_are_torchs(by_onednn):
+@pytest.mark.parametrize(
+    "wanted", [(True, True, True), (True, False, False), (False, True, False), (False, False, True)]
+)
+@pytest.mark.parametrize("shape", [(6, 40), (2, 3, 40)])
+@pytest.mark.parametrize("reduce", [torch.sum, lambda y: y.pow(2).mean()], ids=["sum", "square"])
+def test_gradients_equal_float64(by_onednn, reduce, shape, wanted):
+    """Also of a sum, whose gradient is one number stretched over the result, and of a weight stored transposed."""
+    given = torch.randn(shape), torch.randn(40, 30).t(), torch.randn(30)
+    mine = [tensor.clone().requires_grad_(bool(is_wanted)) for tensor, is_wanted in zip(given, wanted, strict=True)]
+    wide = [tensor.double().requires_grad_() for tensor in given]
+    reduce(linear(*mine)).backward()
+    reduce(torch.nn.functional.linear(*wide)).backward()
+    for found, expected, is_wanted in zip(mine, wide, wanted, strict=True):
+        assert (found.grad is not None) == bool(is_wanted)
+        if is_wanted:
+            torch.testing.assert_close(found.grad.double(), expected.grad, rtol=0, atol=1e-4)
+
+
+def test_a_layer_is_torchs(by_onednn):
     layer, reference = Linear(40, 30), torch.nn.Linear(40, 30)
     reference.load_state_dict(layer.state_dict())
     x = torch.randn(6, 40)
-    for module in (layer, reference):
-        module(x).square().sum().backward()
-    torch.testing.assert_close(layer.weight.grad, reference.weight.grad, rtol=0, atol=0)
+    torch.testing.assert_close(layer(x), reference(x))
 
 
 def test_other_types_and_autocast_stay_with_torch(by_onednn):

@@ -1,8 +1,8 @@
 """Affine maps by the faster of the two libraries that torch brings along for processors.
 
 torch gives float32 products to Intel's MKL, which on AMD processors keeps to half of their vector units. oneDNN, which
-torch uses for other types, takes them whole: 1.9 to 2.4 times the speed (docs/performance.md). Where that is so,
-products without gradient go there. Elsewhere, and with gradients, all is torch's own.
+torch uses for other types, takes them whole: up to 2.4 times the speed (docs/performance.md). Where that is so,
+products and their gradients go there. Elsewhere all is torch's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, room: Tensor | None = None) -> Tensor:
@@ -20,8 +22,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, room: Tensor |
 
     ``room`` is memory that the result may be written to where that spares time; then nothing has a gradient.
     """
-    if onednn_takes(x) and _is_dense(weight) and not _needs_gradient(x, weight, bias):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    if onednn_takes(x) and _is_dense(weight):
+        tensors = (x, weight) if bias is None else (x, weight, bias)
+        if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)):
+            return _by_onednn(x, weight, bias)
+        product = _Product.apply(x, weight)
+        return product if bias is None else product + bias
     if room is not None and bias is not None:
         return torch.addmm(bias, x, weight.t(), out=room)
     return nn.functional.linear(x, weight, bias)
@@ -66,5 +72,22 @@ def _is_dense(weight: Tensor) -> bool:
     return weight.is_contiguous() or weight.t().is_contiguous()
 
 
-def _needs_gradient(*tensors: Tensor | None) -> bool:
-    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+class _Product(Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _by_onednn(x, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        x, weight = ctx.saved_tensors
+        grad = grad.contiguous()  # that of a sum is one number, stretched
+        grad_x = _by_onednn(grad, weight.t()) if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:
+            return grad_x, None
+        return grad_x, _by_onednn(grad.flatten(0, -2).t(), x.flatten(0, -2).contiguous().t())

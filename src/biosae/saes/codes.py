@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from biosae.linear import linear
+
 from . import compiled, sparse
 
 
@@ -165,5 +167,5 @@ class Codes:
     def decode(self, W_dec: Tensor) -> Tensor:
         """``(n_rows, d_in)`` sum of decoder rows weighted by the codes; differentiable."""
         if self.support is None:
-            return self.values @ W_dec
+            return linear(self.values, W_dec.t())
         return sparse.decode(self.values, self.support, W_dec)

@@ -12,6 +12,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from biosae.errors import SettingError
+from biosae.linear import linear
 
 from . import sparse
 from .codes import Codes, Support
@@ -128,7 +129,7 @@ def decoded_groups(codes: Codes, widths: Sequence[int], W_dec: Tensor) -> Tensor
     """
     if codes.support is None:
         groups = pairwise([0, *widths])
-        return torch.stack([codes.values[:, start:stop] @ W_dec[start:stop] for start, stop in groups], 1)
+        return torch.stack([linear(codes.values[:, start:stop], W_dec[start:stop].t()) for start, stop in groups], 1)
     rows = _group_rows(codes.support, widths)
     values, features = codes.values, codes.support.features
     if (rows.diff() < 0).any():
