@@ -144,7 +144,7 @@ class PreActivations:
     def _affine(self, weight: Tensor, bias: Tensor) -> Tensor:
         """``(x - b_dec) @ weight + bias``, whose gradient to ``b_dec`` takes a vector product, not a matrix product."""
         none = self.b_dec - self.b_dec.detach()
-        return linear(self._inputs, weight.t(), bias - none @ weight.detach())
+        return linear(self._inputs, weight.t()) + (bias - none @ weight.detach())
 
     @torch.no_grad()
     def _above(self, lowest: Tensor | float) -> tuple[Tensor, Tensor]:
