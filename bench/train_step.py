@@ -4,11 +4,12 @@
     python bench/train_step.py --device cuda --precision bf16 [--sizes 1152]
 
 Libraries take turns round by round, so that whatever else the machine does hits all alike; ratios are taken inside
-a round and their median is printed. ``floor`` is the least a step can take at the speed of the matrix product
+a round and their median is printed. ``floor`` is what a step takes at the speed of torch's matrix product
 measured in the same round: the encoder's product and four passes over the k active entries (decode, gradient of the
-codes, gradients of both weights); ``of floor`` is floor / time. With one thread the clock is the process's CPU time,
-which other processes hardly disturb; with more, and on a GPU, it is wall time. ``products`` is the time of the step in
-encoder's products. On a GPU and in bf16 only plain, biosae and sparsify take part; sparsify on a GPU is always bf16.
+codes, gradients of both weights); ``of floor`` is floor / time. Where biosae multiplies by a faster library than torch,
+that passes 1; ``of own floor`` is the same at the speed of that one. With one thread the clock is the process's CPU
+time, which other processes hardly disturb; with more, and on a GPU, it is wall time. ``products`` is the time of the step
+in encoder's products. On a GPU and in bf16 only plain, biosae and sparsify take part; sparsify on a GPU is always bf16.
 
 The peers belong into an environment of their own, with biosae installed beside them:
     pip install sae-lens dictionary-learning eai-sparsify overcomplete
@@ -29,6 +30,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, for all l
 
 import torch
 from case import Case
+from one_product import in_chunks
 from peers import GPU_LIBRARIES, LIBRARIES
 from tables import write
 from torch import Tensor
@@ -42,7 +44,7 @@ VARIANTS = ("topk", "batchtopk", "matryoshka", "relu", "jumprelu", "gated", "top
 GPU_SIZES = {**SIZES, 1152: (36864, 16384)}
 COLUMNS = (
     "variant", "d_in", "d_sae", "batch", "k", "device", "precision", "threads", "library",
-    "ms", "speed_to_plain", "of_floor", "products",
+    "ms", "speed_to_plain", "of_floor", "of_own_floor", "products",
 )  # fmt: skip
 
 
@@ -99,11 +101,14 @@ def compare(d_in: int, variant: str, arguments: argparse.Namespace, clock) -> li
     steps = prepare(case, batches)
     dtype = torch.bfloat16 if arguments.precision == "bf16" else torch.float32
     left, right = (torch.randn(shape, device=device).to(dtype) for shape in ((batch, d_in), (d_in, d_sae)))
-    out = left.new_empty(batch, d_sae)
-    product, times = [], {name: [] for name in steps}
+    out, features = left.new_empty(batch, d_sae), right.t().contiguous()
+    ways = [lambda: torch.mm(left, right, out=out)]
+    ways.append((lambda: in_chunks(left, features)) if device.type == "cpu" else ways[0])
+    product, own_product, times = [], [], {name: [] for name in steps}
     for number in range(arguments.rounds):
         x = batches[number % 2]
-        product.append(timed(lambda: torch.mm(left, right, out=out), clock))
+        for taken, way in zip((product, own_product), ways, strict=True):
+            taken.append(timed(way, clock))
         for name in rotated(list(steps), number):
             times[name].append(timed(lambda step=steps[name], x=x: step(x), clock))
     share = 1 + 4 * arguments.k / d_sae
@@ -115,6 +120,7 @@ def compare(d_in: int, variant: str, arguments: argparse.Namespace, clock) -> li
             "ms": round(1000 * statistics.median(taken), 1),
             "speed_to_plain": round(statistics.median(p / t for p, t in zip(times["plain"], taken, strict=True)), 2),
             "of_floor": round(statistics.median(share * p / t for p, t in zip(product, taken, strict=True)), 3),
+            "of_own_floor": round(statistics.median(share * p / t for p, t in zip(own_product, taken, strict=True)), 3),
             "products": round(statistics.median(t / p for p, t in zip(product, taken, strict=True)), 2),
         })  # fmt: skip
         print("  ".join(f"{rows[-1][column]!s:>{max(8, len(column))}}" for column in COLUMNS), flush=True)
