@@ -8,8 +8,9 @@ a round and their median is printed. ``floor`` is what a step takes at the speed
 measured in the same round: the encoder's product and four passes over the k active entries (decode, gradient of the
 codes, gradients of both weights); ``of floor`` is floor / time. Where biosae multiplies by a faster library than torch,
 that passes 1; ``of own floor`` is the same at the speed of that one. With one thread the clock is the process's CPU
-time, which other processes hardly disturb; with more, and on a GPU, it is wall time. ``products`` is the time of the step
-in encoder's products. On a GPU and in bf16 only plain, biosae and sparsify take part; sparsify on a GPU is always bf16.
+time, which other processes hardly disturb; with more, and on a GPU, it is wall time. ``products`` is the time of the
+step in encoder's products. On a GPU and in bf16 only plain, biosae and sparsify take part; sparsify on a GPU is always
+bf16.
 
 The peers belong into an environment of their own, with biosae installed beside them:
     pip install sae-lens dictionary-learning eai-sparsify overcomplete
