@@ -7,6 +7,7 @@ take four entries of a row at a time. Rows are shared out to as many threads as 
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -19,6 +20,8 @@ import torch
 from torch import Tensor
 
 Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
 
 
 def fits(matrix: Tensor) -> bool:
@@ -89,7 +92,15 @@ def by_feature(features: Tensor, row_offsets: Tensor, offsets: Tensor) -> tuple[
 
 @cache
 def _has_numba() -> bool:
-    return find_spec("numba") is not None
+    """Whether numba is installed and works: it may not know this numpy, or have no folder for what it compiles."""
+    if find_spec("numba") is None:
+        return False
+    try:
+        _loops()
+    except (ImportError, RuntimeError) as error:
+        logger.warning("numba is installed but does not work, so that training takes longer: %s", error)
+        return False
+    return True
 
 
 @cache
