@@ -71,6 +71,27 @@ class TestInBrowser:
         assert page.errors == []
         assert {address.partition(":")[0] for address in page.requests} <= {"file", "data", "about", "blob"}
 
+    def test_names_at_the_edge_of_a_map_stay_whole(self, page):
+        """Two cells in opposite corners, whose long names would be centred on them."""
+        page.go("#/")
+        drawn = """new Promise((done) => {
+            const map = cellmap.make({ map: { x: [0, 65535], y: [65535, 0] },
+                paint: { category: [0, 1], names: ["CD4 NAIVE T CELLS", "CD16 monocytes"] } });
+            map.element.style.width = "260px";
+            document.querySelector("main").append(map.element);
+            requestAnimationFrame(() => requestAnimationFrame(() => {
+                document.body.append(Object.assign(document.createElement("div"), { id: "drawn" }));
+                const svg = document.getElementById("drawn").appendChild(map.drawing());
+                const texts = [...svg.querySelectorAll("text")].map((text) => text.getBBox());
+                done([svg.viewBox.baseVal.width, ...texts.flatMap((box) => [box.x, box.x + box.width])]);
+                map.element.remove();
+                document.getElementById("drawn").remove();
+            }));
+        })"""
+        width, *ends = page.evaluate(drawn)
+        assert len(ends) == 4
+        assert min(ends) >= 0 and max(ends) <= width, (width, ends)
+
     def test_policy_forbids_the_network(self, page):
         page.evaluate("fetch('http://127.0.0.1:9/').catch(() => null)")
         assert any("Content Security Policy" in error for error in page.errors)

@@ -62,7 +62,7 @@ const cellmap = (() => {
   function placed(entries, width) {
     const done = [];
     for (const entry of entries.sort((a, b) => a.y - b.y)) {
-      const half = Math.min(width / 2, 3.7 * entry.text.length); // 12 px bold: a name at the edge stays whole
+      const half = Math.min(width / 2, 4.6 * entry.text.length); // of 12 px bold capitals: a name at the edge stays whole
       entry.x = Math.min(Math.max(entry.x, half), width - half);
       for (const other of done) if (Math.abs(entry.x - other.x) < 3.4 * (entry.text.length + other.text.length) && entry.y - other.y < 14) entry.y = other.y + 14;
       done.push(entry);
