@@ -1,7 +1,9 @@
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -59,6 +61,20 @@ def test_a_run_of_a_version_that_knew_fewer_keys_is_read(run, biosae):
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     code, said = biosae("features", *where)
     assert code == 0, said
+
+
+def test_the_block_for_notebooks_runs_as_it_stands(finished_run, monkeypatch):
+    run, _ = finished_run
+    page = (Path(__file__).parents[2] / "docs" / "hub.md").read_text()
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "ActivationStore" in block)
+    monkeypatch.chdir(run.parents[2])
+    names = {}
+    exec(block.replace("runs/0/Jan29-10-00", f"runs/0/{run.name}"), names)
+    sae, x = names["sae"], names["x"]
+    without = sae.decode(names["codes"]) - names["edited"]
+    code = sae.encode(x).dense()[:, 12:13]
+    np.testing.assert_allclose(without, (code * sae.W_dec[12] * sae.input_scale).detach(), atol=1e-4)  # float32 sums
+    assert (code > 0).any()
 
 
 def test_one_setting_of_the_data_leaves_the_others_as_the_run_had_them(run, biosae):
