@@ -117,12 +117,13 @@ def test_other_formats_are_told_apart_with_what_to_do(adata, write, tmp_path):
     tenx = tmp_path / "filtered_feature_bc_matrix.h5"
     with h5py.File(tenx, "w") as file:
         file["matrix/barcodes"] = np.arange(3)
+        file.update({f"protein{n}": np.ones(3) for n in range(9)})
     old = tmp_path / "old.h5ad"
     written_before_0_7(old, adata)
     says = {
         packed: "gunzip",
         table: "no HDF5 file; .*scanpy",
-        tenx: "no obs but matrix; .*read_10x_h5",
+        tenx: "no obs but matrix, protein0, protein1; .*read_10x_h5",
         old: "before 0.7",
     }
     for path, what in says.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +169,10 @@ def _check_signature(path: Path) -> None:
 def _check_tables(path: Path, store: Any) -> None:
     for name in ("obs", "var"):
         if name not in store:
-            message = f"{path} cannot be read as .h5ad: it has no {name} but {', '.join(store) or 'nothing'}"
-            raise DataError(f"{message}; read other formats with scanpy (such as read_10x_h5) and write .h5ad")
+            found = ", ".join(islice(store, 3)) or "nothing"
+            message = f"{path} cannot be read as .h5ad: it has no {name} but {found}"
+            advice = "read other formats with scanpy (such as read_10x_h5) and write .h5ad"
+            raise DataError(f"{message}; {advice}; embeddings of proteins are data=protein_h5")
         if "_index" not in store[name].attrs:
             message = f"{path} was written by anndata before 0.7; write it anew with today's"
             raise DataError(f"{message}: anndata.read_h5ad('{path.name}').write_h5ad(...)")
