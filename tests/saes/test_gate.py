@@ -8,6 +8,7 @@ from torch import Tensor
 
 from biosae.saes.forward import Progress
 from biosae.saes.gated import Gated
+from biosae.saes.gatedanneal import GatedAnneal
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def sae(planted) -> Gated:
     return sae
 
 
-def terms(sae: Gated, planted: Tensor) -> dict[str, Tensor]:
+def terms(sae: Gated | GatedAnneal, planted: Tensor) -> dict[str, Tensor]:
     return sae.losses(sae.training_forward(planted.double()), Progress(50, 100, torch.zeros(48, dtype=torch.bool)))
 
 
@@ -38,6 +39,20 @@ def test_losses_are_those_of_the_paper(sae, planted):
         "gate_reconstruction": (x - torch.relu(gate) @ sae.W_dec - sae.b_dec).square().sum(1).mean(),
     }
     torch.testing.assert_close(losses, expected)
+
+
+def test_the_annealed_penalty_is_that_of_the_gate_with_a_bounded_slope(planted):
+    """Value and gradient of Karvonen et al. (2024), section 4, for the rectified gate plus 0.01."""
+    sae = GatedAnneal(16, 48, sparsity_coefficient=0.3)
+    sae.double().fit_normaliser(planted)
+    sae.penalty.p.fill_(0.4)
+    sae.penalty.weight.fill_(0.5)
+    gate = torch.relu((sae.normalise(planted.double()) - sae.b_dec) @ sae.W_enc + sae.b_enc)
+    expected = 0.3 * 0.5 * ((gate + 0.01) ** 0.4 - 0.01**0.4).sum(1).mean()
+    power = terms(sae, planted)["power"]
+    torch.testing.assert_close(power, expected)
+    gradients = [torch.autograd.grad(loss, [sae.W_enc, sae.b_enc, sae.b_dec]) for loss in (power, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_the_gates_reconstruction_teaches_no_decoder(sae, planted):

@@ -83,6 +83,18 @@ def test_weight_keeps_the_size_of_the_penalty(codes):
     assert annealed(codes, 64).item() == pytest.approx(before, rel=1e-5)  # the weight acts in float32
 
 
+@pytest.mark.parametrize("smoothing", [1e-3, 1e-2])
+def test_smoothing_bounds_the_slope_where_a_code_is_hardly_there(codes, smoothing):
+    """In the closed form, with power and weight as the run has moved them."""
+    annealed = AnnealedPower(p_end=0.2, start_fraction=0.0, smoothing=smoothing)
+    annealed.update(codes, at(99))
+    values = torch.tensor([0.0, 0.01, 0.5], dtype=torch.float64, requires_grad=True)
+    annealed(Codes(values[None]), 1).backward()
+    expected = annealed.weight * 0.2 * (values.detach() + smoothing) ** -0.8
+    torch.testing.assert_close(values.grad, expected, rtol=1e-6, atol=0)  # the weight acts in float32
+    assert annealed(codes, 64).item() == pytest.approx(l1(codes, 64).item(), rel=1e-5)
+
+
 def test_nothing_active_changes_nothing():
     annealed = AnnealedPower(p_end=0.2, start_fraction=0.0)
     annealed.update(Codes(torch.zeros(4, 20)), at(99))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from biosae.saes.gated import Gated
+from biosae.saes.gatedanneal import GatedAnneal
 from biosae.saes.jumprelu import JumpReLU
 from biosae.saes.topk import TopK
 from biosae.training.learner import Learner
@@ -75,6 +76,25 @@ def test_vectors_learn_at_a_share_of_the_rate(sae, slow, settings, source):
         moved = (parameter - before[name]).abs().max().item()
         # Adam's first step is the rate itself wherever there is a gradient.
         assert moved == pytest.approx(1e-2 / 4 if name in slow else 1e-2, rel=1e-3), name
+
+
+@pytest.mark.parametrize(
+    ("sae", "momentum"),
+    [(TopK(16, 48, k=3), 0.9), (Gated(16, 48, 0.1), 0.7), (GatedAnneal(16, 48, 0.1), 0.7)],
+    ids=["topk", "gated", "gatedanneal"],
+)
+def test_adam_keeps_the_variants_share_of_earlier_gradients(sae, momentum, settings, source):
+    """A step whose gradients are zero leaves that share of the mean gradient of the step before."""
+    sae.fit_normaliser(source.values)
+    learner = Learner(sae, settings(), total_steps=100, total_tokens=10_000)
+    learner.step(source.values[:500])
+    mean = {p: learner.optimizer.state[p]["exp_avg"].clone() for p in sae.parameters()}
+    for parameter in sae.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    learner.optimizer.step()
+    for name, parameter in sae.named_parameters():
+        after = learner.optimizer.state[parameter]["exp_avg"]
+        torch.testing.assert_close(after, momentum * mean[parameter], rtol=1e-5, atol=0, msg=name)
 
 
 def test_metrics_are_means_over_the_interval(settings, source):

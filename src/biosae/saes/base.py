@@ -80,6 +80,9 @@ class SAE(nn.Module, ABC):
     lr_1024: float = 5e-3
     """The learning rate that suits 1,024 features in runs of some hundred to some thousand steps."""
 
+    momentum: float = 0.9
+    """Adam's first coefficient: what a step keeps of the mean gradient of those before."""
+
     @abstractmethod
     def select(self, pre: PreActivations) -> Codes:
         """Codes at inference: row by row, deterministic, from the saved state alone."""

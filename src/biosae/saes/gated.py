@@ -27,7 +27,8 @@ class Gated(SAE):
     """
 
     in_input_units = (*SAE.in_input_units, "gate.b_mag")
-    lr_1024 = 2e-3  # a faster start under the penalty leaves most features dead
+    lr_1024 = 2e-3  # a faster start under the penalty leaves features dead
+    momentum = 0.7  # 0 in the paper; 0.9, Adam's usual one, leaves features dead: docs/performance.md
 
     def __init__(
         self,

@@ -14,6 +14,9 @@ from .penalty import AnnealedPower
 from .preactivations import PreActivations
 from .start import bound_first_reconstruction
 
+SMOOTHING = 1e-2
+"""Ten times that of P-Anneal, for a gate that is hardly open may belong to a strong code."""
+
 
 class GatedAnneal(SAE):
     """Gated sparse autoencoder with an annealed power penalty (Karvonen et al. 2024, arXiv 2408.00113).
@@ -31,7 +34,8 @@ class GatedAnneal(SAE):
     """
 
     in_input_units = (*SAE.in_input_units, "gate.b_mag")
-    lr_1024 = 2e-3  # a faster start under the penalty leaves most features dead
+    lr_1024 = 2e-3  # a faster start under the penalty leaves features dead
+    momentum = 0.7  # as in Gated
 
     def __init__(
         self,
@@ -52,7 +56,7 @@ class GatedAnneal(SAE):
         check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
         self.sparsity_coefficient, self.p_end = sparsity_coefficient, p_end
         self.anneal_start_fraction, self.sparsity_warmup_fraction = anneal_start_fraction, sparsity_warmup_fraction
-        self.gate, self.penalty = Gate(d_sae), AnnealedPower(p_end, anneal_start_fraction)
+        self.gate, self.penalty = Gate(d_sae), AnnealedPower(p_end, anneal_start_fraction, SMOOTHING)
 
     def select(self, pre: PreActivations) -> Codes:
         return self.gate(pre)

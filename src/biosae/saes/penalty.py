@@ -11,7 +11,7 @@ from .codes import Codes
 from .forward import Progress
 
 SMOOTHING = 1e-3
-"""Codes far below this are penalised linearly: the slope of ``f ** p`` at 0 is infinite."""
+"""Size of a code below which its penalty is about linear."""
 
 
 def l1(codes: Codes, n_tokens: int) -> Tensor:
@@ -19,9 +19,12 @@ def l1(codes: Codes, n_tokens: int) -> Tensor:
     return codes.values.sum() / n_tokens
 
 
-def power(codes: Codes, p: float, n_tokens: int) -> Tensor:
-    """Sum of codes to the power ``p``, for each of ``n_tokens``; equal to `l1` for ``p = 1``."""
-    return ((codes.values + SMOOTHING) ** p - SMOOTHING**p).sum() / n_tokens
+def power(codes: Codes, p: float, n_tokens: int, smoothing: float = SMOOTHING) -> Tensor:
+    """Sum of codes to the power ``p``, for each of ``n_tokens``; equal to `l1` for ``p = 1``.
+
+    Codes far below ``smoothing`` are penalised linearly: the slope of ``f ** p`` at 0 is infinite.
+    """
+    return ((codes.values + smoothing) ** p - smoothing**p).sum() / n_tokens
 
 
 class AnnealedPower(nn.Module):
@@ -34,15 +37,18 @@ class AnnealedPower(nn.Module):
 
     N_STEPS = 10
 
-    def __init__(self, p_end: float, start_fraction: float):
+    def __init__(self, p_end: float, start_fraction: float, smoothing: float = SMOOTHING):
         super().__init__()
-        self.p_end, self.start_fraction = p_end, start_fraction
+        self.p_end, self.start_fraction, self.smoothing = p_end, start_fraction, smoothing
         self.register_buffer("p", torch.ones((), dtype=torch.float64))
         self.register_buffer("weight", torch.ones((), dtype=torch.float64))
 
     def forward(self, codes: Codes, n_tokens: int) -> Tensor:
         """The penalty of some codes at the present power."""
-        return self.weight.float() * power(codes, self.p.item(), n_tokens)
+        return self.weight.float() * self._power(codes, self.p.item(), n_tokens)
+
+    def _power(self, codes: Codes, p: float, n_tokens: int) -> Tensor:
+        return power(codes, p, n_tokens, self.smoothing)
 
     @torch.no_grad()
     def update(self, codes: Codes, progress: Progress, ranks: Ranks = ALONE) -> None:
@@ -52,7 +58,7 @@ class AnnealedPower(nn.Module):
         p = 1 - (1 - self.p_end) * n_done / (self.N_STEPS - 1)
         if p == self.p.item():
             return
-        before, after = ranks.total(torch.stack([power(codes, self.p.item(), 1), power(codes, p, 1)]))
+        before, after = ranks.total(torch.stack([self._power(codes, self.p.item(), 1), self._power(codes, p, 1)]))
         if not before > 0:
             return
         self.weight.mul_(before / after)

@@ -40,7 +40,9 @@ class Learner:
         self.lr = default_lr(sae) if settings.lr is None else settings.lr
         self.dead_after_tokens = settings.dead_window_fraction * total_tokens
         device = sae.W_dec.device
-        self.optimizer = torch.optim.AdamW(_groups(sae), lr=self.lr, weight_decay=settings.weight_decay, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            _groups(sae), lr=self.lr, betas=(sae.momentum, 0.999), weight_decay=settings.weight_decay, fused=True
+        )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         window = settings.average_window_fraction * total_steps
         self.average = WeightAverage(sae, window) if window else None
