@@ -18,7 +18,7 @@ from biosae.errors import SettingError
 from .settings import check_choice
 from .tokens import TokenBatch, TokenSequences, length_buckets, pad_batch
 
-CPU_TOKENS = 1024  # fits the cache: 1.1 (256 channels) to 1.6 times (1,280) the speed of 4,096; see docs/models.md
+CPU_TOKENS = 1024  # fits the cache: by MKL up to 1.6 times the speed of 4,096; see docs/models.md
 
 PRECISIONS = ("fp32", "bf16")
 
