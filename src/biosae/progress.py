@@ -34,7 +34,9 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         unit = task.fields["unit"]
-        text = f"{speed:,.0f} {unit}/s" if speed and speed >= 10 else f"{speed or 0:.1f} {unit}/s"
+        if not speed:  # nothing done yet, or all at once
+            return Text("")
+        text = f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.1f} {unit}/s"
         return Text(text, no_wrap=True)
 
 
@@ -56,3 +58,5 @@ def progress_bar(description: str, total: float | None, unit: str) -> Iterator[A
             bar.update(task, advance=amount, **({"status": status} if status else {}))
 
         yield advance
+        if total is None:
+            bar.update(task, total=bar.tasks[0].completed)  # what ended well is whole, however much it was
