@@ -62,6 +62,8 @@ def test_a_run_cut_off_and_continued_makes_the_run_of_one_process(first, then, d
     one, cache = alone
     assert sorted(path.name for path in run.iterdir()) == sorted(path.name for path in one.iterdir())
     found, expected = (json.loads((folder / "evaluation.json").read_text()) for folder in (run, one))
+    n_dead, wanted = (1024 * numbers.pop("dead_fraction") for numbers in (found, expected))
+    assert abs(n_dead - wanted) <= 3
     assert found == pytest.approx(expected, rel=1e-3)
     weights = [load_file(folder / "sae.safetensors")["W_dec"] for folder in (run, one)]
     assert torch.cosine_similarity(*weights, dim=1).min() > 0.99

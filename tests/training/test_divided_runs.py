@@ -12,9 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from biosae.training import learner
-from biosae.training.update import by_operators
-
 from .divided_runs import CASES, one_step, train
 
 TOLERANCE = {"narrow": {"atol": 5e-3, "rtol": 0.0}}
@@ -51,11 +48,9 @@ def test_of_equal_numbers_the_first_features_are_taken(divided):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_two_processes_learn_what_one_learns(name, divided, tmp_path, monkeypatch):
+def test_two_processes_learn_what_one_learns(name, divided, tmp_path):
     """32 steps; without the noise of narrow products the sums of two parts differ in the last bits only."""
     (tmp_path / name).mkdir()
-    # As divided features are updated: Adam makes much of last bits where a gradient is near 0.
-    monkeypatch.setattr(learner, "update", by_operators)
     alone = json.loads(json.dumps(train(name, tmp_path)))
     expected, found = (load_file(folder / name / "sae.safetensors") for folder in (tmp_path, divided))
     assert found.keys() == expected.keys()

@@ -92,7 +92,9 @@ class _Rows:
         n_steps, (beta1, beta2), lr = self.step.item(), options["betas"], options["lr"]
         decay, rate = 1 - lr * options["weight_decay"], lr / (1 - beta1**n_steps)
         spread = (1 - beta2**n_steps) ** -0.5
-        numbers = np.array([clip, decay, rate, beta1, beta2, options["eps"], spread], dtype=np.float32)
+        # Rounded last: 1 less 0.999 of float32 is 1e-5 off.
+        numbers = [clip, decay, rate, 1 - beta1, beta2, 1 - beta2, options["eps"], spread]
+        numbers = np.array(numbers, dtype=np.float32)
 
         def rows(start: int, stop: int) -> None:
             _loops().adam(*self.arrays, self.along, self.is_held, numbers, start, stop)

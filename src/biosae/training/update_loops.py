@@ -42,18 +42,18 @@ def measure(weights, gradient, is_held, start, stop, along, squares):
 )
 def adam(weights, gradient, means, squares, along, is_held, numbers, start, stop):
     """One step; ``is_held`` rows then get unit norm again."""
-    clip, decay, rate, beta1, beta2 = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-    eps, spread, one = numbers[5], numbers[6], np.float32(1)
+    clip, decay, rate, new1, beta2, new2 = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]
+    eps, spread = numbers[6], numbers[7]
     for row in range(start, stop):
         w, g, m, v, part = weights[row], gradient[row], means[row], squares[row], along[row]
         norm = np.float32(0)
         for i in range(w.size):
             slope = clip * (g[i] - part * w[i])
-            m[i] += (one - beta1) * (slope - m[i])
-            v[i] = beta2 * v[i] + (one - beta2) * slope * slope
+            m[i] += new1 * (slope - m[i])
+            v[i] = beta2 * v[i] + new2 * slope * slope
             w[i] = decay * w[i] - rate * m[i] / (np.sqrt(v[i]) * spread + eps)
             norm += w[i] * w[i]
         if is_held:
-            scale = one / max(np.sqrt(norm), np.finfo(np.float32).tiny)
+            scale = np.float32(1) / max(np.sqrt(norm), np.finfo(np.float32).tiny)
             for i in range(w.size):
                 w[i] *= scale
