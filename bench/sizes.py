@@ -18,9 +18,8 @@ from variants import GRID, settings_of, trained
 
 from biosae.activations.source import ArrayActivations
 
-TOKENS = {64: 60_000, 1280: 30_000, 5120: 6_000}
-"""Tokens by width, fewer where a token costs more."""
-SIZES = ("64:0.5", "64:8", "64:64", "1280:0.5", "1280:4", "5120:0.5", "5120:1")
+TOKENS = {"64:0.5": 60_000, "64:8": 60_000, "64:64": 30_000, "1280:0.5": 15_000, "1280:4": 15_000, "5120:0.5": 6_000}
+"""Training tokens by size, fewer where a token costs more."""
 N_FEATURES, N_ACTIVE, N_TEST, BATCH = 1024, 8, 4000, 256
 COLUMNS = ("d_in", "multiplier", "variant", "n_tokens", "wanted_l0", "l0", "fvu", "pca", "dead_fraction")
 
@@ -30,7 +29,7 @@ def main() -> None:
     rows = []
     for size in arguments.sizes:
         d_in, multiplier = int(size.split(":")[0]), float(size.split(":")[1])
-        training, test = planted(d_in, arguments.tokens or TOKENS.get(d_in, 30_000))
+        training, test = planted(d_in, arguments.tokens or TOKENS.get(size, 15_000))
         floor = left_by_components(test, round(multiplier * d_in))
         for name in arguments.variants:
             rows.append({"d_in": d_in, "multiplier": multiplier, "pca": floor, **row(name, multiplier, training, test)})
@@ -40,9 +39,9 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=SIZES, help="width:features a dimension")
+    parser.add_argument("--sizes", nargs="+", default=tuple(TOKENS), help="width:features a dimension")
     parser.add_argument("--variants", nargs="+", default=tuple(GRID), choices=tuple(GRID))
-    parser.add_argument("--tokens", type=int, help="training tokens (default: by width)")
+    parser.add_argument("--tokens", type=int, help="training tokens (default: by size)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sizes.csv")
     return parser.parse_args()
 

@@ -12,10 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from biosae.training import learner
+from biosae.training.update import by_operators
+
 from .divided_runs import CASES, one_step, train
 
-TOLERANCE = {"narrow": {"atol": 5e-3, "rtol": 0.0}}
-"""Of weights; products of 8 bits differ where one process takes a dense one and two take only its entries."""
+TOLERANCE = {"narrow": {"atol": 5e-3, "rtol": 0.0}, "panneal": {"atol": 5e-4, "rtol": 0.0}}
+"""Of weights. Products of 8 bits differ where one process takes a dense one and two take only its entries; and where a
+last bit decides whether a code is above 0, the power penalty pushes it some 50 times as hard as L1 or not at all."""
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +52,11 @@ def test_of_equal_numbers_the_first_features_are_taken(divided):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_two_processes_learn_what_one_learns(name, divided, tmp_path):
+def test_two_processes_learn_what_one_learns(name, divided, tmp_path, monkeypatch):
     """32 steps; without the noise of narrow products the sums of two parts differ in the last bits only."""
     (tmp_path / name).mkdir()
+    # As divided features are updated: Adam makes much of last bits where a gradient is near 0.
+    monkeypatch.setattr(learner, "update", by_operators)
     alone = json.loads(json.dumps(train(name, tmp_path)))
     expected, found = (load_file(folder / name / "sae.safetensors") for folder in (tmp_path, divided))
     assert found.keys() == expected.keys()

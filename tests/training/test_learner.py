@@ -6,6 +6,8 @@ import torch
 from biosae.saes.gated import Gated
 from biosae.saes.gatedanneal import GatedAnneal
 from biosae.saes.jumprelu import JumpReLU
+from biosae.saes.panneal import PAnneal
+from biosae.saes.standard import Standard
 from biosae.saes.topk import TopK
 from biosae.training.learner import Learner
 from biosae.training.settings import PRECISIONS
@@ -80,8 +82,14 @@ def test_vectors_learn_at_a_share_of_the_rate(sae, slow, settings, source):
 
 @pytest.mark.parametrize(
     ("sae", "momentum"),
-    [(TopK(16, 48, k=3), 0.9), (Gated(16, 48, 0.1), 0.7), (GatedAnneal(16, 48, 0.1), 0.7)],
-    ids=["topk", "gated", "gatedanneal"],
+    [
+        (TopK(16, 48, k=3), 0.9),
+        (Standard(16, 48, 0.1), 0.7),
+        (PAnneal(16, 48, 0.1), 0.7),
+        (Gated(16, 48, 0.1), 0.7),
+        (GatedAnneal(16, 48, 0.1), 0.7),
+    ],
+    ids=["topk", "standard", "panneal", "gated", "gatedanneal"],
 )
 def test_adam_keeps_the_variants_share_of_earlier_gradients(sae, momentum, settings, source):
     """A step whose gradients are zero leaves that share of the mean gradient of the step before."""

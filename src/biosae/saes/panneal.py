@@ -31,6 +31,7 @@ class PAnneal(SAE):
     """
 
     lr_1024 = 2e-3  # a faster start under the penalty leaves features dead
+    momentum = 0.7  # as in Gated: docs/performance.md
 
     def __init__(
         self,
