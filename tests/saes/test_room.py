@@ -23,8 +23,8 @@ def test_memory_is_lent_again_only_when_nothing_holds_it():
 
 
 def test_free_memory_of_one_size_goes_when_another_is_asked_for():
-    del_me = room.recycled(4, 5)
-    del del_me
+    lent = room.recycled(4, 5)
+    del lent
     room.recycled(3, 5)
     assert not room._free[20]
 

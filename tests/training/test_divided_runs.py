@@ -18,8 +18,9 @@ from biosae.training.update import by_operators
 from .divided_runs import CASES, one_step, train
 
 TOLERANCE = {"narrow": {"atol": 5e-3, "rtol": 0.0}, "panneal": {"atol": 5e-4, "rtol": 0.0}}
-"""Of weights. Products of 8 bits differ where one process takes a dense one and two take only its entries; and where a
-last bit decides whether a code is above 0, the power penalty pushes it some 50 times as hard as L1 or not at all."""
+"""Of weights. Products of 8 bits differ where one process takes a dense one and two take only its entries. The power
+penalty is some 50 times as steep as L1 at a code just above 0, and a last bit may decide whether it is; that this is
+what moves P-Anneal's weights by 1e-4 is likely, not shown."""
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from .launch import errors_on_one_line
 
 CORE = ("torch", "numpy", "scipy", "pandas", "anndata", "hydra-core", "safetensors")
 
-WORTH = {"fast": ", with which training on a processor takes a fifth to a third less time"}
+WORTH = {"fast": ", with which training on a processor takes a sixth to a third less time"}
 """What the extras are worth that add nothing but speed."""
 
 
