@@ -61,7 +61,7 @@ class MadeUpStore:
 
 def main() -> None:
     torch.set_num_threads(1)
-    sae = build("biosae.saes.topk.TopK", D_IN, D_SAE, {"k": K}).eval()
+    sae = build("topk", D_IN, D_SAE, {"k": K}).eval()
     sae.encode(torch.randn(1024, D_IN))  # compiles the search, if it is compiled
     for n_shards in (2, 8):
         with tempfile.TemporaryDirectory() as folder:

@@ -13,21 +13,21 @@ from biosae.training.settings import TrainerSettings
 
 def biosae(case: Case) -> Contestant:
     target, hyperparams = {
-        "topk": ("topk.TopK", {"k": case.k}),
-        "topk-auxk": ("topk.TopK", {"k": case.k}),
-        "batchtopk": ("batchtopk.BatchTopK", {"k": round(case.turned(case.k))}),
-        "matryoshka": ("matryoshka.Matryoshka", {"k": round(case.turned(case.k)), "group_fractions": GROUPS}),
-        "relu": ("standard.Standard", {"l1_coefficient": case.turned(1e-3)}),
-        "relu-april": ("standard.Standard", {"l1_coefficient": case.turned(1e-3), "weigh_by_decoder_norm": True}),
+        "topk": ("topk", {"k": case.k}),
+        "topk-auxk": ("topk", {"k": case.k}),
+        "batchtopk": ("batchtopk", {"k": round(case.turned(case.k))}),
+        "matryoshka": ("matryoshka", {"k": round(case.turned(case.k)), "group_fractions": GROUPS}),
+        "relu": ("standard", {"l1_coefficient": case.turned(1e-3)}),
+        "relu-april": ("standard", {"l1_coefficient": case.turned(1e-3), "weigh_by_decoder_norm": True}),
         "jumprelu": (
-            "jumprelu.JumpReLU",
+            "jumprelu",
             {"target_l0": case.turned(float(case.k)), "bandwidth": 0.5 if case.trains else 0.05},
         ),
-        "gated": ("gated.Gated", {"l1_coefficient": case.turned(1e-3)}),
-        "panneal": ("panneal.PAnneal", {"sparsity_coefficient": case.turned(1e-3)}),
-        "gatedanneal": ("gatedanneal.GatedAnneal", {"sparsity_coefficient": case.turned(1e-3)}),
+        "gated": ("gated", {"l1_coefficient": case.turned(1e-3)}),
+        "panneal": ("panneal", {"sparsity_coefficient": case.turned(1e-3)}),
+        "gatedanneal": ("gatedanneal", {"sparsity_coefficient": case.turned(1e-3)}),
     }[case.variant]
-    sae = build(f"biosae.saes.{target}", case.d_in, case.d_sae, hyperparams, case.seed).to(case.device)
+    sae = build(target, case.d_in, case.d_sae, hyperparams, case.seed).to(case.device)
     sae.fit_normaliser(case.sample)
     with torch.no_grad():
         if case.variant in ("relu", "gated") and not case.trains:

@@ -57,6 +57,6 @@ def trained(
         for number, change in enumerate(changes):
             hyperparams = content["hyperparams"] | change
             own = TrainerSettings(lr=hyperparams.pop("lr"), eval_every=10**6, **settings)
-            sae = build(content["_target_"], training.d_in, d_sae, hyperparams)
+            sae = build(content["variant"], training.d_in, d_sae, hyperparams)
             runs.append(Run(sae, own, Path(folder) / str(number)))
         return Trainer(runs, training, test).run()

@@ -51,7 +51,7 @@ def random_store(folder: Path, n_tokens: int, d_in: int) -> stored.ActivationSto
 def trained(store: stored.ActivationStore, device: str, reads_ahead: bool) -> tuple[float, float]:
     """Seconds of one epoch, and seconds of them that were waited."""
     source = store.content_of(np.arange(store.n_samples), BUFFER)
-    sae = build("biosae.saes.topk.TopK", store.d_in, 8 * store.d_in, {"k": 32}, seed=0).to(device)
+    sae = build("topk", store.d_in, 8 * store.d_in, {"k": 32}, seed=0).to(device)
     sae.fit_normaliser(torch.randn(4096, store.d_in, device=device))
     settings = TrainerSettings(lr=1e-3, epochs=1, batch_size=BATCH)
     learner = Learner(sae, settings, source.n_tokens // BATCH, source.n_tokens)

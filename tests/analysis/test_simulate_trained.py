@@ -30,7 +30,7 @@ def sae(simulation, tmp_path_factory):
     part = simulation.obs["biosae_part"].astype(str).to_numpy()[simulation.sample]
     sources = [ArrayActivations(torch.from_numpy(simulation.values[part == p])) for p in ("train", "validate")]
     settings = {"k": 4, "auxk_coefficient": 1 / 32, "k_anneal_fraction": 0.0}
-    sae = build("biosae.saes.topk.TopK", simulation.values.shape[1], D_SAE, settings, seed=0)
+    sae = build("topk", simulation.values.shape[1], D_SAE, settings, seed=0)
     trainer = TrainerSettings(lr=0.01, epochs=15, batch_size=256)
     Trainer([Run(sae, trainer, tmp_path_factory.mktemp("sae"))], *sources).run()
     return sae

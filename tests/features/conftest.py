@@ -57,7 +57,7 @@ def store():
 
 @pytest.fixture
 def sae():
-    return build("biosae.saes.topk.TopK", D_IN, D_SAE, {"k": 3}).eval()
+    return build("topk", D_IN, D_SAE, {"k": 3}).eval()
 
 
 @pytest.fixture

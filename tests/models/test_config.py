@@ -1,6 +1,5 @@
 """Every model in the configuration: its keys are the arguments of its loader, with the same defaults."""
 
-import importlib
 import inspect
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 import yaml
 
 import biosae.config
+from biosae.models.loaders import LOADERS
 
 FILES = sorted(path for group in ("scfm", "plm") for path in Path(*biosae.config.__path__, group).glob("*.yaml"))
 
@@ -15,8 +15,7 @@ FILES = sorted(path for group in ("scfm", "plm") for path in Path(*biosae.config
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_keys_are_the_arguments_of_the_loader(path):
     content = yaml.safe_load(path.read_text())
-    module, _, name = content.pop("_target_").rpartition(".")
-    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    parameters = inspect.signature(LOADERS.get(content.pop("loader"))).parameters
     assert content.pop("precision") == "fp32"  # of every model alike
     assert set(content) == set(parameters) - {"device"}
     defaults = {key: parameter.default for key, parameter in parameters.items()}

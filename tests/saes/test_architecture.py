@@ -33,7 +33,7 @@ def make(name: str, architecture: Architecture):
     content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     hyperparams = {key: value for key, value in content["hyperparams"].items() if key != "lr"}
     hyperparams |= {key: 3 for key in ("k", "target_l0") if key in hyperparams}
-    return build(content["_target_"], 16, 48, hyperparams, 0, architecture)
+    return build(content["variant"], 16, 48, hyperparams, 0, architecture)
 
 
 def step(sae, optimizer, x, number, total) -> float:

@@ -5,7 +5,7 @@ import pytest
 from biosae.errors import SettingError
 from biosae.saes.build import build
 
-TOPK = "biosae.saes.topk.TopK"
+TOPK = "topk"
 
 
 def test_builds_what_was_named():
@@ -18,7 +18,7 @@ def test_builds_what_was_named():
     ("hyperparams", "message"),
     [
         ({"k": 3, "auxk_coeficient": 1}, "did you mean auxk_coefficient"),
-        ({"k": 3, "zzz": 1}, "it takes k, auxk_coefficient"),
+        ({"k": 3, "zzz": 1}, "there are k, auxk_coefficient"),
         ({"k": 3, "seed": 1}, "no hyperparameter seed"),
         ({}, "needs the hyperparameter k"),
         ({"k": 25}, "between 1 and d_sae=24, got 25"),
@@ -37,26 +37,26 @@ def test_bad_hyperparameters_are_one_clear_line(hyperparams, message):
 @pytest.mark.parametrize(
     ("variant", "hyperparams", "message"),
     [
-        ("batchtopk.BatchTopK", {"k": 25}, "k must be a whole number between 1 and d_sae=24, got 25"),
-        ("gumbeltopk.GumbelTopK", {"k": 25}, "k must be a whole number between 1 and d_sae=24, got 25"),
-        ("matryoshka.Matryoshka", {"k": 25, "group_fractions": [1.0]}, "between 1 and d_sae=24, got 25"),
-        ("jumprelu.JumpReLU", {"target_l0": 25}, "target_l0 must be above 0 and at most 24, got 25"),
-        ("jumprelu.JumpReLU", {"target_l0": 3, "sparsity_coefficient": -1}, "must be at least 0, got -1"),
-        ("jumprelu.JumpReLU", {"target_l0": 3, "penalty": "l1"}, "penalty must be step or tanh, got l1"),
-        ("standard.Standard", {"l1_coefficient": -1}, "l1_coefficient must be at least 0, got -1"),
-        ("standard.Standard", {"l1_coefficient": float("inf")}, "at least 0 and finite, got inf"),
-        ("gated.Gated", {"l1_coefficient": -1}, "l1_coefficient must be at least 0, got -1"),
-        ("panneal.PAnneal", {"sparsity_coefficient": -1}, "sparsity_coefficient must be at least 0, got -1"),
-        ("gatedanneal.GatedAnneal", {"sparsity_coefficient": -1}, "sparsity_coefficient must be at least 0, got -1"),
-        ("panneal.PAnneal", {"sparsity_coefficient": 1, "p_end": 0}, "p_end must be above 0 and at most 1, got 0"),
-        ("gatedanneal.GatedAnneal", {"sparsity_coefficient": 1, "p_end": -0.2}, "p_end must be above 0"),
-        ("panneal.PAnneal", {"sparsity_coefficient": 1, "p_end": float("nan")}, "p_end must be above 0"),
+        ("batchtopk", {"k": 25}, "k must be a whole number between 1 and d_sae=24, got 25"),
+        ("gumbeltopk", {"k": 25}, "k must be a whole number between 1 and d_sae=24, got 25"),
+        ("matryoshka", {"k": 25, "group_fractions": [1.0]}, "between 1 and d_sae=24, got 25"),
+        ("jumprelu", {"target_l0": 25}, "target_l0 must be above 0 and at most 24, got 25"),
+        ("jumprelu", {"target_l0": 3, "sparsity_coefficient": -1}, "must be at least 0, got -1"),
+        ("jumprelu", {"target_l0": 3, "penalty": "l1"}, "penalty must be step or tanh, got l1"),
+        ("standard", {"l1_coefficient": -1}, "l1_coefficient must be at least 0, got -1"),
+        ("standard", {"l1_coefficient": float("inf")}, "at least 0 and finite, got inf"),
+        ("gated", {"l1_coefficient": -1}, "l1_coefficient must be at least 0, got -1"),
+        ("panneal", {"sparsity_coefficient": -1}, "sparsity_coefficient must be at least 0, got -1"),
+        ("gatedanneal", {"sparsity_coefficient": -1}, "sparsity_coefficient must be at least 0, got -1"),
+        ("panneal", {"sparsity_coefficient": 1, "p_end": 0}, "p_end must be above 0 and at most 1, got 0"),
+        ("gatedanneal", {"sparsity_coefficient": 1, "p_end": -0.2}, "p_end must be above 0"),
+        ("panneal", {"sparsity_coefficient": 1, "p_end": float("nan")}, "p_end must be above 0"),
     ],
 )
 def test_bad_settings_of_every_variant_are_one_clear_line(variant, hyperparams, message):
     """Powers of 0 and below, too: trap of 2.9."""
     with pytest.raises(SettingError, match=message) as caught:
-        build(f"biosae.saes.{variant}", 8, 24, hyperparams)
+        build(variant, 8, 24, hyperparams)
     assert "\n" not in str(caught.value)
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-import biosae.saes
 from biosae.activations.source import ArrayActivations
 from biosae.errors import SettingError
+from biosae.registry import load_plugins
 from biosae.saes.build import build
 from biosae.saes.files import load
 from biosae.training.settings import TrainerSettings
@@ -28,11 +28,13 @@ def blocks() -> dict[str, str]:
 
 @pytest.fixture
 def config(blocks, tmp_path, monkeypatch) -> dict:
-    """The page's YAML, with the page's module importable as the file it is said to be."""
+    """The page's YAML, with the page's module loaded as a plugin."""
     (tmp_path / "groupmax.py").write_text(blocks["python"])
-    monkeypatch.setattr(biosae.saes, "__path__", [*biosae.saes.__path__, str(tmp_path)])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("BIOSAE_PLUGINS", "groupmax")
+    load_plugins()
     yield yaml.safe_load(blocks["yaml"])
-    sys.modules.pop("biosae.saes.groupmax", None)
+    sys.modules.pop("groupmax", None)
 
 
 def test_example_is_as_short_as_promised(blocks):
@@ -42,7 +44,7 @@ def test_example_is_as_short_as_promised(blocks):
 def test_example_trains_saves_and_loads(config, planted, tmp_path):
     hyperparams = {**config["hyperparams"], "k": 4}
     lr = hyperparams.pop("lr")
-    sae = build(config["_target_"], 16, 48, hyperparams)
+    sae = build(config["variant"], 16, 48, hyperparams)
     source = ArrayActivations(planted)
     settings = TrainerSettings(lr=lr, epochs=40, batch_size=128, eval_every=80)
     (metrics,) = Trainer([Run(sae, settings, tmp_path / "run")], source, source).run()
@@ -53,7 +55,7 @@ def test_example_trains_saves_and_loads(config, planted, tmp_path):
 
 
 def test_example_keeps_the_strongest_of_each_group(config, planted):
-    sae = build(config["_target_"], 16, 48, {"k": 4})
+    sae = build(config["variant"], 16, 48, {"k": 4})
     sae.fit_normaliser(planted)
     pre = sae.training_forward(planted).pre.dense.detach()
     groups = pre.view(-1, 4, 12)
@@ -63,4 +65,4 @@ def test_example_keeps_the_strongest_of_each_group(config, planted):
 
 def test_example_checks_its_setting(config):
     with pytest.raises(SettingError, match="k must divide d_sae=48, got 5"):
-        build(config["_target_"], 16, 48, {"k": 5})
+        build(config["variant"], 16, 48, {"k": 5})

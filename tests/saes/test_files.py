@@ -12,7 +12,7 @@ from biosae.saes.files import load, save
 
 @pytest.fixture
 def saved(tmp_path, planted):
-    sae = build("biosae.saes.topk.TopK", 16, 48, {"k": 4}, seed=3)
+    sae = build("topk", 16, 48, {"k": 4}, seed=3)
     sae.fit_normaliser(planted)
     save(sae, tmp_path)
     return sae
@@ -53,8 +53,9 @@ def test_truncated_file_is_refused(saved, tmp_path, name):
 @pytest.mark.parametrize(
     "edit",
     [
-        {"_target_": "os.system"},
-        {"_target_": "biosae.saes.batchtopk.BatchTopK"},
+        {"variant": "os.system"},
+        {"variant": ["topk"]},
+        {"variant": "batchtopk"},
         {"d_sae": 40},
         {"k": 400},
         {"surprise": 1},

@@ -7,10 +7,10 @@ from biosae.saes.architecture import Architecture
 from biosae.saes.build import build
 
 VARIANTS = {
-    "standard.Standard": "l1_coefficient",
-    "gated.Gated": "l1_coefficient",
-    "panneal.PAnneal": "sparsity_coefficient",
-    "gatedanneal.GatedAnneal": "sparsity_coefficient",
+    "standard": "l1_coefficient",
+    "gated": "l1_coefficient",
+    "panneal": "sparsity_coefficient",
+    "gatedanneal": "sparsity_coefficient",
 }
 
 
@@ -19,7 +19,7 @@ def test_the_first_reconstruction_of_a_large_dictionary_is_no_larger_than_that_o
     x = torch.randn(200, 32, generator=torch.Generator().manual_seed(0))
     errors = {}
     for multiplier in (8, 64):
-        sae = build(f"biosae.saes.{variant}", 32, multiplier * 32, {VARIANTS[variant]: 0.1})
+        sae = build(variant, 32, multiplier * 32, {VARIANTS[variant]: 0.1})
         sae.fit_normaliser(x)
         errors[multiplier] = sae.reconstruction_loss(sae.training_forward(x)).item()
     # Random features: their sums differ by a few percent; without the bound it is 64 times as large.
@@ -27,5 +27,5 @@ def test_the_first_reconstruction_of_a_large_dictionary_is_no_larger_than_that_o
 
 
 def test_a_tied_encoder_keeps_the_decoders_norm():
-    sae = build("biosae.saes.standard.Standard", 8, 512, {"l1_coefficient": 0.1}, 0, Architecture(tied_decoder=True))
+    sae = build("standard", 8, 512, {"l1_coefficient": 0.1}, 0, Architecture(tied_decoder=True))
     torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(512))

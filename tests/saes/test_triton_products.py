@@ -134,9 +134,9 @@ def test_a_step_with_the_kernels_equals_dense_autograd(selection, precision, tol
 
 
 VARIANTS = {
-    "topk.TopK": {"k": 3},
-    "matryoshka.Matryoshka": {"k": 3, "group_fractions": [0.3, 0.7]},
-    "jumprelu.JumpReLU": {"target_l0": 3.0},
+    "topk": {"k": 3},
+    "matryoshka": {"k": 3, "group_fractions": [0.3, 0.7]},
+    "jumprelu": {"target_l0": 3.0},
 }
 
 
@@ -146,7 +146,7 @@ def test_training_with_the_kernels_ends_where_training_without_them_does(variant
     x = random(10, 12, seed=5)
 
     def trained() -> dict[str, Tensor]:
-        sae = build(f"biosae.saes.{variant}", 12, 50, dict(VARIANTS[variant])).to(DEVICE)
+        sae = build(variant, 12, 50, dict(VARIANTS[variant])).to(DEVICE)
         sae.fit_normaliser(x)
         learner = Learner(sae, TrainerSettings(lr=1e-3), total_steps=3, total_tokens=30)
         learner.tokens_since_fired[::5] = 1000

@@ -30,7 +30,7 @@ def make(name: str, d_in: int = D_IN, d_sae: int = D_SAE, **changes) -> SAE:
     hyperparams = {key: value for key, value in content["hyperparams"].items() if key != "lr"}
     small = {"k": 3, "target_l0": 3}
     hyperparams |= {key: value for key, value in small.items() if key in hyperparams}
-    return build(content["_target_"], d_in, d_sae, hyperparams | changes)
+    return build(content["variant"], d_in, d_sae, hyperparams | changes)
 
 
 def learn(sae: SAE, x: torch.Tensor, n_steps: int, start: int = 0, total_steps: int | None = None) -> list[float]:
@@ -73,7 +73,7 @@ def test_all_nine_are_here():
 
 def test_yaml_holds_what_the_command_reads(name):
     content = config(name)
-    assert set(content) == {"_target_", "target_layer", "dictionary_multiplier", "hyperparams"}
+    assert set(content) == {"variant", "target_layer", "dictionary_multiplier", "hyperparams"}
     assert "lr" in content["hyperparams"]
 
 
@@ -81,7 +81,7 @@ def test_yaml_holds_what_the_command_reads(name):
 def test_defaults_build_and_step_on_small_and_wide_hosts(name, d_in, multiplier):
     content = config(name)
     hyperparams = {key: value for key, value in content["hyperparams"].items() if key != "lr"}
-    sae = build(content["_target_"], d_in, round(multiplier * d_in), hyperparams)
+    sae = build(content["variant"], d_in, round(multiplier * d_in), hyperparams)
     x = torch.randn(64, d_in, generator=torch.Generator().manual_seed(1))
     sae.fit_normaliser(x)
     assert all(torch.isfinite(torch.tensor(learn(sae, x, 3))))
@@ -93,7 +93,7 @@ def test_seed_decides_the_initial_features(name):
     for seed in (2, 2, 3):
         content = config(name)
         hyperparams = {key: value for key, value in content["hyperparams"].items() if key != "lr"}
-        weights.append(build(content["_target_"], 64, 128, hyperparams, seed).state_dict())
+        weights.append(build(content["variant"], 64, 128, hyperparams, seed).state_dict())
     assert all(torch.equal(tensor, weights[1][key]) for key, tensor in weights[0].items())
     for key in ("W_enc", "W_dec"):
         assert not torch.equal(weights[0][key], weights[2][key])

@@ -48,7 +48,7 @@ def make(variant: str, changes: dict, architecture: Architecture = PLAIN) -> SAE
     content = yaml.safe_load((FOLDER / f"{variant}.yaml").read_text())
     own = {name: value for name, value in content["hyperparams"].items() if name != "lr"}
     small = {name: 3 for name in ("k", "target_l0") if name in own}
-    sae = build(content["_target_"], 16, 48, own | small | changes, architecture=architecture)
+    sae = build(content["variant"], 16, 48, own | small | changes, architecture=architecture)
     with torch.no_grad():
         sae.b_enc[:6] = -1.0  # dead from the start, so that AuxK and resampling have work
     return sae

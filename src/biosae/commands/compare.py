@@ -8,7 +8,6 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from biosae.activations.source import ActivationSource
@@ -25,7 +24,7 @@ from .inputs import load_inputs
 from .launch import launch
 from .record import record
 from .runs import finish, open_run_folder
-from .train import build_sae, identity, sources_of, train_runs
+from .train import build_sae, identity, new_tracker, sources_of, train_runs
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +88,7 @@ def prepare(
 ) -> Run:
     """An untrained SAE that will be evaluated on all splits after every epoch."""
     n_steps = settings.steps_per_epoch(found["train"].n_tokens)
-    watcher = EveryEpoch(folder.name, sae, found, settings.batch_size, n_steps, instantiate(tracker))
+    watcher = EveryEpoch(folder.name, sae, found, settings.batch_size, n_steps, new_tracker(tracker))
     return Run(sae, replace(settings, eval_every=n_steps), folder, watcher)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from biosae.activations.extract import extract_activations
@@ -29,10 +28,12 @@ from biosae.data.split import PARTS, Split, split_groups, split_samples
 from biosae.data.vectors import Vectors, find_vectors
 from biosae.errors import DataError, SettingError
 from biosae.models.base import ModelAdapter
+from biosae.models.loaders import LOADERS
 from biosae.models.tokens import TokenSequences, joined_on_disk
 from biosae.models.vectors import StoredVectors
 from biosae.progress import progress_bar
 from biosae.ranks import present
+from biosae.registry import call
 
 from .data_files import data_hash, data_paths
 
@@ -243,11 +244,10 @@ def _drawn(n: int, n_wanted: int | None, seed: int) -> list[int]:
 
 
 def load_model(model: DictConfig, device: str, group: str = "scfm") -> ModelAdapter:
-    """The adapter a model configuration names; only functions of ``biosae.models`` are called."""
-    if not str(model._target_).startswith("biosae.models."):
-        raise SettingError(f"{group}._target_ must name a function of biosae.models, got {model._target_}")
-    settings = {name: value for name, value in model.items() if name != "precision"}
-    return instantiate(settings, device=choose_device(device)).in_precision(model.get("precision", "fp32"))
+    """The adapter whose loader a model configuration names, with the other settings as its arguments."""
+    settings = OmegaConf.to_container(model, resolve=True)
+    precision, loader = settings.pop("precision", "fp32"), LOADERS.get(settings.pop("loader", None))
+    return call(loader, settings, group, device=choose_device(device)).in_precision(precision)
 
 
 def choose_device(name: str) -> str:

@@ -23,6 +23,7 @@ from rich.markup import escape
 from biosae.config.schema import register
 from biosae.errors import BiosaeError, SettingError
 from biosae.progress import console
+from biosae.registry import load_plugins
 
 from .words import check_words
 
@@ -61,6 +62,7 @@ def launch(name: str, command: Command, sweep: Sweep | None = None) -> None:
                 command(cfg)
 
     with errors_on_one_line():
+        load_plugins()
         check_words(name, sys.argv[1:])
         _check_launcher()
         hydra.main(version_base="1.3", config_path="pkg://biosae.config", config_name=name)(job)()

@@ -106,7 +106,7 @@ def description(
             "pretrained_on": adapter.pretrained_on,
         },
         "sae": {
-            "variant": cfg.sae._target_.rpartition(".")[2],
+            "variant": type(sae).__name__,
             "d_in": sae.d_in,
             "d_sae": sae.d_sae,
             "hash": content_hash(folder / "sae.safetensors"),

@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from biosae.artefacts import atomic_write, read_json, remove_temporary, write_json
+from biosae.compat import with_names
 from biosae.config.older import filled
-from biosae.errors import ArtefactError
+from biosae.errors import ArtefactError, SettingError
 from biosae.locks import locked
 from biosae.ranks import present
+from biosae.registry import refuse_code
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +180,17 @@ def read_config(folder: Path) -> DictConfig:
     if not path.exists():
         raise ArtefactError(f"{path} does not exist; train again with `biosae train`")
     try:
-        return filled(OmegaConf.load(path))
-    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        return filled(OmegaConf.create(_plain_settings(OmegaConf.load(path))))
+    except (YAMLError, OSError, ValueError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise ArtefactError(f"{path} cannot be read ({reason}); train again with `biosae train`") from error
+
+
+def _plain_settings(cfg: DictConfig) -> dict[str, Any]:
+    """Return the sections of a configuration file, in which nothing is a call or is looked up elsewhere."""
+    content = OmegaConf.to_container(cfg, resolve=False)
+    if not isinstance(content, dict):
+        raise SettingError(f"it must hold sections of settings, got {type(content).__name__}")
+    content = {name: with_names(value) if isinstance(value, dict) else value for name, value in content.items()}
+    refuse_code(content)
+    return content

@@ -67,7 +67,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     config = OmegaConf.to_container(read_config(folder), resolve=True)
     flat = pd.json_normalize({name: value for name, value in config.items() if name not in NO_SETTINGS})
     settings = flat.iloc[0].to_dict()
-    return {"variant": settings.pop("sae._target_").rpartition(".")[2]} | settings
+    return {"variant": settings.pop("sae.variant")} | settings
 
 
 def _evaluation(folder: Path) -> dict[str, float]:

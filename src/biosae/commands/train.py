@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from biosae.activations.exchange import exchange
@@ -19,13 +18,14 @@ from biosae.activations.stream import StreamedActivations
 from biosae.artefacts import settings_hash
 from biosae.errors import SettingError
 from biosae.ranks import present
+from biosae.registry import call
 from biosae.saes.architecture import Architecture
 from biosae.saes.base import SAE
 from biosae.saes.build import build
 from biosae.saes.shards import divide
 from biosae.training.checkpoint import drop_checkpoints, latest_step
 from biosae.training.settings import TrainerSettings
-from biosae.training.tracker import NoTracker
+from biosae.training.tracker import TRACKERS, NoTracker, Tracker
 from biosae.training.trainer import Run, Trainer
 
 from .inputs import Inputs, choose_device, load_inputs, stored_activations
@@ -125,7 +125,7 @@ def train_in(folders: Sequence[Path], prepared: Prepared) -> None:
     """Trains in run folders, from their checkpoints if there are some."""
     configs, inputs, is_first = prepared.configs, prepared.inputs, present().is_first
     runs = [
-        Run(*built, folder, instantiate(cfg.tracker) if is_first else NoTracker())
+        Run(*built, folder, new_tracker(cfg.tracker) if is_first else NoTracker())
         for cfg, built, folder in zip(configs, prepared.built, folders, strict=True)
     ]
     evaluations = train_runs(runs, configs, inputs, prepared.training, prepared.validation)
@@ -156,6 +156,12 @@ def train_runs(
             run.tracker.close()
 
 
+def new_tracker(settings: DictConfig) -> Tracker:
+    """The tracker that ``tracker.kind`` names, made of the other settings."""
+    settings = OmegaConf.to_container(settings, resolve=True)
+    return call(TRACKERS.get(settings.pop("kind")), settings, "tracker")
+
+
 def start(cfg: DictConfig, inputs: Inputs, run: Run) -> None:
     """What a run folder holds before training."""
     save_config(run.folder, cfg)
@@ -173,7 +179,7 @@ def build_sae(cfg: DictConfig, d_in: int) -> tuple[SAE, TrainerSettings]:
     lr = hyperparams.pop("lr")
     training = OmegaConf.to_container(cfg.training, resolve=True)
     architecture = Architecture(**cfg.sae.architecture)
-    sae = build(cfg.sae._target_, d_in, d_sae, hyperparams, cfg.seed, architecture)
+    sae = build(cfg.sae.variant, d_in, d_sae, hyperparams, cfg.seed, architecture)
     settings, device = TrainerSettings(lr=lr, **training), choose_device(cfg.device)
     return divide(sae, present(), device) if settings.shard_dictionary else sae.to(device), settings
 

@@ -104,12 +104,12 @@ SaeArchitecture = make_dataclass(
 
 @dataclass
 class Autoencoder:
-    """An SAE variant: its class, the layer it reads, its width relative to d_in, its options and its numbers.
+    """An SAE variant: its name, the layer it reads, its width relative to d_in, its options and its numbers.
 
     ``target_layer`` is a number, or for `biosae train` a list of which each gets an SAE of its own.
     """
 
-    _target_: str = MISSING
+    variant: str = MISSING
     target_layer: Any = MISSING
     dictionary_multiplier: float = MISSING
     architecture: SaeArchitecture = field(default_factory=SaeArchitecture)

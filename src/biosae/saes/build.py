@@ -1,25 +1,39 @@
-"""An SAE from the name of its class and its settings, both checked before anything is made."""
+"""An SAE from the name of its variant and its settings, both checked before anything is made."""
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
 from biosae.errors import SettingError
+from biosae.registry import Registry, nearest
 
 from .architecture import PLAIN, Architecture
 from .base import SAE
 
-PACKAGE = "biosae.saes."
+VARIANTS = Registry(
+    "SAE variant",
+    {
+        "batchtopk": "biosae.saes.batchtopk:BatchTopK",
+        "gated": "biosae.saes.gated:Gated",
+        "gatedanneal": "biosae.saes.gatedanneal:GatedAnneal",
+        "gumbeltopk": "biosae.saes.gumbeltopk:GumbelTopK",
+        "jumprelu": "biosae.saes.jumprelu:JumpReLU",
+        "matryoshka": "biosae.saes.matryoshka:Matryoshka",
+        "panneal": "biosae.saes.panneal:PAnneal",
+        "standard": "biosae.saes.standard:Standard",
+        "topk": "biosae.saes.topk:TopK",
+    },
+    entry_points="biosae.variants",
+)
+
 SHARED = ("d_in", "d_sae", "seed", "architecture")
 
 
 def build(
-    target: str,
+    variant: str,
     d_in: int,
     d_sae: int,
     hyperparams: Mapping[str, Any],
@@ -30,28 +44,14 @@ def build(
 
     Parameters
     ----------
-    target
-        Full name of a variant's class, such as ``biosae.saes.topk.TopK``.
+    variant
+        Name in `VARIANTS`, such as ``topk``.
     hyperparams
         The variant's own settings; unknown or missing ones raise `SettingError`.
     """
-    variant = variant_class(target)
-    _check_names(variant, hyperparams)
-    return variant(d_in=d_in, d_sae=d_sae, seed=seed, architecture=architecture, **hyperparams)
-
-
-def variant_class(target: str) -> type[SAE]:
-    """The class a target names. Only SAE classes of this package are accepted, as targets come from files."""
-    module_name, _, class_name = target.rpartition(".")
-    if not module_name.startswith(PACKAGE):
-        raise SettingError(f"an SAE class must be named like {PACKAGE}topk.TopK, got {target}")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError):
-        raise SettingError(f"there is no SAE class {target}") from None
-    if not (inspect.isclass(found) and issubclass(found, SAE) and not inspect.isabstract(found)):
-        raise SettingError(f"{target} is not an SAE class")
-    return found
+    kind = VARIANTS.get(variant)
+    _check_names(kind, hyperparams)
+    return kind(d_in=d_in, d_sae=d_sae, seed=seed, architecture=architecture, **hyperparams)
 
 
 def _check_names(variant: type[SAE], hyperparams: Mapping[str, Any]) -> None:
@@ -59,9 +59,7 @@ def _check_names(variant: type[SAE], hyperparams: Mapping[str, Any]) -> None:
     own = {name: p for name, p in parameters.items() if name not in SHARED}
     for name in hyperparams:
         if name not in own:
-            nearest = difflib.get_close_matches(name, own, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"it takes {', '.join(own)}"
-            raise SettingError(f"{variant.__name__} has no hyperparameter {name}; {hint}")
+            raise SettingError(f"{variant.__name__} has no hyperparameter {name}; {nearest(name, own)}")
         if own[name].annotation in ("int", "float") and not isinstance(hyperparams[name], Real):
             raise SettingError(f"{name} must be a number, got {hyperparams[name]}")
     missing = [name for name, p in own.items() if p.default is p.empty and name not in hyperparams]

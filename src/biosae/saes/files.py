@@ -1,4 +1,4 @@
-"""An SAE on disk: ``sae.safetensors`` (weights and buffers) beside ``sae.yaml`` (class and arguments)."""
+"""An SAE on disk: ``sae.safetensors`` (weights and buffers) beside ``sae.yaml`` (variant and settings)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from biosae.artefacts import atomic_write
+from biosae.compat import with_names
 from biosae.errors import ArtefactError, BiosaeError, SettingError
 
 from .architecture import Architecture
 from .base import SAE
-from .build import build
+from .build import VARIANTS, build
 
 WEIGHTS = "sae.safetensors"
 SETTINGS = "sae.yaml"
@@ -27,8 +28,7 @@ def save(sae: SAE, folder: Path, writes: bool = True) -> None:
     state = sae.whole_state()
     if not writes:
         return
-    kind = type(sae)
-    settings = {"_target_": f"{kind.__module__}.{kind.__qualname__}", **sae.settings()}
+    settings = {"variant": VARIANTS.name_of(type(sae)), **sae.settings()}
     with atomic_write(Path(folder) / SETTINGS) as temporary:
         temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in state.items()}
@@ -55,10 +55,10 @@ def load(folder: Path, device: str | torch.device = "cpu") -> SAE:
 
 
 def _construct(settings: dict[str, Any]) -> SAE:
-    settings = dict(settings)
-    target, d_in, d_sae = (settings.pop(name) for name in ("_target_", "d_in", "d_sae"))
+    settings = with_names(settings)
+    variant, d_in, d_sae = (settings.pop(name) for name in ("variant", "d_in", "d_sae"))
     architecture = Architecture(**settings.pop("architecture"))
-    return build(target, d_in, d_sae, settings, settings.pop("seed"), architecture)
+    return build(variant, d_in, d_sae, settings, settings.pop("seed"), architecture)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ArtefactError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
-        raise ArtefactError(f"{path} must name the SAE's class and settings, got {type(settings).__name__}")
+        raise ArtefactError(f"{path} must name the SAE's variant and settings, got {type(settings).__name__}")
     return settings
 
 

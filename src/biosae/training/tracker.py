@@ -6,6 +6,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from biosae.errors import SettingError, require
+from biosae.registry import Registry
+
+TRACKERS = Registry(
+    "tracker",
+    {
+        "csv": "biosae.training.tracker:NoTracker",
+        "tensorboard": "biosae.training.tracker:TensorboardTracker",
+        "wandb": "biosae.training.tracker:WandbTracker",
+    },
+    entry_points="biosae.trackers",
+)
 
 
 class Tracker(Protocol):
