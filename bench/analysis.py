@@ -21,13 +21,13 @@ import numpy as np
 from scipy import sparse
 from sklearn.metrics import adjusted_mutual_info_score, f1_score, roc_auc_score
 
-from biosae.analysis.enrichment import enrichment
-from biosae.analysis.gene_sets import read_gene_sets
-from biosae.analysis.mutual_information import adjusted_mutual_information
-from biosae.analysis.ranks import auroc, ranks
-from biosae.analysis.shuffling import shuffled_null
-from biosae.analysis.sorted_codes import SortedCodes
-from biosae.analysis.thresholds import counts_above, f1
+from biosae.analysis.genes.enrichment import enrichment
+from biosae.analysis.genes.gene_sets import read_gene_sets
+from biosae.analysis.stats.midranks import auroc, ranks
+from biosae.analysis.stats.mutual_information import adjusted_mutual_information
+from biosae.analysis.stats.shuffling import shuffled_null
+from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats.thresholds import counts_above, f1
 from biosae.progress import unseen
 
 N_CELLS, N_FEATURES, N_CLASSES, DENSITY = 10_000, 4_096, 20, 0.05

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from biosae.linear import few_rows, linear
+from biosae.ops.linear import few_rows, linear
 from biosae.saes.preactivations import CHUNK_VALUES
 
 SHAPES = ((64, 128, 512), (64, 512, 512), (128, 1024, 1024), (320, 2560, 1024))

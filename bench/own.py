@@ -7,8 +7,8 @@ from case import GROUPS, Case, Contestant, active_bias, kill
 from torch import Tensor
 
 from biosae.saes.build import build
-from biosae.training.learner import Learner
 from biosae.training.settings import TrainerSettings
+from biosae.training.train_state import TrainState
 
 
 def biosae(case: Case) -> Contestant:
@@ -32,10 +32,10 @@ def biosae(case: Case) -> Contestant:
     with torch.no_grad():
         if case.variant in ("relu", "gated") and not case.trains:
             sae.b_enc -= active_bias(sae.normalise(case.sample[:512]) @ sae.W_enc, case.k)
-    kill(sae.b_enc, case, sae.fresh_spread)
+    kill(sae.b_enc, case, sae.init_std)
     warmup = 0.05 if case.trains else 0.0
     settings = TrainerSettings(lr=case.lr, warmup_fraction=warmup, precision=case.precision)
-    learner = Learner(sae, settings, case.total_steps, case.total_steps * case.batch)
+    learner = TrainState(sae, settings, case.total_steps, case.total_steps * case.batch)
 
     def step(x: Tensor) -> float:
         if case.n_dead:

@@ -18,11 +18,11 @@ from statistics import median
 
 import torch
 
-from biosae.ranks import ALONE, Ranks, connected, leave, present
+from biosae.distributed.processes import SINGLE, ReplicaGroup, current_group, hard_exit, init_distributed
 from biosae.saes.shards import divide
-from biosae.saes.topk import TopK
-from biosae.training.learner import Learner
+from biosae.saes.variants.topk import TopK
 from biosae.training.settings import TrainerSettings
+from biosae.training.train_state import TrainState
 
 N_WARM = 10
 SIZES = [(256, 2048, 1024), (256, 2048, 4096), (512, 8192, 4096)]
@@ -30,15 +30,15 @@ SIZES = [(256, 2048, 1024), (256, 2048, 4096), (512, 8192, 4096)]
 
 
 def measure(
-    d_in: int, d_sae: int, batch_size: int, n_steps: int, ranks: Ranks, is_divided: bool
+    d_in: int, d_sae: int, batch_size: int, n_steps: int, ranks: ReplicaGroup, is_divided: bool
 ) -> tuple[float, float]:
     """Median wall and CPU milliseconds of a step."""
     sae = TopK(d_in, d_sae, k=32)
     if is_divided:
-        sae, ranks = divide(sae, ranks, "cpu"), ALONE
+        sae, ranks = divide(sae, ranks, "cpu"), SINGLE
     x = torch.randn(batch_size, d_in, generator=torch.Generator().manual_seed(0))
     sae.fit_normaliser(x)
-    learner = Learner(sae, TrainerSettings(lr=None), 1000, 1000 * batch_size, ranks)
+    learner = TrainState(sae, TrainerSettings(lr=None), 1000, 1000 * batch_size, ranks)
     wall, cpu = [], []
     for _ in range(N_WARM + n_steps):
         before = time.perf_counter(), time.process_time()
@@ -48,7 +48,7 @@ def measure(
     return 1000 * median(wall[N_WARM:]), 1000 * median(cpu[N_WARM:])
 
 
-def run(n_steps: int, ranks: Ranks, alone: list[float], is_divided: bool = False) -> list[float]:
+def run(n_steps: int, ranks: ReplicaGroup, alone: list[float], is_divided: bool = False) -> list[float]:
     """Prints a row a size; ``alone`` are the CPU times of one process, or nothing. Gives its own."""
     torch.set_num_threads(1)
     times = []
@@ -70,12 +70,12 @@ if __name__ == "__main__":
     parser.add_argument("--alone", type=float, nargs="+", help="CPU times of one process; given to those of torchrun")
     chosen = parser.parse_args()
     if chosen.alone:
-        with connected():
-            run(chosen.steps, present(), chosen.alone, chosen.divided)
-        leave()
+        with init_distributed():
+            run(chosen.steps, current_group(), chosen.alone, chosen.divided)
+        hard_exit()
     print("| d_in | d_sae | batch | processes | wall | CPU of the first | alone, times |", flush=True)
     print("|---|---|---|---|---|---|---|", flush=True)
-    alone = run(chosen.steps, ALONE, [])
+    alone = run(chosen.steps, SINGLE, [])
     for n in chosen.processes:
         if n > 1:
             words = [f"--nproc-per-node={n}", __file__, "--steps", str(chosen.steps), "--alone", *map(str, alone)]

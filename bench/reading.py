@@ -18,14 +18,14 @@ import torch
 from waiting import BATCH, BUFFER, random_store
 
 from biosae.activations.store import ActivationStore
-from biosae.ranks import Ranks
+from biosae.distributed.processes import ReplicaGroup
 
 
 def read(store: ActivationStore, n_processes: int) -> float:
     """CPU seconds of an epoch."""
     source = store.content_of(np.arange(store.n_samples), BUFFER)
     start = time.process_time()
-    for _ in source.batches(BATCH, seed=0, ranks=Ranks(0, n_processes)):
+    for _ in source.batches(BATCH, seed=0, ranks=ReplicaGroup(0, n_processes)):
         pass
     return time.process_time() - start
 

@@ -26,14 +26,14 @@ import psutil
 from omegaconf import OmegaConf
 from scipy import sparse
 
-CONFIG = Path(__file__).parents[1] / "src/biosae/config/scfm/geneformer-mini.yaml"
+CONFIG = Path(__file__).parents[1] / "src/biosae/cli/config/scfm/geneformer-mini.yaml"
 PER_FILE, GENES_PER_CELL, WIDTH = 10_000, 200, 8
 STAGES = ("read", "tokenise", "split", "store", "batches")
 
 
 def simulate(folder: Path, n_cells: int) -> None:
     """Files of cells with the genes of the embedded PBMCs."""
-    from biosae.commands.data_files import data_paths
+    from biosae.cli.data_files import data_paths
 
     var = anndata.read_h5ad(data_paths(None)[0]).var
     for number in range(n_cells // PER_FILE):
@@ -51,8 +51,8 @@ def simulate(folder: Path, n_cells: int) -> None:
 def measure(folder: Path) -> None:
     """Takes the cells of the folder through all stages; prints what is measured as JSON."""
     from biosae.activations.extract import extract_activations
-    from biosae.commands.data_files import data_paths
-    from biosae.commands.inputs import load_model, split_cells
+    from biosae.cli.data_files import data_paths
+    from biosae.cli.inputs import load_model, split_cells
     from biosae.data.cells import read_cells
     from biosae.data.samples import Samples
     from biosae.models.tokens import joined_on_disk

@@ -17,23 +17,23 @@ import torch
 from hydra import compose, initialize_config_module
 
 from biosae.activations.stream import StreamedActivations
-from biosae.commands.inputs import load_inputs
-from biosae.commands.train import sources
-from biosae.config.schema import register
-from biosae.ranks import Ranks, connected, leave, present
+from biosae.cli.config.schema import register
+from biosae.cli.inputs import load_inputs
+from biosae.cli.train import sources
+from biosae.distributed.processes import ReplicaGroup, current_group, hard_exit, init_distributed
 
 BATCH = 4096
 
 
 def demo() -> StreamedActivations:
     register()
-    with initialize_config_module("biosae.config", version_base="1.3"):
+    with initialize_config_module("biosae.cli.config", version_base="1.3"):
         cfg = compose("train", ["buffer=stream", "data.n_cells=300", "buffer.buffer_tokens=16384"])
     inputs = load_inputs(cfg)
     return sources(cfg, inputs, inputs.layer_index(-1))[0]
 
 
-def read(source: StreamedActivations, epoch: int, ranks: Ranks) -> float:
+def read(source: StreamedActivations, epoch: int, ranks: ReplicaGroup) -> float:
     """CPU seconds of an epoch."""
     start = time.process_time()
     for _ in source.batches(BATCH, 0, epoch, ranks=ranks):
@@ -44,7 +44,7 @@ def read(source: StreamedActivations, epoch: int, ranks: Ranks) -> float:
 def measure() -> None:
     """Prints a row: one process or more, tokens, CPU seconds of each."""
     torch.set_num_threads(1)
-    ranks, source = present(), demo()
+    ranks, source = current_group(), demo()
     seconds = min([read(source, epoch, ranks) for epoch in range(4)][1:])
     each = ranks.gathered(seconds)
     if ranks.is_first:
@@ -57,9 +57,9 @@ if __name__ == "__main__":
     parser.add_argument("--is-one-of-several", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.is_one_of_several:
-        with connected():
+        with init_distributed():
             measure()
-        leave()
+        hard_exit()
     print("| processes | tokens | CPU s of each |\n|---|---|---|", flush=True)
     for n in chosen.processes:
         words = ["--standalone", f"--nproc-per-node={n}", __file__, "--is-one-of-several"]

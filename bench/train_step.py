@@ -27,7 +27,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, for all libraries here: biosae.commands
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, for all libraries here: biosae.cli
 
 import torch
 from case import Case

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import yaml
 
-import biosae.config
+import biosae.cli.config
 from biosae.activations.source import ActivationSource
 from biosae.saes.build import build
 from biosae.training.settings import TrainerSettings
-from biosae.training.trainer import Run, Trainer
+from biosae.training.trainer import Trainer, TrainingRun
 
 COUNTS, PENALTIES = (8, 16, 32, 64), (0.1, 0.18, 0.3, 0.5)
 GRID = {
@@ -30,7 +30,7 @@ GRID = {
 
 
 def settings_of(name: str) -> dict:
-    return yaml.safe_load((Path(biosae.config.__file__).parent / "sae" / f"{name}.yaml").read_text())
+    return yaml.safe_load((Path(biosae.cli.config.__file__).parent / "sae" / f"{name}.yaml").read_text())
 
 
 def trained(
@@ -58,5 +58,5 @@ def trained(
             hyperparams = content["hyperparams"] | change
             own = TrainerSettings(lr=hyperparams.pop("lr"), eval_every=10**6, **settings)
             sae = build(content["variant"], training.d_in, d_sae, hyperparams)
-            runs.append(Run(sae, own, Path(folder) / str(number)))
+            runs.append(TrainingRun(sae, own, Path(folder) / str(number)))
         return Trainer(runs, training, test).run()

@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 
 from biosae.activations import store as stored
 from biosae.artefacts import content_hash, write_json
-from biosae.ranks import Ranks
+from biosae.distributed.processes import ReplicaGroup
 from biosae.saes.build import build
-from biosae.training.learner import Learner
 from biosae.training.settings import TrainerSettings
+from biosae.training.train_state import TrainState
 
 PER_SAMPLE, PER_SHARD, BUFFER, BATCH = 256, 1 << 17, 1 << 17, 2048
 
@@ -54,7 +54,7 @@ def trained(store: stored.ActivationStore, device: str, reads_ahead: bool) -> tu
     sae = build("topk", store.d_in, 8 * store.d_in, {"k": 32}, seed=0).to(device)
     sae.fit_normaliser(torch.randn(4096, store.d_in, device=device))
     settings = TrainerSettings(lr=1e-3, epochs=1, batch_size=BATCH)
-    learner = Learner(sae, settings, source.n_tokens // BATCH, source.n_tokens)
+    learner = TrainState(sae, settings, source.n_tokens // BATCH, source.n_tokens)
     with mock.patch.object(stored, "shuffled_batches", partial(_batches, reads_ahead)):
         batches, waited, start = source.batches(BATCH, seed=0), 0.0, time.perf_counter()
         while True:
@@ -68,7 +68,7 @@ def trained(store: stored.ActivationStore, device: str, reads_ahead: bool) -> tu
                 torch.cuda.synchronize()
 
 
-def _batches(ahead: bool, *arguments: object, reads_ahead: bool, ranks: Ranks) -> object:
+def _batches(ahead: bool, *arguments: object, reads_ahead: bool, ranks: ReplicaGroup) -> object:
     from biosae.activations.shuffle import shuffled_batches
 
     return shuffled_batches(*arguments, reads_ahead=ahead, ranks=ranks)

@@ -1,6 +1,6 @@
 """The same as `biosae benchmark`, for those who like a script."""
 
-from biosae.commands.benchmark import main
+from biosae.cli.benchmark import main
 
 if __name__ == "__main__":
     main()

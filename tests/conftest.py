@@ -20,5 +20,5 @@ needs_onednn = pytest.mark.skipif(
 @pytest.fixture(params=[pytest.param(True, marks=needs_onednn), False], ids=["onednn", "mkl"])
 def by_onednn(request, monkeypatch) -> bool:
     """Whether products without gradient go to oneDNN, whatever the machine would choose."""
-    monkeypatch.setattr("biosae.linear.onednn_is_faster", lambda: request.param)
+    monkeypatch.setattr("biosae.ops.linear.onednn_is_faster", lambda: request.param)
     return request.param

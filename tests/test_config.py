@@ -7,9 +7,9 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 import biosae
-from biosae.config.schema import register
+from biosae.cli.config.schema import register
 
-CONFIG = Path(biosae.__file__).parent / "config"
+CONFIG = Path(biosae.__file__).parent / "cli" / "config"
 OPTIONS = [f"{path.parent.name}={path.stem}" for path in sorted(CONFIG.glob("*/*.yaml"))]
 
 
@@ -18,7 +18,7 @@ def composed():
     register()
 
     def composed(name, *overrides):
-        with initialize_config_module("biosae.config", version_base="1.3"):
+        with initialize_config_module("biosae.cli.config", version_base="1.3"):
             return compose(name, overrides=list(overrides))
 
     return composed

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
-from biosae.config.schema import register
+from biosae.cli.config.schema import register
 
 JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.sh"))
 LOGS = """#!/bin/bash
@@ -43,7 +43,7 @@ def test_what_a_job_types_composes(job, tmp_path):
     assert code == 0
     assert commands
     register()
-    with initialize_config_module("biosae.config", version_base="1.3"):
+    with initialize_config_module("biosae.cli.config", version_base="1.3"):
         for command, *words in commands:
             compose(command, overrides=words)
 

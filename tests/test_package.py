@@ -20,7 +20,7 @@ def test_importing_the_package_loads_no_heavy_library():
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "1000"), ({"GOMP_SPINCOUNT": "5"}, "5")])
 def test_commands_keep_idle_threads_of_torch_from_waiting_busily(given, expected):
-    code = "import os, sys, biosae.commands; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    code = "import os, sys, biosae.cli; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
     others = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     done = subprocess.run([sys.executable, "-c", code], env=others | given, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [expected, "False"]

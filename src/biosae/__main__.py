@@ -31,7 +31,7 @@ def main() -> None:
     elif name in COMMANDS:
         sys.argv = [f"biosae {name}", *sys.argv[2:]]
         try:
-            importlib.import_module(f"biosae.commands.{name}").main()
+            importlib.import_module(f"biosae.cli.{name}").main()
         except KeyboardInterrupt:  # while the libraries are loaded; later ones end in `launch`
             sys.exit(130)
         except BrokenPipeError:  # of `biosae train --help | head`

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 
-from .errors import ArtefactError
-from .locks import claimed, is_claimed
+from biosae.errors import ArtefactError
+from biosae.locks import claimed, is_claimed
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from .errors import ArtefactError, InUseError
+from biosae.errors import ArtefactError, InUseError
 
 try:
     import fcntl

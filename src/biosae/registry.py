@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .errors import SettingError
+from biosae.errors import SettingError
 
 PLAIN = (type(None), bool, int, float, str)
 CODE_KEYS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from biosae.activations.extract import extract_activations
+from biosae.distributed.processes import ReplicaGroup, current_group, hard_exit, init_distributed
 from biosae.features.encode import encode_features
 from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences
-from biosae.ranks import Ranks, connected, leave, present
-from biosae.saes.topk import TopK
+from biosae.saes.variants.topk import TopK
 
 
 class Attentive(ModelAdapter):
@@ -39,7 +39,7 @@ class Attentive(ModelAdapter):
         return self.network["layer"](self.network["embedding"](batch.token), src_key_padding_mask=~batch.mask)
 
 
-def work(out: Path, ranks: Ranks) -> None:
+def work(out: Path, ranks: ReplicaGroup) -> None:
     generator = np.random.default_rng(0)
     lengths = generator.integers(2, 41, 30)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -58,6 +58,6 @@ def work(out: Path, ranks: Ranks) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    with connected():
-        work(Path(sys.argv[1]), present())
-    leave()
+    with init_distributed():
+        work(Path(sys.argv[1]), current_group())
+    hard_exit()

@@ -15,13 +15,13 @@ from torch import Tensor
 from biosae.activations.exchange import exchange
 from biosae.activations.shuffle import one_ahead
 from biosae.activations.stream import StreamedActivations
+from biosae.distributed.processes import SINGLE, ReplicaGroup, current_group, hard_exit, init_distributed
 from biosae.errors import DataError
 from biosae.models.tokens import TokenSequences
-from biosae.ranks import ALONE, Ranks, connected, leave, present
 from biosae.saes.shards import divide
-from biosae.saes.topk import TopK
+from biosae.saes.variants.topk import TopK
 from biosae.training.settings import TrainerSettings
-from biosae.training.trainer import Run, Trainer
+from biosae.training.trainer import Trainer, TrainingRun
 
 from .shared_extraction import Attentive
 
@@ -69,31 +69,31 @@ def source(name: str, adapter: Counting, samples: range = range(30), buffer_toke
     return StreamedActivations(adapter, draw(), np.array(samples), 0, buffer_tokens, 64, exchange(name))
 
 
-def read(name: str, ranks: Ranks) -> tuple[list[Tensor], list[int]]:
+def read(name: str, ranks: ReplicaGroup) -> tuple[list[Tensor], list[int]]:
     """Batches, and the samples that the model read for them."""
     batch_size, epoch, start, buffer_tokens, is_shared = READS[name]
-    adapter, takers = Counting(), ranks if is_shared else ALONE
+    adapter, takers = Counting(), ranks if is_shared else SINGLE
     stream = source("read", adapter, buffer_tokens=buffer_tokens)
     return list(stream.batches(batch_size, 3, epoch, start, takers)), adapter.samples
 
 
-def train(folder: Path, ranks: Ranks, is_divided: bool = False) -> list[int]:
+def train(folder: Path, ranks: ReplicaGroup, is_divided: bool = False) -> list[int]:
     """Leaves an SAE in ``folder`` and gives the samples that the model read."""
     torch.manual_seed(0)
     sae, adapter = TopK(8, 18, k=3), Counting()  # divided by two and by three
     sae = divide(sae, ranks, "cpu") if is_divided and ranks.size > 1 else sae
     training, validation = source("train", adapter), source("validate", adapter, range(30, 40))
-    Trainer([Run(sae, SETTINGS, folder)], training, validation, seed=4, ranks=ranks).run()
+    Trainer([TrainingRun(sae, SETTINGS, folder)], training, validation, seed=4, ranks=ranks).run()
     return adapter.samples
 
 
-def ahead(stream: StreamedActivations, ranks: Ranks) -> Iterator[Tensor]:
+def ahead(stream: StreamedActivations, ranks: ReplicaGroup) -> Iterator[Tensor]:
     """An epoch of batches, the next one read by a thread."""
     batches = stream.batches(16, 3, ranks=ranks)
     return one_ahead(partial(next, batches) for _ in range(-(-stream.n_tokens // 16)))
 
 
-def read_by_threads(ranks: Ranks) -> Tensor:
+def read_by_threads(ranks: ReplicaGroup) -> Tensor:
     """Every fourth batch of one source is followed by an epoch of another; threads read both while this one sums."""
     seen = []
 
@@ -107,7 +107,7 @@ def read_by_threads(ranks: Ranks) -> Tensor:
     return torch.stack(seen)
 
 
-def fail(ranks: Ranks) -> None:
+def fail(ranks: ReplicaGroup) -> None:
     """The second process's model fails in the third buffer while the first one waits for its activations."""
     stream = source("read", Counting(after=None if ranks.is_first else 7))
     for x in ahead(stream, ranks):
@@ -115,7 +115,7 @@ def fail(ranks: Ranks) -> None:
 
 
 def main(out: Path) -> None:
-    ranks = present()
+    ranks = current_group()
     for name in READS:
         batches, samples = read(name, ranks)
         state = {f"{i:03}": x.contiguous() for i, x in enumerate(batches)} | {"samples": torch.tensor(samples)}
@@ -128,6 +128,6 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    with connected():
-        fail(present()) if sys.argv[1] == "fail" else main(Path(sys.argv[1]))
-    leave()
+    with init_distributed():
+        fail(current_group()) if sys.argv[1] == "fail" else main(Path(sys.argv[1]))
+    hard_exit()

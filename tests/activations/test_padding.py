@@ -10,10 +10,10 @@ from biosae.activations.extract import extract_activations
 from biosae.activations.source import ActivationSource, ArrayActivations
 from biosae.activations.stream import StreamedActivations
 from biosae.errors import DataError
-from biosae.saes.batchtopk import BatchTopK
+from biosae.saes.variants.batchtopk import BatchTopK
 from biosae.training.evaluate import evaluate
-from biosae.training.learner import Learner
 from biosae.training.settings import TrainerSettings
+from biosae.training.train_state import TrainState
 
 LOUD = 49
 """The id of all special tokens here. Like CLS and BOS, and like padding, it drowns the others: 1,000 times as large."""
@@ -46,12 +46,12 @@ def content(loud) -> ArrayActivations:
         return ArrayActivations(adapter.network.layers[0](adapter.network.embedding(token)))
 
 
-def learned(source: ActivationSource) -> tuple[BatchTopK, Learner]:
+def learned(source: ActivationSource) -> tuple[BatchTopK, TrainState]:
     """After one step on all that the source gives."""
     (x,) = source.batches(10_000, seed=0)
     sae = BatchTopK(6, 24, k=2)
     sae.fit_normaliser(x)
-    learner = Learner(sae, TrainerSettings(lr=1e-3), 1, len(x))
+    learner = TrainState(sae, TrainerSettings(lr=1e-3), 1, len(x))
     learner.step(x)
     return sae, learner
 

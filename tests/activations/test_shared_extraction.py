@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from biosae.ranks import ALONE
+from biosae.distributed.processes import SINGLE
 
 from .shared_extraction import work
 
@@ -16,7 +16,7 @@ def files(folder):
 
 def test_three_processes_leave_the_bytes_of_one(tmp_path):
     """Five shards: two processes make two each, one makes one."""
-    work(tmp_path / "one", ALONE)
+    work(tmp_path / "one", SINGLE)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
     script = str(Path(__file__).with_name("shared_extraction.py"))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

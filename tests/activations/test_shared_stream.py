@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from biosae.ranks import ALONE, Ranks
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 
 from .shared_stream import READS, draw, read, read_by_threads, train
 
@@ -43,12 +43,12 @@ def one_thread():
 def test_batches_are_those_of_one_process_to_the_bit(name, shared):
     """The model sees the same padded batches, so that not even sums of float32 differ."""
     out, n = shared
-    expected, _ = read(name, ALONE)
+    expected, _ = read(name, SINGLE)
     assert len(expected) > 2
     for rank in range(n):
         found = load_file(out / f"{name}-{rank}.safetensors")
         del found["samples"]
-        takers = Ranks(rank, n) if READS[name][-1] else ALONE
+        takers = ReplicaGroup(rank, n) if READS[name][-1] else SINGLE
         assert len(found) == len(expected)
         for key, batch in zip(sorted(found), expected, strict=True):
             assert torch.equal(found[key], takers.share(batch))
@@ -62,7 +62,7 @@ def n_tokens(samples):
 def test_the_model_reads_every_sample_in_one_process(name, shared, tmp_path):
     """Trainings also read for the normaliser and at every evaluation."""
     out, n = shared
-    alone = read(name, ALONE)[1] if name in READS else train(tmp_path, ALONE)
+    alone = read(name, SINGLE)[1] if name in READS else train(tmp_path, SINGLE)
     of_ranks = [load_file(out / f"{name}-{rank}.safetensors")["samples"].tolist() for rank in range(n)]
     assert sum(map(Counter, of_ranks), Counter()) == Counter(alone)
     if name not in READS or READS[name][3] == 300:  # some seven batches of the model a buffer, in others fewer
@@ -73,7 +73,7 @@ def test_the_model_reads_every_sample_in_one_process(name, shared, tmp_path):
 @pytest.mark.parametrize("name", ["shared", "divided"])
 def test_training_learns_what_it_learns_in_one_process(name, shared, tmp_path):
     """38 steps with sums in another order; the weights are about 0.3."""
-    train(tmp_path, ALONE)
+    train(tmp_path, SINGLE)
     expected, found = (load_file(folder / "sae.safetensors") for folder in (tmp_path, shared[0] / name))
     assert expected.keys() == found.keys()
     for key in expected:
@@ -87,7 +87,7 @@ def test_threads_read_two_sources_while_others_sum(shared):
     out, n = shared
     for rank in range(n):
         found = load_file(out / f"threads-{rank}.safetensors")["sums"]
-        torch.testing.assert_close(found, read_by_threads(ALONE))
+        torch.testing.assert_close(found, read_by_threads(SINGLE))
 
 
 def test_a_process_that_fails_ends_the_others():

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biosae.activations.shuffle import RowGroup, shuffled_batches
+from biosae.distributed.processes import ReplicaGroup
 from biosae.errors import ArtefactError
-from biosae.ranks import Ranks
 
 
 def groups(sizes, read_log):
@@ -56,7 +56,7 @@ def test_reading_ahead_changes_no_batch(sizes, batch_size, start):
 def test_processes_get_their_shares_of_the_batches_of_one(sizes, batch_size, start, n_processes):
     usual = batches(sizes, batch_size, start)
     for rank in range(n_processes):
-        generator, ranks = torch.Generator().manual_seed(5), Ranks(rank, n_processes)
+        generator, ranks = torch.Generator().manual_seed(5), ReplicaGroup(rank, n_processes)
         own = list(shuffled_batches(groups(sizes, []), batch_size, generator, start, ranks=ranks))
         assert [b.tolist() for b in own] == [ranks.share(b).tolist() for b in usual]
         assert all(b.ndim == 2 for b in own)

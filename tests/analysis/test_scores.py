@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import save_file
 from scipy import stats
 
-from biosae.analysis.continuous import continuous_scores
-from biosae.analysis.label_column import LabelColumn
+from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.continuous import continuous_scores
 from biosae.analysis.scores import analyze
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError, SettingError

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from biosae.analysis.continuous import continuous_scores
-from biosae.analysis.enrichment import enrichment
-from biosae.analysis.gene_sets import GeneSets
-from biosae.analysis.label_column import LabelColumn
-from biosae.analysis.labels import label_scores
-from biosae.analysis.replicates import donor_scores
+from biosae.analysis.genes.enrichment import enrichment
+from biosae.analysis.genes.gene_sets import GeneSets
+from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.continuous import continuous_scores
+from biosae.analysis.labels.marking import label_scores
+from biosae.analysis.labels.replicates import donor_scores
 from biosae.analysis.simulate import simulate
 
 

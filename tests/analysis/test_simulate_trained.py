@@ -6,14 +6,14 @@ import torch
 from scipy import sparse
 
 from biosae.activations.source import ArrayActivations
-from biosae.analysis.enrichment import enrichment
-from biosae.analysis.gene_sets import GeneSets
-from biosae.analysis.label_column import LabelColumn
-from biosae.analysis.labels import label_scores
+from biosae.analysis.genes.enrichment import enrichment
+from biosae.analysis.genes.gene_sets import GeneSets
+from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.marking import label_scores
 from biosae.analysis.simulate import simulate
 from biosae.saes.build import build
 from biosae.training.settings import TrainerSettings
-from biosae.training.trainer import Run, Trainer
+from biosae.training.trainer import Trainer, TrainingRun
 
 D_SAE = 64
 SAME = 0.9  # cosine from which a feature stands for a programme
@@ -32,7 +32,7 @@ def sae(simulation, tmp_path_factory):
     settings = {"k": 4, "auxk_coefficient": 1 / 32, "k_anneal_fraction": 0.0}
     sae = build("topk", simulation.values.shape[1], D_SAE, settings, seed=0)
     trainer = TrainerSettings(lr=0.01, epochs=15, batch_size=256)
-    Trainer([Run(sae, trainer, tmp_path_factory.mktemp("sae"))], *sources).run()
+    Trainer([TrainingRun(sae, trainer, tmp_path_factory.mktemp("sae"))], *sources).run()
     return sae
 
 

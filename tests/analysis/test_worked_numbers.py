@@ -5,15 +5,15 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from biosae.analysis.expression import expression_scores
-from biosae.analysis.fdr import benjamini_hochberg
-from biosae.analysis.genes import gene_scores, gene_table
-from biosae.analysis.intervals import score_interval
-from biosae.analysis.mutual_information import adjusted_mutual_information
-from biosae.analysis.ranks import auroc, ranks
-from biosae.analysis.sorted_codes import SortedCodes
-from biosae.analysis.thresholds import average_precision, best_thresholds, counts_above, f1
-from biosae.analysis.token_sums import TokenSums
+from biosae.analysis.genes.expression import expression_scores
+from biosae.analysis.genes.token_sums import TokenSums
+from biosae.analysis.genes.top_genes import gene_scores, gene_table
+from biosae.analysis.stats.fdr import benjamini_hochberg
+from biosae.analysis.stats.intervals import score_interval
+from biosae.analysis.stats.midranks import auroc, ranks
+from biosae.analysis.stats.mutual_information import adjusted_mutual_information
+from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats.thresholds import average_precision, best_thresholds, counts_above, f1
 
 PRINTED = {"abs": 0.0005}  # the pages give three digits
 

@@ -5,15 +5,15 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from biosae.analysis.continuous import spearman
 from biosae.analysis.density import density, density_histogram
-from biosae.analysis.enrichment import joint_q_values, over_representation
-from biosae.analysis.families import family_scores
+from biosae.analysis.genes.enrichment import joint_q_values, over_representation
+from biosae.analysis.genes.families import family_scores
 from biosae.analysis.geometry import geometry_scores, subspace_energy
-from biosae.analysis.ranks import auroc, ranks
-from biosae.analysis.replicates import donor_correlations, signed_rank_p_values
-from biosae.analysis.sorted_codes import SortedCodes
+from biosae.analysis.labels.continuous import spearman
+from biosae.analysis.labels.replicates import donor_correlations, signed_rank_p_values
 from biosae.analysis.stability import stability_scores
+from biosae.analysis.stats.midranks import auroc, ranks
+from biosae.analysis.stats.sorted_codes import SortedCodes
 
 
 def test_families():

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-import biosae.config
+import biosae.cli.config
 from biosae.models.loaders import LOADERS
 
-FILES = sorted(path for group in ("scfm", "plm") for path in Path(*biosae.config.__path__, group).glob("*.yaml"))
+FILES = sorted(path for group in ("scfm", "plm") for path in Path(*biosae.cli.config.__path__, group).glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -9,7 +9,7 @@ import pytest
 
 from biosae.report.layout import CACHE
 from biosae.report.page import write_report
-from biosae.report.run import Run, read_run
+from biosae.report.run_folder import RunFolder, read_run
 
 from .synthetic import write_run
 
@@ -21,7 +21,7 @@ def run_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run(run_folder) -> Run:
+def run(run_folder) -> RunFolder:
     return read_run(run_folder)
 
 

@@ -8,7 +8,7 @@ import pytest
 from biosae.errors import ArtefactError
 from biosae.report.comparison import comparison, frontier
 from biosae.report.page import write_report
-from biosae.report.run import read_run
+from biosae.report.run_folder import read_run
 from biosae.report.steering import read_steering
 
 from . import chromium

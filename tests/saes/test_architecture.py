@@ -8,16 +8,16 @@ import pytest
 import torch
 import yaml
 
-import biosae.config
+import biosae.cli.config
 from biosae.errors import DataError, SettingError
 from biosae.saes.architecture import Architecture
 from biosae.saes.build import build
 from biosae.saes.files import load, save
 from biosae.saes.forward import Progress
-from biosae.saes.standard import Standard
-from biosae.saes.topk import TopK
+from biosae.saes.variants.standard import Standard
+from biosae.saes.variants.topk import TopK
 
-FOLDER = Path(biosae.config.__file__).parent / "sae"
+FOLDER = Path(biosae.cli.config.__file__).parent / "sae"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 OPTIONS = {
     "layer_norm": Architecture(layer_norm=True),
@@ -80,7 +80,7 @@ def test_layer_norm_is_that_of_torch_and_is_undone(planted):
     torch.testing.assert_close(sae.encode(planted).dense(), plain.encode(normed).dense(), rtol=0, atol=1e-5)
     spread, mean = torch.std_mean(planted, dim=1, keepdim=True, correction=0)
     torch.testing.assert_close(sae(planted), plain(normed) * spread + mean, rtol=0, atol=1e-3)
-    torch.testing.assert_close(sae.host_units(sae.normalise(planted), planted), planted, rtol=0, atol=1e-3)
+    torch.testing.assert_close(sae.denormalise(sae.normalise(planted), planted), planted, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [1e-6, 1e6])
@@ -89,7 +89,7 @@ def test_layer_norm_is_undone_for_tokens_of_any_size(size, planted):
     sae = TopK(16, 48, k=4, architecture=Architecture(layer_norm=True))
     x = size * planted
     sae.fit_normaliser(x)
-    torch.testing.assert_close(sae.host_units(sae.normalise(x), x), x, rtol=1e-4, atol=1e-5 * size)
+    torch.testing.assert_close(sae.denormalise(sae.normalise(x), x), x, rtol=1e-4, atol=1e-5 * size)
 
 
 def test_codes_with_layer_norm_ignore_each_tokens_own_scale_and_offset(planted):

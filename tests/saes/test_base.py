@@ -6,7 +6,7 @@ import torch
 from biosae.errors import DataError
 from biosae.saes.base import SAE
 from biosae.saes.codes import Codes
-from biosae.saes.topk import TopK
+from biosae.saes.variants.topk import TopK
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_training_and_inference_normalise_alike(sae, planted):
     """Trap of 2.13: three ways to normalise, in training, in encoding and in the forward pass."""
     seen = [sae.training_forward(planted), sae.inference_forward(planted)]
     assert torch.equal(*[forward.x for forward in seen])
-    assert torch.equal(sae.host_units(seen[1].reconstruction), sae(planted))
+    assert torch.equal(sae.denormalise(seen[1].reconstruction), sae(planted))
     assert torch.equal(seen[1].codes.dense(), sae.encode(planted).dense())
 
 

@@ -73,8 +73,8 @@ def test_empty_sizes_are_refused(d_in, d_sae, name):
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "biosae.saes.topk.Missing", "biosae.saes.nowhere.TopK", "biosae.saes.base.SAE",
-     "biosae.saes.topk.checked_k", "biosae.saes.files.torch.nn.Linear", "TopK"],
+    ["os.system", "biosae.saes.variants.topk.Missing", "biosae.saes.nowhere.TopK", "biosae.saes.base.SAE",
+     "biosae.saes.variants.topk.checked_k", "biosae.saes.files.torch.nn.Linear", "TopK"],
 )  # fmt: skip
 def test_only_variants_of_this_package_are_built(target):
     with pytest.raises(SettingError):

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biosae.saes.codes import Codes, Support
+from biosae.ops.support import Support
+from biosae.saes.codes import Codes
 
 
 def sparse_and_dense(seed: int, n_rows: int, d_sae: int, k: int) -> tuple[Codes, torch.Tensor]:

@@ -16,7 +16,7 @@ from biosae.registry import load_plugins
 from biosae.saes.build import build
 from biosae.saes.files import load
 from biosae.training.settings import TrainerSettings
-from biosae.training.trainer import Run, Trainer
+from biosae.training.trainer import Trainer, TrainingRun
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
 
@@ -47,7 +47,7 @@ def test_example_trains_saves_and_loads(config, planted, tmp_path):
     sae = build(config["variant"], 16, 48, hyperparams)
     source = ArrayActivations(planted)
     settings = TrainerSettings(lr=lr, epochs=40, batch_size=128, eval_every=80)
-    (metrics,) = Trainer([Run(sae, settings, tmp_path / "run")], source, source).run()
+    (metrics,) = Trainer([TrainingRun(sae, settings, tmp_path / "run")], source, source).run()
     assert metrics["fvu"] < 0.3
     codes = load(tmp_path / "run").encode(planted)
     assert (codes.dense().view(-1, 4, 12) > 0).sum(2).max() <= 1

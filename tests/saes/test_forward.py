@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from biosae.saes.forward import Forward, squared_error
+from biosae.saes.forward import ForwardOutput, squared_error
 
 
-def forward_of(x: torch.Tensor, reconstruction: torch.Tensor) -> Forward:
-    return Forward(x, None, None, lambda codes: reconstruction)
+def forward_of(x: torch.Tensor, reconstruction: torch.Tensor) -> ForwardOutput:
+    return ForwardOutput(x, None, None, lambda codes: reconstruction)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

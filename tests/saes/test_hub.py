@@ -12,11 +12,11 @@ from huggingface_hub import HfApi
 
 from biosae.errors import ArtefactError, SettingError
 from biosae.saes import files, hub
-from biosae.saes.batchtopk import BatchTopK
 from biosae.saes.codes import Codes
 from biosae.saes.hub import from_pretrained, model_card, push_to_hub, save_pretrained
-from biosae.saes.matryoshka import Matryoshka
-from biosae.saes.topk import TopK
+from biosae.saes.variants.batchtopk import BatchTopK
+from biosae.saes.variants.matryoshka import Matryoshka
+from biosae.saes.variants.topk import TopK
 
 from .hub_endpoint import COMMIT, HubEndpoint
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from biosae.saes.base import SAE
-from biosae.saes.batchtopk import BatchTopK
 from biosae.saes.forward import Progress
-from biosae.saes.gated import Gated
-from biosae.saes.gatedanneal import GatedAnneal
-from biosae.saes.gumbeltopk import GumbelTopK
-from biosae.saes.jumprelu import JumpReLU
-from biosae.saes.matryoshka import Matryoshka
-from biosae.saes.panneal import PAnneal
-from biosae.saes.standard import Standard
-from biosae.saes.topk import TopK
+from biosae.saes.variants.batchtopk import BatchTopK
+from biosae.saes.variants.gated import Gated
+from biosae.saes.variants.gatedanneal import GatedAnneal
+from biosae.saes.variants.gumbeltopk import GumbelTopK
+from biosae.saes.variants.jumprelu import JumpReLU
+from biosae.saes.variants.matryoshka import Matryoshka
+from biosae.saes.variants.panneal import PAnneal
+from biosae.saes.variants.standard import Standard
+from biosae.saes.variants.topk import TopK
 
 SIZES = (16, 48)
 

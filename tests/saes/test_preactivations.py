@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from biosae.ops.support import Support
 from biosae.saes import preactivations
-from biosae.saes.codes import Codes, Support
+from biosae.saes.codes import Codes
+from biosae.saes.parts.selection import above, batch_top_k, gumbel_top_k, positive, top_k
 from biosae.saes.preactivations import PreActivations
-from biosae.saes.selection import above, batch_top_k, gumbel_top_k, positive, top_k
 
 D_IN, D_SAE, N_ROWS, K = 12, 320, 50, 6
 NAMES = ("b_dec", "W_enc", "b_enc", "W_dec")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import SettingError
-from biosae.ranks import ALONE, Ranks
-from biosae.saes.gumbeltopk import GumbelTopK
 from biosae.saes.shards import divide
-from biosae.saes.topk import TopK
+from biosae.saes.variants.gumbeltopk import GumbelTopK
+from biosae.saes.variants.topk import TopK
 
 
 @pytest.mark.parametrize(
     ("sae", "ranks", "message"),
     [
-        (TopK(4, 8, k=2), ALONE, "needs several processes: start it with torchrun"),
-        (GumbelTopK(4, 8, k=2), Ranks(0, 2), "works for TopK, BatchTopK.*, got GumbelTopK"),
-        (TopK(4, 9, k=2), Ranks(0, 2), "9 features cannot be divided evenly over 2 processes"),
+        (TopK(4, 8, k=2), SINGLE, "needs several processes: start it with torchrun"),
+        (GumbelTopK(4, 8, k=2), ReplicaGroup(0, 2), "works for TopK, BatchTopK.*, got GumbelTopK"),
+        (TopK(4, 9, k=2), ReplicaGroup(0, 2), "9 features cannot be divided evenly over 2 processes"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(sae, ranks, message):

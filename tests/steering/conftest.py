@@ -12,8 +12,8 @@ from torch import nn
 
 from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences
-from biosae.saes.standard import Standard
-from biosae.saes.topk import TopK
+from biosae.saes.variants.standard import Standard
+from biosae.saes.variants.topk import TopK
 
 D, D_SAE = 6, 16
 LENGTHS = [4, 0, 5, 6, 3, 2, 4, 5]

@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from biosae.steering.edits import Centre, FeatureEdit, ProjectOut, RandomDirection, Shift, Tokens, codes_of
+from biosae.steering.edits import Centre, EditableTokens, FeatureEdit, ProjectOut, RandomDirection, Shift, codes_of
 
 FEATURES = torch.tensor([5, 2, 11])
 
 
 def tokens_of(sae, x):
-    return Tokens(sae, x, torch.arange(len(x)) % 4)
+    return EditableTokens(sae, x, torch.arange(len(x)) % 4)
 
 
 def test_codes_of_chosen_features(sae, x):

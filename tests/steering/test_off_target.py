@@ -3,8 +3,8 @@ import pytest
 import torch
 from anndata import AnnData
 
+from biosae.steering.context import SteeringContext
 from biosae.steering.edits import FeatureEdit, unedited
-from biosae.steering.host import Host
 from biosae.steering.off_target import Observed, Reading, moved_genes, off_target, read_again
 
 SAMPLES = np.array([0, 2, 3, 4, 5, 6, 7])
@@ -30,7 +30,7 @@ def rows_of(sequences, samples):
 
 
 def read(adapter, sae, sequences, observed, tokens_per_batch=9):
-    host = Host(adapter, sae, sequences, AnnData(shape=(8, sae.d_sae)), 0, tokens_per_batch)
+    host = SteeringContext(adapter, sae, sequences, AnnData(shape=(8, sae.d_sae)), 0, tokens_per_batch)
     return read_again(host, observed, {"same": unedited, "edit": EDIT})
 
 

@@ -11,8 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from biosae.errors import DataError
 from biosae.models.tokens import TokenSequences
-from biosae.saes.standard import Standard
-from biosae.steering.host import Host
+from biosae.saes.variants.standard import Standard
+from biosae.steering.context import SteeringContext
 from biosae.steering.perturbation import Perturbation, run_perturbation
 from biosae.steering.steered import read_steered
 
@@ -49,7 +49,7 @@ def host(adapter):
         },
         index=[f"s{i}" for i in range(N)],
     )
-    return Host(adapter, sae, sequences, table_of(codes, obs, x.numpy().reshape(N, LENGTH, D)), 0, 4096)
+    return SteeringContext(adapter, sae, sequences, table_of(codes, obs, x.numpy().reshape(N, LENGTH, D)), 0, 4096)
 
 
 def table_of(codes, obs, x):

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import save_file
 
 from biosae.activations.source import ArrayActivations
-from biosae.ranks import ALONE, Ranks, connected, leave, present
+from biosae.distributed.processes import SINGLE, ReplicaGroup, current_group, hard_exit, init_distributed
 from biosae.saes.architecture import PLAIN
 from biosae.saes.base import SAE
 from biosae.saes.forward import Progress
 from biosae.saes.shards import divide
-from biosae.training.trainer import Run, Trainer
+from biosae.training.trainer import Trainer, TrainingRun
 
 from .shared_runs import SETTINGS, draw
 from .shared_runs import make as make_one
@@ -41,21 +41,21 @@ CASES = {
 """Name: variant, its settings, those of the architecture and of training."""
 
 
-def make(name: str, ranks: Ranks = ALONE) -> SAE:
+def make(name: str, ranks: ReplicaGroup = SINGLE) -> SAE:
     variant, changes, options, _ = CASES[name]
     sae = make_one(variant, changes, replace(PLAIN, **options))  # the features dead at first are all in one process
     return sae if ranks.size == 1 else divide(sae, ranks, "cpu")
 
 
-def train(name: str, folder: Path, ranks: Ranks = ALONE) -> list[dict]:
+def train(name: str, folder: Path, ranks: ReplicaGroup = SINGLE) -> list[dict]:
     """The metrics of a run; the SAE is in ``folder/name``."""
-    run = Run(make(name, ranks), replace(SETTINGS, epochs=4, eval_every=5, **CASES[name][3]), folder / name)
+    run = TrainingRun(make(name, ranks), replace(SETTINGS, epochs=4, eval_every=5, **CASES[name][3]), folder / name)
     source, validation = ArrayActivations(draw(1000, 1)), ArrayActivations(draw(333, 2))
     evaluation = Trainer([run], source, validation, seed=4, ranks=ranks).run()[0]
     return [*run.rows, evaluation]
 
 
-def one_step(ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:
+def one_step(ranks: ReplicaGroup = SINGLE) -> dict[str, torch.Tensor]:
     """Codes, reconstruction, loss and gradients of one batch with ties and dead features."""
     sae, x = make("plain", ranks), draw(64, 3)
     sae.fit_normaliser(draw(500, 1))
@@ -75,7 +75,7 @@ def one_step(ranks: Ranks = ALONE) -> dict[str, torch.Tensor]:
     return found | losses | {"codes": codes, "reconstruction": forward.reconstruction.detach(), "forward": again}
 
 
-def ties(ranks: Ranks = ALONE) -> tuple[torch.Tensor, torch.Tensor]:
+def ties(ranks: ReplicaGroup = SINGLE) -> tuple[torch.Tensor, torch.Tensor]:
     """A matrix with few different numbers, and which of its entries `Shards.among_largest` takes for k = 5."""
     whole = torch.randint(-2, 3, (200, 48), generator=torch.Generator().manual_seed(0)).float()
     shards = make("plain", ranks).shards
@@ -87,7 +87,7 @@ def ties(ranks: Ranks = ALONE) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def main(out: Path) -> None:
-    ranks = present()
+    ranks = current_group()
     save_file({k: v.detach() for k, v in one_step(ranks).items()}, out / f"step-{ranks.rank}.safetensors")
     torch.save(ties(ranks), out / f"ties-{ranks.rank}.pt")
     for name in CASES:
@@ -96,6 +96,6 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    with connected():
+    with init_distributed():
         main(Path(sys.argv[1]))
-    leave()
+    hard_exit()

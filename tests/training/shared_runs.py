@@ -11,16 +11,16 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-import biosae.config
+import biosae.cli.config
 from biosae.activations.source import ArrayActivations
-from biosae.ranks import ALONE, Ranks, connected, leave, present
+from biosae.distributed.processes import SINGLE, ReplicaGroup, current_group, hard_exit, init_distributed
 from biosae.saes.architecture import PLAIN, Architecture
 from biosae.saes.base import SAE
 from biosae.saes.build import build
 from biosae.training.settings import TrainerSettings
-from biosae.training.trainer import Run, Trainer
+from biosae.training.trainer import Trainer, TrainingRun
 
-FOLDER = Path(biosae.config.__file__).parent / "sae"
+FOLDER = Path(biosae.cli.config.__file__).parent / "sae"
 N_TOKENS = 769  # 7 batches of 128, the last of one token: one of two processes gets none
 
 SETTINGS = TrainerSettings(
@@ -54,10 +54,10 @@ def make(variant: str, changes: dict, architecture: Architecture = PLAIN) -> SAE
     return sae
 
 
-def train(name: str, folder: Path, ranks: Ranks = ALONE) -> list[dict]:
+def train(name: str, folder: Path, ranks: ReplicaGroup = SINGLE) -> list[dict]:
     """The metrics of a run; the weights and buffers are left in ``folder``."""
     variant, changes, settings = CASES[name]
-    run = Run(make(variant, changes), replace(SETTINGS, **settings), folder / name)
+    run = TrainingRun(make(variant, changes), replace(SETTINGS, **settings), folder / name)
     source, validation = ArrayActivations(draw(N_TOKENS, 1)), ArrayActivations(draw(333, 2))
     evaluation = Trainer([run], source, validation, seed=4, ranks=ranks).run()[0]
     state = {key: tensor.contiguous() for key, tensor in run.sae.state_dict().items()}
@@ -68,8 +68,8 @@ def train(name: str, folder: Path, ranks: Ranks = ALONE) -> list[dict]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     out = Path(sys.argv[1])
-    with connected():
+    with init_distributed():
         for name in CASES:
-            rows = train(name, out, present())
-            (out / f"{name}-{present().rank}.json").write_text(json.dumps(rows))
-    leave()
+            rows = train(name, out, current_group())
+            (out / f"{name}-{current_group().rank}.json").write_text(json.dumps(rows))
+    hard_exit()

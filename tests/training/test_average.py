@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from biosae.saes.topk import TopK
+from biosae.saes.variants.topk import TopK
 from biosae.training.average import WeightAverage
 
 

@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import r2_score
 
 from biosae.activations.source import ArrayActivations
-from biosae.saes.topk import TopK
+from biosae.saes.variants.topk import TopK
 from biosae.training.evaluate import evaluate, evaluate_each
 
 

@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from biosae.saes.standard import Standard
-from biosae.training.learner import Learner
+from biosae.saes.variants.standard import Standard
 from biosae.training.resample import resample
+from biosae.training.train_state import TrainState
 
 
-def prepared(source, settings, **changes) -> tuple[Learner, torch.Tensor]:
+def prepared(source, settings, **changes) -> tuple[TrainState, torch.Tensor]:
     sae = Standard(16, 48, l1_coefficient=0.05)
     sae.fit_normaliser(source.values)
-    learner = Learner(sae, settings(**changes), total_steps=20, total_tokens=10_000)
+    learner = TrainState(sae, settings(**changes), total_steps=20, total_tokens=10_000)
     for x in source.values.split(500)[:2]:
         learner.step(x)
     dead = torch.zeros(48, dtype=torch.bool)

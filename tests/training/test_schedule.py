@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from biosae.saes.standard import Standard
-from biosae.saes.topk import TopK
+from biosae.saes.variants.standard import Standard
+from biosae.saes.variants.topk import TopK
 from biosae.training.schedule import default_lr, lr_factor
 
 

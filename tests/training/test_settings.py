@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-import biosae.config
+import biosae.cli.config
 from biosae.errors import SettingError
 from biosae.training.settings import TrainerSettings
 
 
 def test_default_yaml_names_every_field_but_lr():
-    path = Path(biosae.config.__file__).parent / "training" / "default.yaml"
+    path = Path(biosae.cli.config.__file__).parent / "training" / "default.yaml"
     config = OmegaConf.merge({"experiment": {"eval_steps": 50}}, {"training": OmegaConf.load(path)})
     content = OmegaConf.to_container(config.training, resolve=True)
     assert set(content) == {field.name for field in fields(TrainerSettings)} - {"lr"}

@@ -9,13 +9,13 @@ import torch
 
 from biosae.activations.source import ArrayActivations
 from biosae.errors import ArtefactError, SettingError, TrainingError
-from biosae.saes.batchtopk import BatchTopK
 from biosae.saes.files import load
-from biosae.saes.gumbeltopk import GumbelTopK
-from biosae.saes.topk import TopK
+from biosae.saes.variants.batchtopk import BatchTopK
+from biosae.saes.variants.gumbeltopk import GumbelTopK
+from biosae.saes.variants.topk import TopK
 from biosae.training.checkpoint import latest_step
 from biosae.training.evaluate import evaluate
-from biosae.training.trainer import Run, Trainer
+from biosae.training.trainer import Trainer, TrainingRun
 
 
 class Recorder:
@@ -45,7 +45,9 @@ class Interrupting(ArrayActivations):
 
 
 def train(sae, source, validation, settings, folder, resume=False, checkpoint_seconds=0.0, **run):
-    return Trainer([Run(sae, settings, folder, **run)], source, validation, 4, checkpoint_seconds).run(resume)[0]
+    return Trainer([TrainingRun(sae, settings, folder, **run)], source, validation, 4, checkpoint_seconds).run(resume)[
+        0
+    ]
 
 
 def last_checkpoint(folder):
@@ -162,7 +164,9 @@ def test_same_seed_same_weights(source, validation, settings, tmp_path):
 def test_saes_trained_together_are_those_trained_alone(source, validation, settings, tmp_path):
     together = [TopK(16, 48, k=3), BatchTopK(16, 32, k=5)]
     wanted = [settings(), settings(lr=1e-3)]
-    runs = [Run(sae, made, tmp_path / f"{i}") for i, (sae, made) in enumerate(zip(together, wanted, strict=True))]
+    runs = [
+        TrainingRun(sae, made, tmp_path / f"{i}") for i, (sae, made) in enumerate(zip(together, wanted, strict=True))
+    ]
     both = Trainer(runs, source, validation, seed=4).run()
     for index, alone in enumerate([TopK(16, 48, k=3), BatchTopK(16, 32, k=5)]):
         metrics = train(alone, source, validation, wanted[index], tmp_path / f"alone{index}")
@@ -185,7 +189,7 @@ def test_saes_trained_together_share_what_is_read(source, validation, settings, 
     counts = []
     for n in (1, 4):
         read = Counting(source.values), Counting(validation.values)
-        runs = [Run(TopK(16, 48, k=k), settings(), tmp_path / f"{n}-{k}") for k in range(1, 1 + n)]
+        runs = [TrainingRun(TopK(16, 48, k=k), settings(), tmp_path / f"{n}-{k}") for k in range(1, 1 + n)]
         Trainer(runs, *read).run()
         counts.append([each.n_passes for each in read])
     assert counts == [[1 + 3, 5 + 1]] * 2
@@ -204,7 +208,7 @@ def test_an_sae_whose_patience_ends_rests_while_the_others_learn(source, validat
 
     stopped = Interrupting(source.values, at=4 + 19, action=interrupt)
     for n_try, read in enumerate((stopped, source)):
-        runs = [Run(TopK(16, 48, k=3), own, tmp_path / "both" / name) for name, own in made.items()]
+        runs = [TrainingRun(TopK(16, 48, k=3), own, tmp_path / "both" / name) for name, own in made.items()]
         trainer = Trainer(runs, read, validation, 4, 0.0)
         if n_try == 0:
             with pytest.raises(KeyboardInterrupt, match="at step 19"):
@@ -220,14 +224,14 @@ def test_an_sae_whose_patience_ends_rests_while_the_others_learn(source, validat
 
 
 def test_saes_trained_together_must_agree_on_the_batches(source, validation, settings, tmp_path):
-    runs = [Run(TopK(16, 8, k=3), settings(batch_size=size), tmp_path) for size in (64, 128)]
+    runs = [TrainingRun(TopK(16, 8, k=3), settings(batch_size=size), tmp_path) for size in (64, 128)]
     with pytest.raises(SettingError, match="need the same batch_size, got 64, 128"):
         Trainer(runs, source, validation)
 
 
 def test_activations_of_another_width_are_refused(source, validation, settings, tmp_path):
     with pytest.raises(SettingError, match="d_in=12, the activations have width 16"):
-        Trainer([Run(TopK(12, 48, k=3), settings(), tmp_path)], source, validation)
+        Trainer([TrainingRun(TopK(12, 48, k=3), settings(), tmp_path)], source, validation)
 
 
 def test_bf16_products_keep_float32_weights(source, validation, settings, tmp_path):

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from biosae.saes.architecture import Architecture
-from biosae.saes.gated import Gated
-from biosae.saes.standard import Standard
-from biosae.saes.topk import TopK
-from biosae.training import learner as learner_module
-from biosae.training.learner import Learner
+from biosae.saes.variants.gated import Gated
+from biosae.saes.variants.standard import Standard
+from biosae.saes.variants.topk import TopK
+from biosae.training import train_state as learner_module
 from biosae.training.settings import TrainerSettings
+from biosae.training.train_state import TrainState
 from biosae.training.update import by_operators, update
 
 pytest.importorskip("numba")
@@ -27,13 +27,13 @@ SAES = {
 }
 
 
-def train(make, how, monkeypatch, n_threads: int = 1, **changes) -> Learner:
+def train(make, how, monkeypatch, n_threads: int = 1, **changes) -> TrainState:
     """Ten steps on planted activations."""
     monkeypatch.setattr(learner_module, "update", how)
     sae = make()
     x = torch.randn(200, sae.d_in, generator=torch.Generator().manual_seed(1)).relu()
     sae.fit_normaliser(x)
-    learner = Learner(sae, TrainerSettings(lr=1e-2, warmup_fraction=0, **changes), total_steps=20, total_tokens=4000)
+    learner = TrainState(sae, TrainerSettings(lr=1e-2, warmup_fraction=0, **changes), total_steps=20, total_tokens=4000)
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     for _ in range(10):
@@ -69,7 +69,7 @@ def test_continues_from_moments_of_the_other_way(monkeypatch):
     """A run may go on where numba is not installed, or where it is now."""
     plain = train(SAES["topk"], by_operators, monkeypatch)
     state = plain.state()
-    go_on = Learner(plain.sae, plain.settings, total_steps=20, total_tokens=4000)
+    go_on = TrainState(plain.sae, plain.settings, total_steps=20, total_tokens=4000)
     go_on.restore(*state)
     monkeypatch.setattr(learner_module, "update", update)
     go_on.step(torch.randn(50, 16, generator=torch.Generator().manual_seed(2)))

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from biosae.ranks import ALONE, Ranks, connections, present
+from biosae.distributed.processes import SINGLE, ReplicaGroup, connections, current_group
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Exchange:
     a gradient could meet what another waits for as rows.
     """
 
-    ranks: Ranks = ALONE
+    ranks: ReplicaGroup = SINGLE
     connections: dist.ProcessGroup | None = None
 
     def given_out(self, rows: Tensor, owner: Tensor, wanted: Tensor) -> Tensor:
@@ -60,5 +60,5 @@ def exchange(name: str) -> Exchange:
 
     Sources that are read at the same time need different names; later ones may take a name again.
     """
-    ranks = present()
+    ranks = current_group()
     return ALL_HERE if ranks.size == 1 else Exchange(ranks, connections(name))

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from biosae.artefacts import atomic_write, content_hash, remove_temporary, settings_hash, write_json
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import ArtefactError, SettingError
 from biosae.locks import locked
 from biosae.memory import return_freed
@@ -21,7 +22,6 @@ from biosae.models.base import ModelAdapter
 from biosae.models.parallel import each_batch
 from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import Advance, progress_bar
-from biosae.ranks import ALONE, Ranks
 
 from .store import FORMAT, MANIFEST, ActivationStore
 
@@ -38,7 +38,7 @@ def extract_activations(
     dtype: str = "float16",
     tokens_per_batch: int = 16_384,
     tokens_per_shard: int = 262_144,
-    ranks: Ranks = ALONE,
+    ranks: ReplicaGroup = SINGLE,
     also_layers: Sequence[int] = (),
 ) -> ActivationStore:
     """The store of these activations under ``cache``, computed unless it is there already.
@@ -95,14 +95,14 @@ def _decides(adapter: ModelAdapter, sequences: TokenSequences, dtype: str, token
     return decides | ({"beside_tokens": adapter.reads_beside_tokens} if adapter.reads_beside_tokens else {})
 
 
-def _lacking(stores: dict[Path, int], ranks: Ranks) -> dict[Path, int]:
+def _lacking(stores: dict[Path, int], ranks: ReplicaGroup) -> dict[Path, int]:
     """Those stores that are not finished, as the first process sees it."""
     there = [ranks.from_first((folder / MANIFEST).exists()) for folder in stores]
     return {folder: layer for (folder, layer), done in zip(stores.items(), there, strict=True) if not done}
 
 
 @contextmanager
-def _locked(stores: dict[Path, int], ranks: Ranks) -> Iterator[dict[Path, int]]:
+def _locked(stores: dict[Path, int], ranks: ReplicaGroup) -> Iterator[dict[Path, int]]:
     """Locks the folders; gives those that another run did not finish while this one waited."""
     with ExitStack() as locks:
         for path in sorted(stores) if ranks.is_first else ():  # in one order, so that no two runs wait for each other
@@ -120,7 +120,7 @@ def _extract(
     stores: dict[Path, int],
     decides: dict,
     tokens_per_batch: int,
-    ranks: Ranks,
+    ranks: ReplicaGroup,
 ) -> None:
     """Writes the shards that are not there yet, then the manifest that makes them a store, for the layer of each."""
     names = []

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from biosae.ranks import ALONE, Ranks
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 
 Result = TypeVar("Result")
 
@@ -38,7 +38,7 @@ def shuffled_batches(
     generator: torch.Generator,
     start: int = 0,
     reads_ahead: bool = False,
-    ranks: Ranks = ALONE,
+    ranks: ReplicaGroup = SINGLE,
 ) -> Iterator[Tensor]:
     """``(batch_size, d_in) float32`` batches: the groups in order, each shuffled within.
 
@@ -70,7 +70,7 @@ Read = tuple[int, Tensor]
 
 
 def _reads(
-    groups: Iterable[RowGroup], skip: int, batch_size: int, generator: torch.Generator, ranks: Ranks
+    groups: Iterable[RowGroup], skip: int, batch_size: int, generator: torch.Generator, ranks: ReplicaGroup
 ) -> Iterator[Callable[[], Read]]:
     """For each group that does not lie wholly in the first ``skip`` rows, what gives its other rows shuffled."""
     end = 0
@@ -82,7 +82,7 @@ def _reads(
             yield partial(_shuffled, group, _own(order[first:], start, batch_size, ranks), end)
 
 
-def _own(order: Tensor, start: int, batch_size: int, ranks: Ranks) -> Tensor:
+def _own(order: Tensor, start: int, batch_size: int, ranks: ReplicaGroup) -> Tensor:
     """Those of the rows that this process has in its batches; the first is row ``start`` of the epoch."""
     if ranks.size == 1:
         return order

@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import DataError
-from biosae.ranks import ALONE, Ranks
 
 
 class ActivationSource(Protocol):
@@ -30,7 +30,7 @@ class ActivationSource(Protocol):
     n_tokens: int
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: ReplicaGroup = SINGLE
     ) -> Iterator[Tensor]:
         """``(batch_size, d_in) float32`` batches; the last of an epoch may be smaller.
 
@@ -70,7 +70,7 @@ class ArrayActivations:
         return self.values.shape[0]
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: ReplicaGroup = SINGLE
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = torch.randperm(self.n_tokens, generator=generator)

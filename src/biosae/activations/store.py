@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from biosae.artefacts import content_hash, read_json, settings_hash, unnamed_file
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import ArtefactError, DataError
 from biosae.memory import return_freed
-from biosae.ranks import ALONE, Ranks
 
 from .mapped import mapped_tensors
 from .order import random_order
@@ -161,7 +161,7 @@ class StoredActivations:
             raise DataError("none of the chosen samples has a token; see how many genes the model matched")
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: ReplicaGroup = SINGLE
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = random_order(int(self._last_blocks[-1]), generator)

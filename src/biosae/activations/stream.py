@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import DataError
 from biosae.models.base import ModelAdapter
 from biosae.models.parallel import each_batch
 from biosae.models.tokens import TokenBatch, TokenSequences
-from biosae.ranks import ALONE, Ranks
 
 from .exchange import ALL_HERE, Exchange
 from .shuffle import RowGroup, shuffled_batches
@@ -54,7 +54,7 @@ class StreamedActivations:
             raise DataError("none of the chosen samples has a token; see how many genes the model matched")
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: Ranks = ALONE
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: ReplicaGroup = SINGLE
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = self._samples[torch.randperm(len(self._samples), generator=generator).numpy()]

@@ -12,20 +12,20 @@ import anndata
 import numpy as np
 import pandas as pd
 
+from biosae.analysis.genes.expression import expression_scores, value_quartiles
+from biosae.analysis.genes.gene_sets import read_families, read_gene_sets
+from biosae.analysis.genes.scores import score_genes, score_prerank
+from biosae.analysis.genes.token_sums import TokenSums, sum_over_tokens
+from biosae.analysis.labels.scores import score_labels
+from biosae.analysis.residues.scores import SPANS, score_residues
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError, SettingError, require
 from biosae.features.table import read_table
 from biosae.features.token_codes import TokenCodes
 
 from .density import density, density_histogram
-from .expression import expression_scores, value_quartiles
-from .gene_sets import read_families, read_gene_sets
 from .geometry import decoder_map, geometry_scores, read_decoder
 from .results import Results, write_results
-from .score_genes import score_genes, score_prerank
-from .score_labels import score_labels
-from .score_residues import SPANS, score_residues
-from .token_sums import TokenSums, sum_over_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def analyze(
     _check_settings(n_permutations, prerank, map_decoder, run_label_scoring and run_gene_scoring)
     own_sets, families = read_gene_sets(gene_sets), read_families(gene_families)
     rows, results, chance = held_out_rows(table), Results(), (n_permutations, seed)
-    tokens, spans = Tokens(Path(token_codes), table, rows), Path(out) / SPANS
+    tokens, spans = TokenTable(Path(token_codes), table, rows), Path(out) / SPANS
     if run_density_scoring:
         _score_structure(results, table, rows, Path(features_h5ad).with_name("sae.safetensors"), map_decoder, seed)
     if run_gene_scoring and tokens.have_names:
@@ -107,7 +107,7 @@ def analyze(
 
 
 @dataclass(frozen=True, eq=False)
-class Tokens:
+class TokenTable:
     """The token codes of a run, which are opened, and summed over held-out samples, when a score first needs them.
 
     Attributes

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .enrichment import Enrichment
-from .labels import LabelScores
-from .rank_enrichment import RankEnrichment
+from biosae.analysis.genes.enrichment import Enrichment
+from biosae.analysis.genes.rank_enrichment import RankEnrichment
+from biosae.analysis.labels.marking import LabelScores
 
 MARKER_COLUMNS = (
     *("class", "feature", "auroc_select", "auroc", "auroc_low", "auroc_high", "null_auroc", "p_value", "q_value"),

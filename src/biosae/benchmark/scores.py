@@ -9,7 +9,7 @@ import numpy as np
 
 from biosae.progress import progress_bar
 
-from .cells import ScoredCells
+from .chosen_cells import ScoredCells
 from .families import BATCH, BIO, KBET, TOTALS, family_scores
 from .transfer import METRICS as TRANSFER
 from .transfer import label_transfer

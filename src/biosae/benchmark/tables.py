@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .cells import ScoredCells
-from .halves import interval
+from .chosen_cells import ScoredCells
+from .jackknife import interval
 from .scores import Scores, family_of
 from .transfer import METRICS as TRANSFER
 from .transfer import transfer_to_each

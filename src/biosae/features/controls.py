@@ -17,11 +17,12 @@ from torch import Tensor
 
 from biosae.activations.store import ActivationShard, ActivationStore
 from biosae.errors import DataError
-from biosae.linear import linear
+from biosae.ops.linear import linear
+from biosae.ops.support import Support
 from biosae.progress import progress_bar
-from biosae.saes.codes import Codes, Support
+from biosae.saes.codes import Codes
+from biosae.saes.parts.selection import top_k
 from biosae.saes.preactivations import PreActivations
-from biosae.saes.selection import top_k
 
 from .encode import Encoder
 from .pool import PooledAxes

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from biosae.activations.store import ActivationShard, ActivationStore
 from biosae.artefacts import atomic_write, content_hash, write_json
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import DataError
 from biosae.progress import progress_bar
-from biosae.ranks import ALONE, Ranks
 from biosae.saes.base import SAE
 from biosae.saes.codes import Codes
 
@@ -38,7 +38,7 @@ def encode_features(
     provenance: dict,
     obsm: dict[str, np.ndarray],
     batch_tokens: int = 8192,
-    ranks: Ranks = ALONE,
+    ranks: ReplicaGroup = SINGLE,
 ) -> None:
     """Writes ``token_codes/`` and ``features.h5ad`` into ``out``.
 
@@ -118,7 +118,7 @@ def encode_shard(encoder: Encoder, shard: ActivationShard, batch_tokens: int, de
 
 
 def _write_token_codes(
-    sae: SAE, store: ActivationStore, folder: Path, provenance: dict, batch_tokens: int, ranks: Ranks
+    sae: SAE, store: ActivationStore, folder: Path, provenance: dict, batch_tokens: int, ranks: ReplicaGroup
 ) -> list[dict]:
     """Encodes the shards that are not there yet; gives their lines of the manifest."""
     (folder / MANIFEST).unlink(missing_ok=True)

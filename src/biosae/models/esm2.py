@@ -43,7 +43,7 @@ SHAPE = {
 _TOKEN_OF_BYTE = np.array([VOCABULARY.index(chr(b)) if chr(b) in VOCABULARY else -1 for b in range(256)])
 
 
-class Proteins(Protocol):
+class ProteinSequences(Protocol):
     """What is tokenised: names and amino-acid sequences, one letter a residue."""
 
     ids: list[str]
@@ -102,7 +102,7 @@ class ESM2(ModelAdapter):
         self.d_model, self.n_layers = network.embedding.embedding_dim, len(network.layers)
         self._max_residues, self._site = max_residues, site
 
-    def tokenize(self, samples: Proteins) -> TokenSequences:
+    def tokenize(self, samples: ProteinSequences) -> TokenSequences:
         """One token a residue; lower case is read as upper case and unknown letters as X, with a warning."""
         sequences = [sequence[: self._max_residues] for sequence in samples.sequences]
         letters = np.frombuffer("".join(sequences).upper().encode("ascii", "replace"), dtype=np.uint8)

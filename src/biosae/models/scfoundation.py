@@ -18,7 +18,7 @@ from .checkpoints import Weights, read_checkpoint
 from .folders import model_name, require_files, resolve_folder
 from .gene_match import GeneMatch, match_by_symbol
 from .scfoundation_network import DECODER, RENAME, ScFoundationNetwork
-from .scfoundation_tokens import INPUTS, CellReading, DepthTarget
+from .scfoundation_tokens import INPUTS, DepthTarget, ScFoundationReading
 from .settings import check_choice
 from .symbols import token_of_any_name
 from .tokens import TokenBatch, TokenSequences
@@ -82,7 +82,7 @@ def load_scfoundation(
     check_choice("scfm.input", input, INPUTS)
     if not target_sum > 0:
         raise SettingError(f"scfm.target_sum must be above 0, got {target_sum}")
-    reading = CellReading(input, target_sum, DepthTarget(target_depth))
+    reading = ScFoundationReading(input, target_sum, DepthTarget(target_depth))
     folder = resolve_folder(model_dir, PUBLISHED)
     files = require_files(folder, PUBLISHED, ("models.safetensors", "models.ckpt"), (GENE_LIST,))
     weights_file, genes = files[0], _read_gene_list(files[1])
@@ -105,7 +105,7 @@ class ScFoundation(ModelAdapter):
         name: str,
         network: ScFoundationNetwork,
         genes: list[str],
-        reading: CellReading,
+        reading: ScFoundationReading,
         pooling: str,
         site: str,
     ):

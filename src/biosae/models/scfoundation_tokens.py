@@ -34,7 +34,7 @@ class DepthTarget:
 
 
 @dataclass(frozen=True)
-class CellReading:
+class ScFoundationReading:
     """The choices of the official script.
 
     Attributes

@@ -20,7 +20,7 @@ from .dictionaries import read_dictionary, read_json
 from .folders import model_name, require_files, resolve_folder
 from .gene_match import GeneMatch, match_by_symbol
 from .scgpt_network import ALL_BUT_EXPRESSION, HEAD_RENAME, HEADS, RENAME, BatchNorms, ExpressionHead, ScGPTNetwork
-from .scgpt_tokens import CellReading, batch_labels
+from .scgpt_tokens import ScGPTReading, batch_labels
 from .settings import check_choice, check_limit
 from .symbols import token_of_any_name
 from .tokens import SpecialToken, TokenBatch, TokenSequences
@@ -88,7 +88,7 @@ def load_scgpt(
     weights = renamed(read, RENAME, without=HEADS)
     network = build_frozen(lambda: _network(args, weights, len(token)), seed, empty=init == "false")
     load_weights(network, weights, ("gene_", "value_", "batch_norms."), init, weights_file)
-    reading = CellReading(
+    reading = ScGPTReading(
         n_bins=args["n_bins"],
         max_genes=check_limit("scfm.max_genes", max_genes, args["max_seq_len"] - (cls_value is not None), folder.name),
         zero_genes=zero_genes,
@@ -111,7 +111,7 @@ class ScGPT(ModelAdapter):
         name: str,
         network: ScGPTNetwork,
         token_of_gene: dict[str, int],
-        reading: CellReading,
+        reading: ScGPTReading,
         batch_key: str | None,
         pooling: str,
         site: str,

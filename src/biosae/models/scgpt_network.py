@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from biosae.linear import Linear
+from biosae.ops.linear import Linear
 
 from .transformer import PostNormBlock
 

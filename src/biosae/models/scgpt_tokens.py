@@ -20,7 +20,7 @@ BINNING, SAMPLING = 0, 1  # what a random number is drawn for
 
 
 @dataclass(frozen=True)
-class CellReading:
+class ScGPTReading:
     """The choices that scGPT's published code leaves to its user.
 
     Attributes

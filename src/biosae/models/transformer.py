@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biosae.errors import SettingError
-from biosae.linear import Linear, linear, onednn_takes
+from biosae.ops.linear import Linear, linear, onednn_takes
 
 from .tokens import TokenBatch
 

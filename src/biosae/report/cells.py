@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from .layout import CellMap
-from .run import Run
+from .run_folder import RunFolder
 from .shards import packed
 
 MOST_CATEGORIES = 60  # more colours and rows than that tell nothing
 
 
-def cells(run: Run, shown: CellMap | None) -> dict[str, Any]:
+def cells(run: RunFolder, shown: CellMap | None) -> dict[str, Any]:
     """Names and categories of all samples, and the map of those it shows."""
     obs = run.table.obs
     content: dict[str, Any] = {
@@ -26,7 +26,7 @@ def cells(run: Run, shown: CellMap | None) -> dict[str, Any]:
     return content
 
 
-def _columns(run: Run) -> list[str]:
+def _columns(run: RunFolder) -> list[str]:
     data = run.settings["data"]
     wanted = [*run.label_keys, *(data.get("label_keys") or []), data.get("batch_key"), "biosae_part"]
     obs = run.table.obs

@@ -9,13 +9,13 @@ import pandas as pd
 
 from .genes import GeneIndex
 from .names import feature_names
-from .run import Run
+from .run_folder import RunFolder
 from .shards import packed
 
 N_SEARCHED_GENES = 10
 
 
-def feature_list(run: Run, genes: GeneIndex) -> dict[str, Any]:
+def feature_list(run: RunFolder, genes: GeneIndex) -> dict[str, Any]:
     """Names, top genes and all scores of every feature, column by column."""
     names = feature_names(run)
     return {
@@ -29,7 +29,7 @@ def feature_list(run: Run, genes: GeneIndex) -> dict[str, Any]:
     }
 
 
-def _analyses(run: Run) -> list[str]:
+def _analyses(run: RunFolder) -> list[str]:
     return list(dict.fromkeys(run.scores.columns.get_level_values(0)))
 
 

@@ -8,20 +8,20 @@ import pandas as pd
 
 from biosae.errors import ArtefactError
 
-from .run import Run, optional_csv, records
+from .run_folder import RunFolder, optional_csv, records
 from .shards import number
 
 QUANTITIES = ("loss", "nmse", "fvu", "l0", "dead_fraction")
 HELD_OUT = ("test", "val")  # split of comparison.csv that the frontier shows, the first that there is
 
 
-def comparison(run: Run) -> dict[str, Any] | None:
+def comparison(run: RunFolder) -> dict[str, Any] | None:
     """``variants``, ``sweep`` and ``controls``, each None when that artefact is absent; None when all are."""
     content = {"variants": variants(run), "sweep": sweep(run), "controls": controls(run)}
     return content if any(part is not None for part in content.values()) else None
 
 
-def variants(run: Run) -> list[dict[str, Any]] | None:
+def variants(run: RunFolder) -> list[dict[str, Any]] | None:
     """One entry a model and split, ``epochs`` and a list a quantity; None when the run is of no comparison.
 
     The run folders of a comparison lie inside its own, beside comparison.csv.
@@ -37,7 +37,7 @@ def variants(run: Run) -> list[dict[str, Any]] | None:
     ]
 
 
-def sweep(run: Run) -> dict[str, Any] | None:
+def sweep(run: RunFolder) -> dict[str, Any] | None:
     """``settings`` that differ, ``measures``, and one row a run of sweep.csv; None when there is none."""
     path = run.folder.parent / "sweep.csv"
     if not path.exists():
@@ -60,12 +60,12 @@ def _numbers(column: pd.Series) -> pd.Series:
         return values
 
 
-def controls(run: Run) -> list[dict[str, Any]] | None:
+def controls(run: RunFolder) -> list[dict[str, Any]] | None:
     """The rows of controls.csv; None when there is none."""
     return records(optional_csv(run.folder / "controls.csv", "biosae analyze analysis.controls=true"))
 
 
-def frontier(compared: dict[str, Any] | None, run: Run) -> list[dict[str, Any]]:
+def frontier(compared: dict[str, Any] | None, run: RunFolder) -> list[dict[str, Any]]:
     """``name``, ``l0``, ``fvu`` of the runs beside this one, and whether it is ``mine``; empty without any."""
     if compared is None:
         return []

@@ -12,7 +12,7 @@ from .genes import GeneIndex
 from .labels import LabelTables
 from .layout import CellMap
 from .neighbours import nearest_features, unit_rows
-from .run import Run
+from .run_folder import RunFolder
 from .shards import offsets, packed, packed_ragged
 from .steering import Steering
 from .tracks import Tracks
@@ -27,7 +27,7 @@ N_TOKENS = 150  # of a feature, drawn evenly over its activations, for expressio
 
 
 def feature_shards(
-    run: Run,
+    run: RunFolder,
     genes: GeneIndex,
     labels: LabelTables,
     cells: CellMap | None,
@@ -61,7 +61,7 @@ def feature_shards(
         yield f"features-{number}", content
 
 
-def gallery(run: Run, labels: list[dict[str, Any]], cells: CellMap) -> dict[str, Any]:
+def gallery(run: RunFolder, labels: list[dict[str, Any]], cells: CellMap) -> dict[str, Any]:
     """The features that mark the classes of the first label best, and the cells on the map where they fire."""
     best = sorted(labels[0]["best"], key=lambda row: -(row["auroc"] or 0))[:MOST_SHOWN]
     codes = run.table.X.tocsc()
@@ -108,7 +108,7 @@ def _enriched_sets(table: pd.DataFrame, first: int, last: int) -> list[list[dict
     return sets
 
 
-def _tokens(run: Run, genes: GeneIndex, first: int, last: int) -> dict[str, Any]:
+def _tokens(run: RunFolder, genes: GeneIndex, first: int, last: int) -> dict[str, Any]:
     """Histograms of the codes of single tokens, and a few tokens with their input value and code."""
     histograms, drawn = [], []
     for feature in range(first, last):

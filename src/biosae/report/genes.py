@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .run import Run
+from .run_folder import RunFolder
 from .shards import packed
 
 MOST_FEATURES_PER_GENE = 200
@@ -29,7 +29,7 @@ class GeneIndex:
         ``(n_vocabulary,) int32`` the gene's number of each vocabulary id; None without token codes.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: RunFolder):
         known = (
             [] if run.genes is None else [run.genes[["identifier", "gene"]].set_axis(["identifier", "name"], axis=1)]
         )
@@ -83,7 +83,7 @@ class GeneIndex:
         table = genes.assign(index=self._number.get_indexer(genes["identifier"]))
         return table.sort_values(["feature", "share"], ascending=[True, False], kind="stable")
 
-    def _of_token(self, run: Run) -> np.ndarray | None:
+    def _of_token(self, run: RunFolder) -> np.ndarray | None:
         if run.token_codes is None:
             return None
         vocabulary = run.token_codes.vocabulary

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve
 
-from .run import Run
+from .run_folder import RunFolder
 from .shards import number, packed
 
 MOST_FEATURES_PER_CLASS = 200
@@ -29,7 +29,7 @@ class LabelTables:
         Their classes, in the order of the matrices' columns.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: RunFolder):
         self._run = run
         table = run.labels if run.labels is not None else pd.DataFrame({"label": [], "class": []})
         known = list(dict.fromkeys(table["label"]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .run import ALPHA, Run
+from .run_folder import ALPHA, RunFolder
 
 UNNAMED = "unnamed"
 DOMINANT_SHARE = 0.5  # a gene with more than half of the activation is what the feature is about
@@ -39,7 +39,7 @@ def supported(scores: pd.DataFrame, key: str) -> np.ndarray:
     return ((label["q_value"] <= ALPHA) & (label["auroc"] > label["null_auroc"])).to_numpy()
 
 
-def feature_names(run: Run) -> list[FeatureName]:
+def feature_names(run: RunFolder) -> list[FeatureName]:
     """One name a feature: the site or domain that it marks, or else the supported class with the highest held-out
     AUROC; the dominant gene or residue; or both.
 
@@ -62,7 +62,7 @@ def _name(label: tuple[str, str] | None, gene: tuple[str, float] | None) -> Feat
     return FeatureName(text, "; ".join(reasons) + ".")
 
 
-def _sites(run: Run) -> list[tuple[str, str] | None]:
+def _sites(run: RunFolder) -> list[tuple[str, str] | None]:
     """What each feature marks on residues, where its F1 lies above the null of the best feature."""
     if run.score("residues", "concept") is None:
         return [None] * run.d_sae
@@ -78,7 +78,7 @@ def _site_reason(row: pd.Series) -> str:
     return f"marks {row['concept']}: held-out F1 {row['f1']:.2f} (null {row['null_f1']:.2f}), q = {row['q_value']:.2g}"
 
 
-def _best_classes(run: Run) -> list[tuple[str, str] | None]:
+def _best_classes(run: RunFolder) -> list[tuple[str, str] | None]:
     best: list[tuple[str, str] | None] = [None] * run.d_sae
     score = np.full(run.d_sae, -np.inf)
     batch_key = run.settings["data"].get("batch_key")
@@ -100,7 +100,7 @@ def _label_reason(key: str, row: pd.Series) -> str:
     )
 
 
-def _dominant_genes(run: Run) -> list[tuple[str, float] | None]:
+def _dominant_genes(run: RunFolder) -> list[tuple[str, float] | None]:
     top, share = run.score("genes", "top_genes"), run.score("genes", "top_share")
     if top is None or share is None:
         return [None] * run.d_sae

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .concerns import concerns
+from .caveats import concerns
 from .names import supported
-from .run import ALPHA, Run
+from .run_folder import ALPHA, RunFolder
 from .shards import number
 
 CURVES = ("fvu", "l0", "dead_fraction")
@@ -20,7 +20,7 @@ N_BINS = 36
 LOWEST_FREQUENCY = 1e-5
 
 
-def overview(run: Run, beside: list[dict[str, Any]]) -> dict[str, Any]:
+def overview(run: RunFolder, beside: list[dict[str, Any]]) -> dict[str, Any]:
     """Content of the first page as JSON; ``beside`` is the frontier of the runs beside it."""
     return {
         "settings": run.settings,
@@ -48,7 +48,7 @@ def training_curves(metrics: pd.DataFrame | None) -> list[dict[str, Any]]:
     return curves
 
 
-def density_histogram(run: Run) -> dict[str, Any]:
+def density_histogram(run: RunFolder) -> dict[str, Any]:
     """How many features are active on which share of tokens: log-spaced ``edges``, ``counts``, and ``dead``."""
     frequency = run.table.var["frequency_token"].to_numpy(dtype=float)
     alive = frequency[frequency > 0]
@@ -57,7 +57,7 @@ def density_histogram(run: Run) -> dict[str, Any]:
     return {"edges": edges.tolist(), "counts": counts.tolist(), "dead": int((frequency == 0).sum())}
 
 
-def label_summary(run: Run, key: str) -> dict[str, Any]:
+def label_summary(run: RunFolder, key: str) -> dict[str, Any]:
     """How many features mark a class of a label column beside chance, and the best feature of every class.
 
     ``classes_by_chance`` is how many classes would have such a feature if no feature knew the labels:
@@ -78,7 +78,7 @@ def label_summary(run: Run, key: str) -> dict[str, Any]:
     }
 
 
-def sites(run: Run) -> list[dict[str, Any]]:
+def sites(run: RunFolder) -> list[dict[str, Any]]:
     """The feature that marks each annotated site or domain best on the select proteins, with its scores on test."""
     summary = ((run.analysis or {}).get("summary") or {}).get("residues") or {}
     return [
@@ -88,7 +88,7 @@ def sites(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def enrichment_summary(run: Run) -> dict[str, Any] | None:
+def enrichment_summary(run: RunFolder) -> dict[str, Any] | None:
     """Share of features with an enriched gene set, beside that of matched random lists; None when not tested."""
     summary = ((run.analysis or {}).get("summary") or {}).get("enrichment")
     if summary is None:
@@ -96,7 +96,7 @@ def enrichment_summary(run: Run) -> dict[str, Any] | None:
     return {name: number(summary.get(name)) for name in ("annotated_share", "matched_share", "n_sets")}
 
 
-def _markers(run: Run, key: str) -> list[dict[str, Any]]:
+def _markers(run: RunFolder, key: str) -> list[dict[str, Any]]:
     """The feature that marks each class best on the select samples, with its scores on the test samples.
 
     analysis.json knows the best of all features; scores.csv only that of the features whose own best

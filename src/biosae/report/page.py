@@ -20,7 +20,7 @@ from .genes import GENES_PER_SHARD, GeneIndex
 from .labels import LabelTables
 from .layout import cell_map
 from .overview import overview
-from .run import Run, read_run
+from .run_folder import RunFolder, read_run
 from .shards import script
 from .steering import read_steering
 from .tracks import tracks_of
@@ -83,7 +83,7 @@ def write_single_page(run_folder: Path, path: Path) -> Path:
     return Path(path)
 
 
-def shards(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
+def shards(run: RunFolder) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of everything the page can load; ``core`` is what it opens with."""
     genes, labels = GeneIndex(run), LabelTables(run)
     shown = cell_map(run.table, run.folder)
@@ -104,7 +104,7 @@ def shards(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from feature_shards(run, genes, labels, shown, tracks_of(run), steering)
 
 
-def _core(run: Run, genes: GeneIndex, labels: LabelTables) -> dict[str, Any]:
+def _core(run: RunFolder, genes: GeneIndex, labels: LabelTables) -> dict[str, Any]:
     sample, token = WORDS[run.settings["data"].get("kind", "cells")]
     return {
         "format": FORMAT,

@@ -15,7 +15,7 @@ from anndata.io import read_elem
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError
 
-from .run import optional_csv, optional_json, records
+from .run_folder import optional_csv, optional_json, records
 
 EFFECTS = ("target_gap", "label_gap", "label_kept", "shift")
 PERTURBED = ("distance_closed", "energy_closed", "label_kept", "label_accuracy")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.score_residues import SPANS, read_stretches
+from biosae.analysis.residues.scores import SPANS, read_stretches
 from biosae.features.token_codes import SHARDS_OPEN, TokenCodesShard
 
-from .run import Run
+from .run_folder import RunFolder
 from .shards import offsets, packed_ragged
 
 N_PROTEINS = 4  # of each feature
@@ -86,7 +86,7 @@ class Tracks:
         return [[int(start), int(end), concept] for start, end, concept in rows[["start", "end", "concept"]].to_numpy()]
 
 
-def tracks_of(run: Run) -> Tracks | None:
+def tracks_of(run: RunFolder) -> Tracks | None:
     """The residues of a run; None for cells and for embeddings of whole proteins."""
     codes = run.token_codes
     is_per_residue = run.settings["data"].get("kind") == "proteins" and run.table.obs["biosae_n_tokens"].max() > 1

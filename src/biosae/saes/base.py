@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import DataError, SettingError
-from biosae.ranks import ALONE, Ranks
 
 from .architecture import PLAIN, Architecture
 from .checks import check_at_least
 from .codes import Codes
-from .forward import Forward, Progress, squared_error
+from .forward import ForwardOutput, Progress, squared_error
 from .preactivations import PreActivations
 from .shards import UNDIVIDED, Shards
 
@@ -71,13 +71,13 @@ class SAE(nn.Module, ABC):
 
     # Open to variants.
 
-    in_input_units: tuple[str, ...] = ("b_enc", "b_dec")
+    scaled_parameters: tuple[str, ...] = ("b_enc", "b_dec")
     """Names of the parameters and buffers that grow with the activations; `fold` rescales them."""
 
     norm_moves_to_encoder = False
     """True lets the norms of the decoder rows learn: each step moves them into the encoder."""
 
-    lr_1024: float = 5e-3
+    base_lr: float = 5e-3
     """The learning rate that suits 1,024 features in runs of some hundred to some thousand steps."""
 
     momentum: float = 0.9
@@ -91,15 +91,15 @@ class SAE(nn.Module, ABC):
         """Codes in a training step."""
         return self.select(pre)
 
-    def reconstruction_loss(self, forward: Forward) -> Tensor:
+    def reconstruction_loss(self, forward: ForwardOutput) -> Tensor:
         """Mean over tokens of the squared norm of the residual."""
         return forward.error(forward.reconstruction)
 
-    def penalties(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
+    def penalties(self, forward: ForwardOutput, progress: Progress) -> dict[str, Tensor]:
         """Further named terms of the objective."""
         return {}
 
-    def after_step(self, forward: Forward, progress: Progress) -> None:
+    def after_step(self, forward: ForwardOutput, progress: Progress) -> None:
         """The only place where a variant changes its state."""
 
     # Final from here on.
@@ -122,7 +122,7 @@ class SAE(nn.Module, ABC):
         self._check_input(x)
         return self._normalised(x)
 
-    def host_units(self, normalised: Tensor, x: Tensor | None = None) -> Tensor:
+    def denormalise(self, normalised: Tensor, x: Tensor | None = None) -> Tensor:
         """Normalised units to host units; what `normalise` makes of ``x``, for the same tokens, back to ``x``.
 
         Only layer normalisation needs ``x``: each token's own mean and spread are not in its codes.
@@ -147,22 +147,22 @@ class SAE(nn.Module, ABC):
         if not isinstance(codes, Codes):
             message = f"decode takes Codes, got {type(codes).__name__}"
             raise DataError(f"{message}: dense ones become Codes(values), of biosae.saes.codes")
-        return self.host_units(self._decoded(codes), x)
+        return self.denormalise(self._decoded(codes), x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruction of ``(n_tokens, d_in)`` activations, both in host units, by the inference path."""
         return self.decode(self.encode(x), x)
 
-    def training_forward(self, x: Tensor, ranks: Ranks = ALONE) -> Forward:
+    def training_forward(self, x: Tensor, ranks: ReplicaGroup = SINGLE) -> ForwardOutput:
         """Codes and reconstruction with gradients; ``x`` in host units, this process's share of the batch."""
         return self._forward(x, self.select_for_training, ranks)
 
     @torch.no_grad()
-    def inference_forward(self, x: Tensor, ranks: Ranks = ALONE) -> Forward:
+    def inference_forward(self, x: Tensor, ranks: ReplicaGroup = SINGLE) -> ForwardOutput:
         """The same by the inference path, for what is measured of a trained SAE."""
         return self._forward(x, self.select, ranks)
 
-    def losses(self, forward: Forward, progress: Progress) -> dict[str, Tensor]:
+    def losses(self, forward: ForwardOutput, progress: Progress) -> dict[str, Tensor]:
         """The terms whose sum is minimised; changes no state."""
         return {"reconstruction": self.reconstruction_loss(forward), **self.penalties(forward, progress)}
 
@@ -180,7 +180,7 @@ class SAE(nn.Module, ABC):
     @torch.no_grad()
     def project_decoder_gradient(self) -> None:
         """Takes out the part of the decoder's gradient that would only change the norm of its rows."""
-        if not self.holds_unit_rows:
+        if not self.has_unit_norm_decoder:
             return
         along = (self.W_dec.grad * self.W_dec).sum(1, keepdim=True)
         self.W_dec.grad.addcmul_(along, self.W_dec, value=-1)
@@ -192,7 +192,7 @@ class SAE(nn.Module, ABC):
             raise SettingError("layer normalisation differs from token to token and cannot be folded into weights")
         folded = deepcopy(self)
         for name, tensor in folded.state_dict().items():
-            if name in self.in_input_units:
+            if name in self.scaled_parameters:
                 tensor.mul_(self.input_scale)
         folded.b_dec.add_(self.input_mean)
         folded.input_mean.zero_()
@@ -214,7 +214,7 @@ class SAE(nn.Module, ABC):
             self.shards.put(tensor, state[name])
 
     @property
-    def holds_unit_rows(self) -> bool:
+    def has_unit_norm_decoder(self) -> bool:
         """Whether decoder rows stay at unit norm and nothing else learns from theirs."""
         return self.architecture.decoder_norm == "unit" and not self.norm_moves_to_encoder
 
@@ -224,18 +224,18 @@ class SAE(nn.Module, ABC):
         return self.d_sae // self.shards.ranks.size
 
     @property
-    def fresh_spread(self) -> float:
+    def init_std(self) -> float:
         """Standard deviation of a pre-activation before training."""
         return self.architecture.encoder_norm * self.d_in**-0.5
 
-    def _forward(self, x: Tensor, select: Callable[[PreActivations], Codes], ranks: Ranks) -> Forward:
+    def _forward(self, x: Tensor, select: Callable[[PreActivations], Codes], ranks: ReplicaGroup) -> ForwardOutput:
         self._check_input(x, fewest=1 if ranks.size == 1 else 0)
         normalised = self._normalised(x)
         pre = self._pre(normalised, ranks)
         codes = select(pre)
-        return Forward(normalised, pre, codes, self._decoded, self._token_unit(x), ranks)
+        return ForwardOutput(normalised, pre, codes, self._decoded, self._token_unit(x), ranks)
 
-    def _pre(self, x: Tensor, ranks: Ranks = ALONE) -> PreActivations:
+    def _pre(self, x: Tensor, ranks: ReplicaGroup = SINGLE) -> PreActivations:
         here, b_dec = self.shards.here, self.shards.shared(self.b_dec)
         return PreActivations(x, b_dec, here(self.W_enc), here(self.b_enc), ranks, self.shards)
 

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from biosae.ranks import ALONE, Ranks
+from biosae.distributed.processes import SINGLE, ReplicaGroup
+from biosae.ops.support import Support
 
-from .codes import Codes, Support
+from .codes import Codes
 from .preactivations import PreActivations
 
 
 @dataclass(frozen=True, eq=False)
-class Forward:
+class ForwardOutput:
     """One training forward, in normalised units.
 
     Attributes
@@ -42,7 +43,7 @@ class Forward:
     codes: Codes
     decode: Callable[[Codes], Tensor]
     token_unit: Tensor | None = None
-    ranks: Ranks = ALONE
+    ranks: ReplicaGroup = SINGLE
 
     @cached_property
     def n_tokens(self) -> int:
@@ -59,7 +60,7 @@ class Forward:
         """``(n, d_in)`` what the reconstruction leaves over, without gradient."""
         return self.x - self.reconstruction.detach()
 
-    def know_residual(self, residual: Tensor) -> None:
+    def cache_residual(self, residual: Tensor) -> None:
         """Takes the residual from a loss that has it already, so that codes are not decoded again for it."""
         self.__dict__["residual"] = residual
 

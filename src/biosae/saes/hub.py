@@ -12,10 +12,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from biosae.artefacts import atomic_folder, read_json
 from biosae.errors import ArtefactError, SettingError
+from biosae.saes.parts.threshold import RunningThreshold
 
 from . import files
 from .base import SAE
-from .threshold import RunningThreshold
 
 KEPT = (files.WEIGHTS, files.SETTINGS, "evaluation.json")  # not run.json, which names folders and the command line
 MEASURES = {

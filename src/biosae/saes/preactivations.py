@@ -13,13 +13,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from biosae.linear import few_rows, linear
-from biosae.ranks import ALONE, Ranks
+from biosae.distributed.processes import SINGLE, ReplicaGroup
+from biosae.ops.linear import few_rows, linear
+from biosae.ops.sparse_products import sampled_product
+from biosae.ops.support import Support
+from biosae.ops.topk_search import batch_lower_bound, entries_above, largest_in_rows, largest_of_all
 
-from .codes import Support
 from .shards import UNDIVIDED, Shards
-from .sparse import sampled_product
-from .topk_search import batch_lower_bound, entries_above, largest_in_rows, largest_of_all
 
 CHUNK_VALUES = 1 << 21
 """Pre-activations in a chunk on a CPU: 8 MB, so that selection reads from the cache."""
@@ -52,7 +52,7 @@ class PreActivations:
         b_dec: Tensor,
         W_enc: Tensor,
         b_enc: Tensor,
-        ranks: Ranks = ALONE,
+        ranks: ReplicaGroup = SINGLE,
         shards: Shards = UNDIVIDED,
     ):
         self.x, self.b_dec, self.W_enc, self.b_enc, self.ranks, self.shards = x, b_dec, W_enc, b_enc, ranks, shards
@@ -63,7 +63,7 @@ class PreActivations:
         return self.x.shape[0]
 
     @property
-    def holders(self) -> Ranks:
+    def holders(self) -> ReplicaGroup:
         """The processes that hold the matrix together, be it by rows or by columns."""
         return self.ranks if self.shards.is_whole else self.shards.ranks
 

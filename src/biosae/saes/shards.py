@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import SettingError
-from biosae.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -32,7 +32,7 @@ class Shards:
     the same order.
     """
 
-    def __init__(self, ranks: Ranks = ALONE, mesh: DeviceMesh | None = None):
+    def __init__(self, ranks: ReplicaGroup = SINGLE, mesh: DeviceMesh | None = None):
         self.ranks, self.mesh = ranks, mesh
 
     def __deepcopy__(self, memo: dict) -> Shards:
@@ -145,7 +145,7 @@ class CopyOnCpu:
 
 
 @torch.no_grad()
-def divide(sae: SAE, ranks: Ranks, device: str | torch.device) -> SAE:
+def divide(sae: SAE, ranks: ReplicaGroup, device: str | torch.device) -> SAE:
     """Leaves the features of this process in an SAE, and those on a device.
 
     Raises
@@ -168,7 +168,7 @@ def divide(sae: SAE, ranks: Ranks, device: str | torch.device) -> SAE:
     return sae.to(device)
 
 
-def _check(sae: SAE, ranks: Ranks) -> None:
+def _check(sae: SAE, ranks: ReplicaGroup) -> None:
     variant = type(sae).__name__
     if ranks.size == 1:
         raise SettingError("training.shard_dictionary=true needs several processes: start it with torchrun")

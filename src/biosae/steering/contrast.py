@@ -8,7 +8,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.classes import class_names
+from biosae.analysis.labels.classes import class_names
 from biosae.errors import ArtefactError, DataError
 
 from .activity import CHOOSING_PARTS, choosing_rows

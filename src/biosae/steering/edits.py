@@ -16,7 +16,7 @@ from .operations import edited_codes
 
 
 @dataclass(frozen=True, eq=False)
-class Tokens:
+class EditableTokens:
     """Activations of content tokens, and what several edits of the same tokens share.
 
     Attributes
@@ -40,11 +40,11 @@ class Tokens:
         return self.sae.decode(self.codes, self.x)
 
 
-TokenEdit = Callable[[Tokens], Tensor]
+TokenEdit = Callable[[EditableTokens], Tensor]
 """Tokens to their activations after the edit, ``(n_tokens, d_in)``."""
 
 
-def unedited(tokens: Tokens) -> Tensor:
+def unedited(tokens: EditableTokens) -> Tensor:
     """The activations as they are."""
     return tokens.x
 
@@ -73,12 +73,12 @@ class FeatureEdit:
     where: str = "all"
     error: str = "keep"
 
-    def __call__(self, tokens: Tokens) -> Tensor:
+    def __call__(self, tokens: EditableTokens) -> Tensor:
         rows, change = self.change(tokens)
         base = tokens.x if self.error == "keep" else tokens.reconstruction
         return base.index_add(0, rows, change.to(base.dtype)) if len(rows) else base
 
-    def change(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    def change(self, tokens: EditableTokens) -> tuple[Tensor, Tensor]:
         """Rows of the tokens that change, and ``(n_rows, d_in)`` by how much."""
         sae, features = tokens.sae, self.features.to(tokens.x.device)
         before = codes_of(tokens.codes, features)
@@ -88,7 +88,7 @@ class FeatureEdit:
             return rows, tokens.x[:0]
         x = tokens.x[rows]
         moved = difference[rows] @ sae.W_dec[features]  # (n_rows, d_in), normalised units
-        return rows, sae.host_units(moved, x) - sae.host_units(torch.zeros_like(moved), x)
+        return rows, sae.denormalise(moved, x) - sae.denormalise(torch.zeros_like(moved), x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class RandomDirection:
     like: FeatureEdit
     direction: Tensor
 
-    def __call__(self, tokens: Tokens) -> Tensor:
+    def __call__(self, tokens: EditableTokens) -> Tensor:
         rows, change = self.like.change(tokens)
         length = change.norm(dim=1, keepdim=True)
         return tokens.x.index_add(0, rows, (length * self.direction.to(change)).to(tokens.x.dtype))
@@ -119,7 +119,7 @@ class ProjectOut:
     centre: Tensor
     basis: Tensor
 
-    def __call__(self, tokens: Tokens) -> Tensor:
+    def __call__(self, tokens: EditableTokens) -> Tensor:
         basis = self.basis.to(tokens.x)
         return tokens.x - (tokens.x - self.centre.to(tokens.x)) @ basis @ basis.t()
 
@@ -139,7 +139,7 @@ class Centre:
     shift: Tensor
     group: Tensor
 
-    def __call__(self, tokens: Tokens) -> Tensor:
+    def __call__(self, tokens: EditableTokens) -> Tensor:
         group = self.group.to(tokens.sample.device)[tokens.sample]
         shift = self.shift.to(tokens.x)[group.clamp(min=0)]
         return torch.where((group >= 0)[:, None], tokens.x + shift, tokens.x)
@@ -151,7 +151,7 @@ class Shift:
 
     vector: Tensor
 
-    def __call__(self, tokens: Tokens) -> Tensor:
+    def __call__(self, tokens: EditableTokens) -> Tensor:
         return tokens.x + self.vector.to(tokens.x)
 
 

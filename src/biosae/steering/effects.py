@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
-from biosae.analysis.intervals import resample_weights
+from biosae.analysis.stats.intervals import resample_weights
 from biosae.progress import progress_bar
 
 N_NEIGHBOURS = 15

@@ -17,7 +17,7 @@ from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import progress_bar
 from biosae.saes.base import SAE
 
-from .edits import TokenEdit, Tokens
+from .edits import EditableTokens, TokenEdit
 
 CHUNK_SAMPLES = 512  # what a stopped run loses at most
 
@@ -120,12 +120,12 @@ def embed_batch(adapter: ModelAdapter, sae: SAE, batch: TokenBatch, layer: int, 
 def sharing_tokens(sae: SAE, batch: TokenBatch, edits) -> list[Edit]:
     """Every edit sees the same activations, so their codes are shared."""
     sample = batch.sample.repeat_interleave(batch.content.sum(1))
-    shared: list[Tokens] = []
+    shared: list[EditableTokens] = []
 
     def bound(edit: TokenEdit) -> Edit:
         def of_activations(x: Tensor) -> Tensor:
             if not shared:
-                shared.append(Tokens(sae, x, sample))
+                shared.append(EditableTokens(sae, x, sample))
             return edit(shared[0])
 
         return of_activations

@@ -14,9 +14,9 @@ from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import progress_bar
 from biosae.saes.codes import Codes
 
-from .edits import TokenEdit, Tokens
+from .context import SteeringContext
+from .edits import EditableTokens, TokenEdit
 from .embed import sharing_tokens
-from .host import Host
 
 N_LISTED = 20
 MIN_PER_GROUP = 5  # samples of a label or donor that get rows of their own, and samples that must have a gene
@@ -96,7 +96,7 @@ class Reading:
     n_samples_with_gene: np.ndarray
 
 
-def read_again(host: Host, observed: Observed, edits: Mapping[str, TokenEdit]) -> Reading:
+def read_again(host: SteeringContext, observed: Observed, edits: Mapping[str, TokenEdit]) -> Reading:
     """The edited activations, read by the SAE once more, and what the model's own head then predicts of every gene."""
     keys, genes = [None, *edits], _genes_of(host.sequences, observed.samples)
     n_groups = len(observed.groups)
@@ -181,12 +181,16 @@ def _n_for_most(size: np.ndarray) -> int:
 
 
 def _add_codes(
-    codes: dict[str | None, Means], host: Host, batch: TokenBatch, edits: Mapping[str, TokenEdit], member: np.ndarray
+    codes: dict[str | None, Means],
+    host: SteeringContext,
+    batch: TokenBatch,
+    edits: Mapping[str, TokenEdit],
+    member: np.ndarray,
 ) -> None:
     (hidden,) = host.adapter.activations(batch, [host.layer])
     content = batch.content
     n_tokens = content.sum(1)
-    tokens = Tokens(host.sae, hidden[content[batch.mask]], batch.sample.repeat_interleave(n_tokens))
+    tokens = EditableTokens(host.sae, hidden[content[batch.mask]], batch.sample.repeat_interleave(n_tokens))
     row = torch.arange(len(n_tokens), device=n_tokens.device).repeat_interleave(n_tokens)
     for key, means in codes.items():
         with torch.no_grad():
@@ -197,7 +201,7 @@ def _add_codes(
 
 def _add_expression(
     expressed: dict[str | None, Means],
-    host: Host,
+    host: SteeringContext,
     batch: TokenBatch,
     edits: Mapping[str, TokenEdit],
     member: np.ndarray,

@@ -10,22 +10,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.classes import class_names
-from biosae.analysis.intervals import resample_weights
+from biosae.analysis.labels.classes import class_names
+from biosae.analysis.stats.intervals import resample_weights
 from biosae.errors import DataError
 from biosae.progress import progress_bar
 
 from .activity import activity, rows_of
+from .context import SteeringContext
 from .contrast import contrast
+from .direction import Difference, difference, greedy_ranking, toward_settings
 from .distance import distance_closed, energy_closed
 from .edits import Shift, TokenEdit
 from .effects import MIN_PER_GROUP, Vote, weighted_mean
-from .host import Host
 from .run import label_beside, numbered, provenance, with_settings, write_off_target, write_tables
 from .setting import Setting, edit_of, tensor
 from .steered import ORIGINAL, write_steered
 from .sweep import check_baselines
-from .toward import Difference, difference, greedy_ranking, toward_settings
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Arms:
 
 
 def run_perturbation(
-    host: Host,
+    host: SteeringContext,
     plan: Perturbation,
     run: Path,
     label_keys: Sequence[str],
@@ -125,7 +125,7 @@ def edit_toward(setting: Setting, found: Difference) -> TokenEdit:
     return edit_of(setting, None, len(found.activation))
 
 
-def arm_rows(host: Host, plan: Perturbation, value: str) -> np.ndarray:
+def arm_rows(host: SteeringContext, plan: Perturbation, value: str) -> np.ndarray:
     """Rows of the select and test samples of a condition.
 
     Raises
@@ -209,7 +209,7 @@ def _labels(arm: Arms, edited: np.ndarray, vote: Vote | None) -> Iterator[tuple]
 
 
 def _arms(
-    host: Host,
+    host: SteeringContext,
     plan: Perturbation,
     part: str,
     rows: dict[str, np.ndarray],

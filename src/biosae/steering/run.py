@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.classes import class_names
+from biosae.analysis.labels.classes import class_names
 from biosae.artefacts import atomic_write
 from biosae.errors import DataError, SettingError
 
 from .activity import activity, rows_of
 from .choose import checked_features, ranked_by, read_features
-from .choosing_scores import score_to_choose_by
+from .context import SteeringContext
 from .contrast import Contrast, contrast
 from .edits import TokenEdit
 from .effects import Subjects, effects
-from .host import Host
 from .off_target import Observed, moved_genes, off_target, read_again
+from .ranking_scores import score_to_choose_by
 from .setting import Setting, edit_of
 from .steered import ORIGINAL, write_steered
 from .sweep import Recipe, sweep
@@ -34,7 +34,7 @@ NO_HEAD = "not predicted: {} has no expression head"
 
 
 @dataclass(frozen=True)
-class Choice:
+class FeatureChoice:
     """How features are chosen: ``by`` a ``score``, at ``random``, from a ``list`` or from a ``file``."""
 
     by: str
@@ -45,7 +45,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SteeringSweep:
     """What a sweep covers.
 
     Attributes
@@ -58,7 +58,7 @@ class Sweep:
         Test samples on which other features are read.
     """
 
-    choice: Choice
+    choice: FeatureChoice
     target: str | None
     n_features_list: tuple[int, ...]
     recipe: Recipe
@@ -69,8 +69,8 @@ class Sweep:
 
 
 def run_sweep(
-    host: Host,
-    plan: Sweep,
+    host: SteeringContext,
+    plan: SteeringSweep,
     run: Path,
     label_keys: Sequence[str],
     batch_key: str | None,
@@ -117,7 +117,7 @@ def run_sweep(
     return table
 
 
-def target_of(plan: Sweep, batch_key: str | None) -> str | None:
+def target_of(plan: SteeringSweep, batch_key: str | None) -> str | None:
     """The column that steering should bring together."""
     if plan.target is not None:
         return plan.target
@@ -130,7 +130,7 @@ def target_of(plan: Sweep, batch_key: str | None) -> str | None:
     return batch_key
 
 
-def plan_settings(host: Host, plan: Sweep, target: str | None, run: Path) -> list[Setting]:
+def plan_settings(host: SteeringContext, plan: SteeringSweep, target: str | None, run: Path) -> list[Setting]:
     """The settings of the sweep; features are chosen on samples that report nothing."""
     firing, d_sae = activity(host.table), host.table.n_vars
     choice, counts = plan.choice, list(plan.n_features_list)
@@ -175,7 +175,7 @@ DESCRIBED = ("method", "chooser", "n_features", "operation", "value", "unit", "s
 
 
 def write_off_target(
-    host: Host,
+    host: SteeringContext,
     samples: np.ndarray,
     n_samples: int,
     settings: dict[str, Setting],
@@ -228,7 +228,7 @@ def is_nested(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _subjects(
-    host: Host,
+    host: SteeringContext,
     rows: np.ndarray,
     original: np.ndarray,
     target: Contrast | None,
@@ -255,12 +255,12 @@ def _tell_of_unseen_groups(target: Contrast, samples: np.ndarray) -> None:
         logger.info(message, n_unseen, len(samples), target.key)
 
 
-def _check_parts(plan: Sweep) -> None:
+def _check_parts(plan: SteeringSweep) -> None:
     if "test" not in plan.parts:
         raise SettingError(f"steer.parts must include test, where effects are read, got {', '.join(plan.parts)}")
 
 
-def provenance(host: Host, features_hash: str, parts: Sequence[str], target: str | None) -> dict:
+def provenance(host: SteeringContext, features_hash: str, parts: Sequence[str], target: str | None) -> dict:
     """What steered.h5ad says of where it came from."""
     made = host.table.uns["biosae"]
     return {

@@ -14,7 +14,7 @@ from biosae.artefacts import atomic_folder, atomic_write, content_hash, read_jso
 from biosae.errors import ArtefactError, SettingError
 from biosae.saes import files
 
-from .learner import Learner
+from .train_state import TrainState
 
 FOLDER = "checkpoint"
 STATE = "state.json"
@@ -28,7 +28,7 @@ def latest_step(folders: Sequence[Path]) -> int | None:
 
 
 def save_checkpoint(
-    folder: Path, step: int, learner: Learner, rows: list[dict], seed: int, writes: bool = True
+    folder: Path, step: int, learner: TrainState, rows: list[dict], seed: int, writes: bool = True
 ) -> None:
     """Writes ``folder/checkpoint/<step>``; ``rows`` are those of metrics.csv.
 
@@ -56,7 +56,7 @@ def drop_checkpoints(folder: Path, but: int | None = None) -> None:
         shutil.rmtree(Path(folder) / FOLDER, ignore_errors=True)
 
 
-def restore_checkpoint(folder: Path, step: int, learner: Learner, seed: int) -> list[dict]:
+def restore_checkpoint(folder: Path, step: int, learner: TrainState, seed: int) -> list[dict]:
     """Puts a learner where the checkpoint left it and gives the rows of metrics.csv until then.
 
     Raises
@@ -86,7 +86,7 @@ def _steps(folder: Path) -> set[int]:
     return {int(path.name) for path in (Path(folder) / FOLDER).glob("*") if path.name.isdigit()}
 
 
-def _identity(learner: Learner, seed: int) -> dict[str, dict]:
+def _identity(learner: TrainState, seed: int) -> dict[str, dict]:
     """What must be the same in the run that resumes, as JSON holds it."""
     identity = {"training": asdict(learner.settings), "sae": learner.sae.settings(), "run": {"seed": seed}}
     return json.loads(json.dumps(identity))

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from biosae.activations.source import ActivationSource
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import DataError
-from biosae.ranks import ALONE, Ranks
 from biosae.saes.base import SAE
 from biosae.saes.forward import Progress
 
 from .transfer import on_device
 
 
-def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: Ranks = ALONE) -> dict[str, float]:
+def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: ReplicaGroup = SINGLE) -> dict[str, float]:
     """The numbers of evaluation.json over one pass of ``source``, summed in float64; ``ranks`` share the work.
 
     ``loss``
@@ -42,7 +42,7 @@ def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: Ranks =
 
 @torch.no_grad()
 def evaluate_each(
-    saes: Sequence[SAE], source: ActivationSource, batch_size: int, ranks: Ranks = ALONE
+    saes: Sequence[SAE], source: ActivationSource, batch_size: int, ranks: ReplicaGroup = SINGLE
 ) -> list[dict[str, float]]:
     """What `evaluate` gives for each of several SAEs on one device; ``source`` is read once.
 
@@ -64,7 +64,7 @@ SUMMED = ("loss", "error", "relative_error", "x_square", "cosine", "l0", "recons
 class _Sums:
     """Numerators and denominators, divided once at the end."""
 
-    def __init__(self, sae: SAE, ranks: Ranks):
+    def __init__(self, sae: SAE, ranks: ReplicaGroup):
         self.sae, self.ranks = sae, ranks
         self.n_tokens = 0
         device = sae.W_dec.device
@@ -76,9 +76,9 @@ class _Sums:
     def add(self, x: Tensor) -> None:
         forward = self.sae.inference_forward(x, self.ranks)
         codes = forward.codes
-        reconstruction = self.sae.host_units(forward.reconstruction, x).double()
+        reconstruction = self.sae.denormalise(forward.reconstruction, x).double()
         loss = sum(self.sae.losses(forward, self._run_is_over).values())
-        centre = self.sae.host_units(torch.zeros_like(x), x).double()
+        centre = self.sae.denormalise(torch.zeros_like(x), x).double()
         x = x.double()
         centred, centred_reconstruction = x - centre, reconstruction - centre
         error = (x - reconstruction).square().sum(1)

@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from biosae.saes.base import SAE
-from biosae.saes.forward import Forward
+from biosae.saes.forward import ForwardOutput
 
 
 @torch.no_grad()
-def resample(sae: SAE, optimizer: Optimizer, forward: Forward, dead: Tensor, seed: int) -> Tensor:
+def resample(sae: SAE, optimizer: Optimizer, forward: ForwardOutput, dead: Tensor, seed: int) -> Tensor:
     """Replaces dead features and forgets their optimiser moments; gives the features replaced.
 
     Inputs of the batch are drawn with probability proportional to their squared loss. A feature gets

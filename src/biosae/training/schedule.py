@@ -16,7 +16,7 @@ def default_lr(sae: SAE) -> float:
     theirs, because runs on cells and proteins are thousands of times shorter than on text: measured
     in docs/variants.md.
     """
-    return sae.lr_1024 * (1024 / sae.d_sae) ** 0.5
+    return sae.base_lr * (1024 / sae.d_sae) ** 0.5
 
 
 def lr_factor(settings: TrainerSettings, fraction: float) -> float:

@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 
 from biosae.activations.source import ActivationSource
+from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import ArtefactError, SettingError, TrainingError
 from biosae.progress import progress_bar
-from biosae.ranks import ALONE, Ranks
 from biosae.saes import files
 from biosae.saes.base import SAE
 
 from .checkpoint import drop_checkpoints, latest_step, restore_checkpoint, save_checkpoint
 from .evaluate import evaluate_each
-from .learner import Learner
 from .median import geometric_median
 from .metrics import write_metrics
 from .settings import TrainerSettings
 from .tracker import Tracker
+from .train_state import TrainState
 from .transfer import on_device
 
 SHARED = ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens", "shard_dictionary")
@@ -36,7 +36,7 @@ SHOWN = (("held-out fvu", "fvu"), ("l0", "l0"))
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """One SAE to train, where its files go and who else is told its metrics."""
 
     sae: SAE
@@ -79,16 +79,16 @@ class Trainer:
 
     def __init__(
         self,
-        runs: Sequence[Run],
+        runs: Sequence[TrainingRun],
         source: ActivationSource,
         validation: ActivationSource,
         seed: int = 0,
         checkpoint_seconds: float | None = None,
-        ranks: Ranks = ALONE,
+        ranks: ReplicaGroup = SINGLE,
     ):
         self.runs, self.source, self.validation, self.seed = list(runs), source, validation, seed
         self.checkpoint_seconds, self.ranks = checkpoint_seconds, ranks
-        self.row_ranks = ranks if all(run.sae.shards.is_whole for run in self.runs) else ALONE
+        self.row_ranks = ranks if all(run.sae.shards.is_whole for run in self.runs) else SINGLE
         self.settings = _common_settings(self.runs)
         self.device = self.runs[0].sae.W_dec.device
         self.total_steps = self.settings.total_steps(source.n_tokens)
@@ -117,7 +117,7 @@ class Trainer:
         if not resume:
             self._fit_normalisers()
         length = self.total_steps, self.total_tokens
-        learners = [Learner(run.sae, run.settings, *length, self.row_ranks) for run in self.runs]
+        learners = [TrainState(run.sae, run.settings, *length, self.row_ranks) for run in self.runs]
         if resume:
             self._restore(learners)
         self._loop(learners)
@@ -125,7 +125,7 @@ class Trainer:
             self._keep(run, learner)
         return self._evaluate([run.sae for run in self.runs])
 
-    def _keep(self, run: Run, learner: Learner) -> None:
+    def _keep(self, run: TrainingRun, learner: TrainState) -> None:
         """Leaves the wanted weights in the SAE and in its folder."""
         if run.settings.keep_best:
             self.ranks.wait()  # until the first process has written it
@@ -135,7 +135,7 @@ class Trainer:
             self._write_sae(kept, run.folder)
         run.sae.take(kept.state_dict())
 
-    def _restore(self, learners: list[Learner]) -> None:
+    def _restore(self, learners: list[TrainState]) -> None:
         folders = [Path(run.folder) for run in self.runs]
         step = latest_step(folders)
         if step is None:
@@ -157,7 +157,7 @@ class Trainer:
                 with torch.no_grad():
                     run.sae.shards.here(run.sae.b_dec).copy_(geometric_median(run.sae.normalise(sample)))
 
-    def _loop(self, learners: list[Learner]) -> None:
+    def _loop(self, learners: list[TrainState]) -> None:
         with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts(self.ranks) as interrupted:
             advance(max(learner.n_tokens for learner in learners))
             saved_at = time.monotonic()
@@ -192,7 +192,7 @@ class Trainer:
     def _is_over(self) -> bool:
         return self.n_steps == self.total_steps or all(run.has_stalled() for run in self.runs)
 
-    def _step(self, learning: Sequence[tuple[Run, Learner]], x: Tensor) -> None:
+    def _step(self, learning: Sequence[tuple[TrainingRun, TrainState]], x: Tensor) -> None:
         for run, learner in learning:
             try:
                 learner.step(x)
@@ -201,7 +201,7 @@ class Trainer:
                 where = "no checkpoint was due yet" if kept is None else f"the last good checkpoint is of step {kept}"
                 raise TrainingError(f"{error}; {where}") from None
 
-    def _report(self, learning: Sequence[tuple[Run, Learner]]) -> None:
+    def _report(self, learning: Sequence[tuple[TrainingRun, TrainState]]) -> None:
         """Measures the SAEs that are still learning, in one pass over the held-out activations."""
         results = [learner.result() for _, learner in learning]
         held_out = self._evaluate(results)
@@ -225,7 +225,7 @@ class Trainer:
     def _is_checkpoint_due(self, saved_at: float) -> bool:
         return self.checkpoint_seconds is not None and time.monotonic() - saved_at >= self.checkpoint_seconds
 
-    def _save(self, learners: list[Learner]) -> None:
+    def _save(self, learners: list[TrainState]) -> None:
         """One checkpoint of all SAEs; only then the one before is removed, so that a whole one is always there."""
         for run, learner in zip(self.runs, learners, strict=True):
             save_checkpoint(run.folder, self.n_steps, learner, run.rows, self.seed, writes=self.ranks.is_first)
@@ -244,7 +244,7 @@ def _range(numbers: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _common_settings(runs: list[Run]) -> TrainerSettings:
+def _common_settings(runs: list[TrainingRun]) -> TrainerSettings:
     if not runs:
         raise SettingError("there is no SAE to train")
     for name in SHARED:
@@ -255,7 +255,7 @@ def _common_settings(runs: list[Run]) -> TrainerSettings:
 
 
 @contextmanager
-def _interrupts(ranks: Ranks) -> Iterator[Callable[[], bool]]:
+def _interrupts(ranks: ReplicaGroup) -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C was pressed or SIGTERM came since the block began; a second one acts at once.
 
     Of several processes each only takes note: it may get the signal twice, from the terminal and from torchrun.

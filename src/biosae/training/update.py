@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from biosae.saes import compiled
+from biosae.ops import compiled
 from biosae.saes.base import SAE
 
 
@@ -46,7 +46,7 @@ def by_operators(sae: SAE, optimizer: Optimizer, scaler: torch.amp.GradScaler, m
 def in_one_pass(sae: SAE, matrices: list[nn.Parameter], optimizer: Optimizer, max_grad_norm: float) -> None:
     """The update by compiled loops; the gradients of matrices are used up. Vectors are left to torch."""
     options = {p: group for group in optimizer.param_groups for p in group["params"]}
-    rows = [_Rows(p, optimizer.state[p], sae.holds_unit_rows and p is sae.W_dec) for p in matrices]
+    rows = [_Rows(p, optimizer.state[p], sae.has_unit_norm_decoder and p is sae.W_dec) for p in matrices]
     vectors = [p.grad for p in sae.parameters() if p.ndim == 1]
     squares = [matrix.gradient_square() for matrix in rows] + [float(gradient.square().sum()) for gradient in vectors]
     clip = min(1.0, max_grad_norm / (sum(squares) ** 0.5 + 1e-6))  # as torch.nn.utils.clip_grad_norm_
@@ -55,7 +55,7 @@ def in_one_pass(sae: SAE, matrices: list[nn.Parameter], optimizer: Optimizer, ma
         parameter.grad = None
     torch._foreach_mul_(vectors, clip)
     optimizer.step()
-    if not sae.holds_unit_rows:
+    if not sae.has_unit_norm_decoder:
         sae.normalize_decoder()
 
 
@@ -109,4 +109,4 @@ def _as_stored(tensor: Tensor, parameter: Tensor) -> Tensor:
 
 @cache
 def _loops() -> ModuleType:
-    return importlib.import_module(".update_loops", __package__)
+    return importlib.import_module("biosae.ops.adam_loops")

@@ -1,0 +1,121 @@
+"""The label scores of a run: every column of obs that was asked for, and donors where there are some."""
+
+from __future__ import annotations
+
+import logging
+
+import anndata
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from biosae.analysis.results import Results
+from biosae.analysis.stats.held_out import HeldOutSelection
+from biosae.analysis.summary import continuous_summary, label_summary
+from biosae.errors import DataError
+
+from .classes import class_names, is_constant_within
+from .column import LabelColumn
+from .continuous import continuous_scores, is_continuous
+from .marking import best_labels, label_scores
+from .replicates import MIN_DONORS, donor_correlations, donor_scores
+
+logger = logging.getLogger(__name__)
+
+LABEL_COLUMNS = (
+    *("feature", "label", "class", "n_positive_select", "n_positive_test", "auroc_select", "auroc"),
+    *("average_precision", "f1", "threshold", "p_single", "q_value"),
+)
+"""Columns of tables/labels.csv."""
+
+
+def score_labels(
+    results: Results,
+    table: anndata.AnnData,
+    label_keys: list[str],
+    group_key: str | None,
+    n_permutations: int,
+    seed: int,
+) -> None:
+    """Scores each label; one that cannot be scored is named in the log and in analysis.json."""
+    summary = {"labels": {}, "continuous": {}, "labels_left_out": {}}
+    results.summary |= summary
+    part, every = table.obs["biosae_part"].astype(str).to_numpy(), []
+    for key in label_keys:
+        # Shuffling a label within itself changes nothing, so the group's own column is shuffled freely.
+        group = None if group_key in (None, key) else table.obs[group_key].astype(str)
+        label = LabelColumn(table.obs[key], part, group)
+        score = _score_numbers if is_continuous(label.values) else _score_classes
+        try:
+            every.append(score(results, table.X.tocsr(), label, n_permutations, seed))
+        except DataError as error:
+            summary["labels_left_out"][key] = str(error)
+            logger.warning("%s is not scored: %s", key, error)
+    every = [found for found in every if found is not None]
+    if every:
+        together = pd.concat(every, ignore_index=True)
+        results.tables["labels"] = together[list(LABEL_COLUMNS)]
+    if len(every) > 1:
+        results.add_selected("labels", best_labels(together), part)
+
+
+def _score_numbers(
+    results: Results, codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int
+) -> None:
+    found = continuous_scores(codes, label, n_permutations, seed)
+    value = label.values.to_numpy(dtype=np.float64, na_value=np.nan)
+    results.add_selected(f"label:{label.name}", found, label.part[np.isfinite(value)])
+    summary = continuous_summary(found)
+    results.summary["continuous"][label.name] = summary | _told_tests(summary["n_tests"], label)
+    test = _of_donors(label, np.isfinite(value))
+    if len(test):
+        direction = HeldOutSelection(
+            np.sign(found["spearman_select"].to_numpy()), np.flatnonzero(label.part == "select")
+        )
+        arguments = (codes[test], value[test], label.groups[test], direction.for_report_on(test))
+        _add_donors(results, label.name, donor_correlations(*arguments))
+
+
+def _score_classes(
+    results: Results, codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int
+) -> pd.DataFrame:
+    """Gives the rows of tables/labels.csv."""
+    scores = label_scores(codes, label, n_permutations, seed)
+    text = class_names(label.values)
+    is_known = text != None  # noqa: E711, elementwise
+    results.add_selected(f"label:{label.name}", scores.best, label.part[is_known])
+    for name, reason in scores.left_out.items():
+        logger.warning("%s=%s is not scored: %s", label.name, name, reason)
+    summary = label_summary(scores, results.analyses.get("genes"))
+    results.summary["labels"][label.name] = summary | _told_tests(scores.n_tests, label)
+    test = _of_donors(label, is_known)
+    if len(test):
+        chosen = HeldOutSelection(scores.best["class"].to_numpy(dtype=object), np.flatnonzero(label.part == "select"))
+        arguments = (codes[test], text[test], label.groups[test], chosen.for_report_on(test))
+        _add_donors(results, label.name, donor_scores(*arguments))
+    return scores.every.assign(label=label.name)
+
+
+def _of_donors(label: LabelColumn, is_known: np.ndarray) -> np.ndarray:
+    """Test samples with a label for donor-level tests; none where there are fewer than `MIN_DONORS` donors."""
+    test = np.flatnonzero((label.part == "test") & is_known)
+    return test if len(np.unique(label.groups[test])) >= MIN_DONORS else test[:0]
+
+
+def _add_donors(results: Results, key: str, found: pd.DataFrame) -> None:
+    results.analyses[f"donors:{key}"] = found
+    results.samples[f"donors:{key}"] = results.samples[f"label:{key}"]
+
+
+def _told_tests(n_tests: int, label: LabelColumn) -> dict[str, str | None]:
+    """``untested``: why there was no test, in words, or None; the log has it or the number of tests."""
+    if n_tests:
+        logger.info("%s: %d tests", label.name, n_tests)
+        return {"untested": None}
+    reason = f"no feature's score changes when {label.name} is shuffled"
+    test = label.part == "test"
+    if label.group is not None and is_constant_within(label.values[test], label.groups[test]):
+        of_group = f"each {label.group.name} has one {label.name} only"
+        reason = f"{of_group}, so that shuffling within {label.group.name} changes nothing"
+    logger.warning("%s: no test was possible, because %s", label.name, reason)
+    return {"untested": reason}

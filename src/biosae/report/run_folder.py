@@ -1,0 +1,179 @@
+"""The artefacts of one run, read from its folder: what is required, and what may be absent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from biosae.artefacts import read_json
+from biosae.errors import ArtefactError
+from biosae.features.table import read_table
+from biosae.features.token_codes import TokenCodes
+
+ALPHA = 0.05
+"""Level at which a q-value counts as support, everywhere in the report."""
+
+
+TEXT_METRICS = ("class", "kind", "top_genes", "family", "set", "source")
+TEXT_COLUMNS = (
+    *("class", "gene", "identifier", "label", "split", "set", "source", "genes"),
+    *("key", "method", "chooser", "operation", "unit", "where", "error", "metric"),
+    *("part", "group_by", "group", "best_on_select", "model", "axes", "versus"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class RunFolder:
+    """Everything the report reads; an optional artefact that is absent is None.
+
+    Attributes
+    ----------
+    settings
+        run.json.
+    table
+        features.h5ad.
+    scores
+        scores.csv: one row a feature, columns (analysis, metric).
+    evaluation, analysis
+        evaluation.json and analysis.json.
+    metrics, labels, genes, enrichment
+        metrics.csv and the tables labels.csv, genes.csv and enrichment.csv.
+    token_codes
+        The codes of single tokens.
+    W_dec
+        ``(d_sae, d_in) float32`` decoder, one row a feature.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    table: anndata.AnnData
+    scores: pd.DataFrame
+    evaluation: dict[str, Any] | None
+    analysis: dict[str, Any] | None
+    metrics: pd.DataFrame | None
+    labels: pd.DataFrame | None
+    genes: pd.DataFrame | None
+    enrichment: pd.DataFrame | None
+    token_codes: TokenCodes | None
+    W_dec: np.ndarray | None
+
+    @property
+    def d_sae(self) -> int:
+        return self.table.n_vars
+
+    @property
+    def label_keys(self) -> list[str]:
+        """The columns of ``obs`` with classes that were scored, in the order of scores.csv, batches last."""
+        scored = [analysis for analysis, metric in self.scores.columns if metric == "auroc"]
+        keys = [analysis.removeprefix("label:") for analysis in scored if analysis.startswith("label:")]
+        return sorted(keys, key=lambda key: key == self.settings["data"].get("batch_key"))
+
+    def score(self, analysis: str, metric: str) -> pd.Series | None:
+        """One column of scores.csv, None when that analysis was not run."""
+        column = (analysis, metric)
+        return self.scores[column] if column in self.scores.columns else None
+
+
+def read_run(folder: Path) -> RunFolder:
+    """The artefacts in a run folder.
+
+    Raises
+    ------
+    ArtefactError
+        If run.json, features.h5ad or scores.csv is missing, or they are not of one size; the
+        message names the command that makes them.
+    """
+    folder = Path(folder)
+    run = RunFolder(
+        folder=folder,
+        settings=read_json(folder / "run.json", made_by="biosae train"),
+        table=read_table(folder / "features.h5ad"),
+        scores=_read_scores(folder / "scores.csv"),
+        evaluation=optional_json(folder / "evaluation.json", "biosae train"),
+        analysis=optional_json(folder / "analysis.json", "biosae analyze"),
+        metrics=optional_csv(folder / "metrics.csv", "biosae train"),
+        labels=optional_csv(folder / "tables" / "labels.csv", "biosae analyze"),
+        genes=optional_csv(folder / "tables" / "genes.csv", "biosae analyze"),
+        enrichment=optional_csv(folder / "tables" / "enrichment.csv", "biosae analyze"),
+        token_codes=TokenCodes(folder / "token_codes") if (folder / "token_codes").exists() else None,
+        W_dec=_read_decoder(folder / "sae.safetensors"),
+    )
+    _check_sizes(run)
+    return run
+
+
+def _check_sizes(run: RunFolder) -> None:
+    sizes = {"scores.csv": (len(run.scores), "biosae analyze")}
+    if run.token_codes is not None:
+        sizes["token_codes"] = (run.token_codes.d_sae, "biosae features")
+    if run.W_dec is not None:
+        sizes["sae.safetensors"] = (len(run.W_dec), "biosae features")
+    for name, (n, made_by) in sizes.items():
+        if n != run.d_sae:
+            message = f"{name} has {n} features, features.h5ad has {run.d_sae}"
+            raise ArtefactError(f"{message}; they are of different runs, make them again with `{made_by}`")
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, header=[0, 1], index_col=0, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise ArtefactError(f"{path} does not exist; make it with `biosae analyze`") from None
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `biosae analyze`") from error
+    table.index = table.index.astype(int)
+    return table.apply(_typed)
+
+
+def _typed(column: pd.Series) -> pd.Series:
+    """Numbers where every entry is one; classes and genes stay text, also a cluster called 3 or a gene called NA."""
+    values = column.where(column != "", None)
+    if column.name[1] in TEXT_METRICS:
+        return values
+    try:
+        return pd.to_numeric(values)
+    except ValueError:
+        return values
+
+
+def optional_json(path: Path, made_by: str) -> dict[str, Any] | None:
+    """A JSON artefact, None when it is absent."""
+    return read_json(path, made_by) if path.exists() else None
+
+
+def optional_csv(path: Path, made_by: str) -> pd.DataFrame | None:
+    """A CSV artefact with numbers in all columns but `TEXT_COLUMNS`, None when it is absent."""
+    if not path.exists():
+        return None
+    # a gene called NA or NaN is a gene, an empty number is not one
+    text = dict.fromkeys(TEXT_COLUMNS, str)
+    try:
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, low_memory=False)
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{made_by}`") from error
+    numbers = [name for name in table.columns if name not in text]
+    return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
+
+
+def records(table: pd.DataFrame | None, columns: tuple[str, ...] | None = None) -> list[dict[str, Any]] | None:
+    """The rows of a table as JSON, which knows no NaN; None for no table."""
+    if table is None:
+        return None
+    rows = table if columns is None else table[list(columns)]
+    return rows.astype(object).where(rows.notna(), None).to_dict("records")
+
+
+def _read_decoder(path: Path) -> np.ndarray | None:
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.get_tensor("W_dec")
+    except (OSError, SafetensorError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `biosae train`") from error

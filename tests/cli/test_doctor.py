@@ -1,0 +1,47 @@
+import importlib.metadata
+
+from biosae.cli import doctor
+from biosae.cli.data_files import data_paths
+
+
+def test_says_what_it_would_do_with_a_file(biosae):
+    code, said = biosae("doctor", str(data_paths(None)[0]))
+    assert code == 0
+    assert "X counts" in said
+    assert "2,638 cells x 13,656 genes" in said
+    assert "geneformer-mini knows" in said
+    assert "GB free" in said
+
+
+def test_a_file_it_cannot_use_is_explained(biosae, tmp_path):
+    import anndata
+    import numpy as np
+
+    path = tmp_path / "log.h5ad"
+    anndata.AnnData(np.log1p(np.random.default_rng(0).poisson(2, (5, 4)).astype("f4"))).write_h5ad(path)
+    code, said = biosae("doctor", str(path))
+    assert code == 0
+    assert "log-transformed values" in said
+    assert "would stop" in said
+    code, said = biosae("doctor", str(tmp_path / "absent.h5ad"))
+    assert code == 1
+    assert "does not exist" in said
+
+
+def test_missing_extras_name_the_line_that_installs_them(monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "wandb":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert doctor.extras()["tracking"].startswith("wandb missing: pip install 'biosae[tracking]'")
+
+
+def test_its_report_goes_to_standard_output(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["biosae doctor"])
+    doctor.main()
+    said = capsys.readouterr()
+    assert "GB free" in said.out and not said.err
