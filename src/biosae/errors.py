@@ -10,17 +10,32 @@
     ├── LostRankError     a process of a run of several that is gone
     └── MissingExtraError an optional dependency that is not installed
 
-Messages say what was expected, what was got, and what to do.
+Messages say what was expected, what was got, and what to do, in the words of the Python functions: they name
+arguments (``max_genes must be at least 1, got 0``, with ``error.argument == "max_genes"``) and stages ("run the train
+stage first"). The command line puts its settings and commands in their place.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 
 class BiosaeError(Exception):
-    """Base of every error that biosae raises on purpose."""
+    """Base of every error that biosae raises on purpose.
+
+    Attributes
+    ----------
+    argument
+        The argument at fault, where there is one: ``k``, or ``model.max_genes`` for a field of ``model``. The message
+        names it by its last part.
+    """
+
+    def __init__(self, message: str, argument: str | None = None):
+        super().__init__(message)
+        self.argument = argument
 
 
 class SettingError(BiosaeError, ValueError):
@@ -53,6 +68,17 @@ class LostRankError(BiosaeError):
 
 class MissingExtraError(BiosaeError, ImportError):
     """An optional dependency is not installed."""
+
+
+@contextmanager
+def arguments_of(owner: str) -> Iterator[None]:
+    """Raise errors about an argument in the block as errors about a field of ``owner``."""
+    try:
+        yield
+    except BiosaeError as error:
+        if error.argument is not None:
+            error.argument = f"{owner}.{error.argument}"
+        raise
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -13,19 +13,19 @@ def no_memory_of_other_tests():
 
 
 def test_memory_is_lent_again_only_when_nothing_holds_it():
-    first = buffer_pool.recycled(4, 5)
+    first = buffer_pool.take(4, 5)
     place, view = first.data_ptr(), first.t()[2:]
     del first
-    assert buffer_pool.recycled(4, 5).data_ptr() != place
+    assert buffer_pool.take(4, 5).data_ptr() != place
     view.fill_(7)
     del view
-    assert place in (buffer_pool.recycled(4, 5).data_ptr(), buffer_pool.recycled(5, 4).data_ptr())
+    assert place in (buffer_pool.take(4, 5).data_ptr(), buffer_pool.recycled(5, 4).data_ptr())
 
 
 def test_free_memory_of_one_size_goes_when_another_is_asked_for():
-    lent = buffer_pool.recycled(4, 5)
+    lent = buffer_pool.take(4, 5)
     del lent
-    buffer_pool.recycled(3, 5)
+    buffer_pool.take(3, 5)
     assert not buffer_pool._free[20]
 
 

@@ -25,6 +25,7 @@ from biosae.errors import BiosaeError, SettingError
 from biosae.progress import console
 from biosae.registry import load_plugins
 
+from .keys import in_settings
 from .override_check import check_words
 
 Command = Callable[[DictConfig], object]
@@ -53,7 +54,7 @@ def launch(name: str, command: Command, sweep: Sweep | None = None) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors in the overrides reach our handler instead of Hydra's
 
     def job(cfg: DictConfig) -> None:
-        with errors_on_one_line():
+        with errors_on_one_line(cfg):
             _check_choices(name)
             if sweep is not None and _is_swept_here():
                 collected.append(cfg)
@@ -67,7 +68,7 @@ def launch(name: str, command: Command, sweep: Sweep | None = None) -> None:
         _check_launcher()
         hydra.main(version_base="1.3", config_path="pkg://biosae.cli.config", config_name=name)(job)()
         if collected:
-            with processes(name):
+            with errors_on_one_line(collected[0]), processes(name):
                 sweep(collected)
     if _under_torchrun():
         from biosae.distributed.processes import hard_exit
@@ -98,8 +99,14 @@ def _is_swept_here() -> bool:
 
 
 @contextmanager
-def errors_on_one_line() -> Iterator[None]:
-    """Ends the program with one line when biosae or Hydra raised on purpose."""
+def errors_on_one_line(cfg: DictConfig | None = None) -> Iterator[None]:
+    """End the program with one line when biosae or Hydra raised on purpose.
+
+    Parameters
+    ----------
+    cfg
+        The configuration, whose settings stand for the arguments that errors name.
+    """
     try:
         yield
     except (BiosaeError, HydraException, OmegaConfBaseException) as error:
@@ -107,7 +114,7 @@ def errors_on_one_line() -> Iterator[None]:
             raise
         if _speaks():
             console.quiet = False
-            console.print(f"[bold red]error:[/] {escape(message_of(error))}", soft_wrap=True, highlight=False)
+            console.print(f"[bold red]error:[/] {escape(message_of(error, cfg))}", soft_wrap=True, highlight=False)
         sys.exit(1)
     except KeyboardInterrupt as stop:
         console.print(str(stop) or "stopped", highlight=False)
@@ -142,14 +149,14 @@ def _speaks() -> bool:
     return is_first_to_fail()
 
 
-def message_of(error: BaseException) -> str:
-    """One line that says what went wrong, with the nearest key for one that does not exist."""
+def message_of(error: BaseException, cfg: DictConfig | None = None) -> str:
+    """Return one line that says what went wrong, with the nearest key for one that does not exist."""
     chain = [error]
     while (cause := chain[-1].__cause__) is not None:
         chain.append(cause)
     ours = next((link for link in chain if isinstance(link, BiosaeError)), None)
-    if ours is not None:  # Hydra wraps errors of what it instantiates
-        return " ".join(str(ours).split())
+    if ours is not None:
+        return in_settings(" ".join(str(ours).split()), ours.argument, cfg)
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is not set; give it as {error.full_key}="
     if isinstance(error, MissingConfigException) and error.options:

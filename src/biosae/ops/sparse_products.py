@@ -55,7 +55,7 @@ def weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor
 def _large_weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor) -> Tensor:
     """The same in parts that stay in the cache until they are copied to memory used before."""
     n, width = len(offsets) - 1, matrix.shape[1]
-    sums, n_together = buffer_pool.recycled(n, width), max(1, PART_VALUES // width)
+    sums, n_together = buffer_pool.take(n, width), max(1, PART_VALUES // width)
     for start in range(0, n, n_together):
         part = offsets[start : start + n_together + 1]
         entries = slice(int(part[0]), int(part[-1]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from biosae.saes.codes import Codes, per_feature
+from biosae.ops.support import per_feature
+from biosae.saes.codes import Codes
 from biosae.saes.forward import ForwardOutput
 from biosae.saes.preactivations import PreActivations
 

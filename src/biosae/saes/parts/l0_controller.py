@@ -7,7 +7,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from biosae.saes.codes import per_feature
+from biosae.ops.support import per_feature
 from biosae.saes.forward import ForwardOutput, Progress
 
 FREE_FACTOR = 1.25

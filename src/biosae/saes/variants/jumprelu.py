@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from biosae.errors import SettingError
+from biosae.ops.support import per_feature
 from biosae.saes.architecture import PLAIN, Architecture
 from biosae.saes.base import SAE
 from biosae.saes.checks import check_above_zero, check_at_least, check_fraction
-from biosae.saes.codes import Codes, per_feature
+from biosae.saes.codes import Codes
 from biosae.saes.forward import ForwardOutput, Progress
 from biosae.saes.parts.auxk import auxk_loss
 from biosae.saes.parts.l0_controller import threshold_correction

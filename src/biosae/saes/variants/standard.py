@@ -5,10 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from biosae.errors import SettingError
+from biosae.ops.support import per_feature
 from biosae.saes.architecture import PLAIN, Architecture
 from biosae.saes.base import SAE
 from biosae.saes.checks import check_at_least, check_fraction
-from biosae.saes.codes import Codes, per_feature
+from biosae.saes.codes import Codes
 from biosae.saes.forward import ForwardOutput, Progress
 from biosae.saes.parts.init import bound_first_reconstruction
 from biosae.saes.parts.penalty import l1
