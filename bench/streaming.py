@@ -18,9 +18,10 @@ from hydra import compose, initialize_config_module
 
 from biosae.activations.stream import StreamedActivations
 from biosae.cli.config.schema import register
-from biosae.cli.inputs import load_inputs
-from biosae.cli.train import sources
+from biosae.cli.settings import settings_of
 from biosae.distributed.processes import ReplicaGroup, current_group, hard_exit, init_distributed
+from biosae.pipeline.prepare import prepare
+from biosae.pipeline.training_plan import sources
 
 BATCH = 4096
 
@@ -29,8 +30,10 @@ def demo() -> StreamedActivations:
     register()
     with initialize_config_module("biosae.cli.config", version_base="1.3"):
         cfg = compose("train", ["buffer=stream", "data.n_cells=300", "buffer.buffer_tokens=16384"])
-    inputs = load_inputs(cfg)
-    return sources(cfg, inputs, inputs.layer_index(-1))[0]
+    settings = settings_of(cfg)
+    prepared = prepare(settings)
+    found, _ = sources(settings, prepared, prepared.layer_index(-1))
+    return found["train"]
 
 
 def read(source: StreamedActivations, epoch: int, ranks: ReplicaGroup) -> float:

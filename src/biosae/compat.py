@@ -35,3 +35,16 @@ def with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     target = settings.get("_target_")
     known = NAMES.get(target) if isinstance(target, str) else None
     return dict(settings) if known is None else known | rest
+
+
+REMOVED: dict[str, tuple[str, ...]] = {}
+"""Section of config.yaml -> keys that earlier versions wrote and this one does not read."""
+
+
+def current_settings(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of a config.yaml of any version as this version names them."""
+    sections = {name: with_names(value) if isinstance(value, dict) else value for name, value in content.items()}
+    for name, keys in REMOVED.items():
+        if isinstance(sections.get(name), dict):
+            sections[name] = {key: value for key, value in sections[name].items() if key not in keys}
+    return sections

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from biosae.cli.controls import is_finished
+from biosae.pipeline.controls import is_finished
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from biosae.cli.config.schema import register
-from biosae.cli.data_files import data_hash, data_paths
-from biosae.cli.inputs import load_inputs
+from biosae.cli.settings import settings_of
+from biosae.data.files import data_hash, data_paths
+from biosae.pipeline.prepare import prepare
 
 
 @pytest.fixture
@@ -29,9 +30,11 @@ def test_a_local_census_is_read_as_its_cells_in_a_file_are(census_like, tmp_path
     with initialize_config_module("biosae.cli.config", version_base="1.3"):
         chosen = ["data.filter.disease=[normal,COVID-19]", f"experiment.root={tmp_path}"]
         cfg = compose("train", overrides=["data=census", f"data.path={path}", *chosen])
-        in_store = load_inputs(cfg)
+        in_store = prepare(settings_of(cfg))
         cells[cells.obs["disease"] != "influenza"].copy().write_h5ad(tmp_path / "cells.h5ad")
-        in_file = load_inputs(compose("train", overrides=["data=h5ad", f"data.path={tmp_path / 'cells.h5ad'}"]))
+        in_file = prepare(
+            settings_of(compose("train", overrides=["data=h5ad", f"data.path={tmp_path / 'cells.h5ad'}"]))
+        )
     assert in_store.sequences.hash == in_file.sequences.hash
     assert in_store.samples.label_keys == ["cell_type", "tissue", "disease"]
     assert in_store.split.group_key == "donor_id"

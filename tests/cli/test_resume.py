@@ -14,8 +14,8 @@ import anndata
 import numpy as np
 import pytest
 
-from biosae.cli import run as run_command
 from biosae.errors import DataError
+from biosae.pipeline import run as run_stages
 from biosae.training.train_state import TrainState
 from biosae.training.trainer import Trainer
 
@@ -140,7 +140,7 @@ def test_run_goes_on_after_training_and_train_does_not_take_it_up(biosae, tmp_pa
 
     words = ("run", *QUICK, "data.label_keys=[cell_type_coarse]", "stages=[train,features]")
     with monkeypatch.context() as broken:
-        broken.setattr(run_command, "write_features", fail)
+        broken.setattr(run_stages, "encode", fail)
         code, said = biosae(*words)
         assert code == 1
         assert "no room" in said

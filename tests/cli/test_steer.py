@@ -110,8 +110,8 @@ def test_a_benchmark_that_follows_has_the_sweep_that_it_scores(steered_run, bios
     (steered_run / "steered.h5ad").unlink(missing_ok=True)
     (steered_run / "perturbation.h5ad").unlink(missing_ok=True)
     found = []
-    benchmark = "biosae.cli.run.write_integration"
-    monkeypatch.setattr(benchmark, lambda cfg, folder, inputs: found.append(read_steering(folder).content()))
+    benchmark = "biosae.pipeline.run.benchmark"
+    monkeypatch.setattr(benchmark, lambda folder, settings, prepared: found.append(read_steering(folder).content()))
     key = "steer.perturbation"
     code, said = biosae(
         "run", "stages=[steer,benchmark]", f"experiment.root={steered_run.parents[1]}", "data.n_cells=400",

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from biosae.cli.sweep import sweep_table
 from biosae.errors import ArtefactError
+from biosae.pipeline.sweep_table import sweep_table
 from biosae.pl import sweep
 
 

@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import psutil
 from omegaconf import OmegaConf
@@ -22,8 +23,8 @@ from biosae.data.matrix import matrix_kind
 from biosae.data.soma import is_soma
 from biosae.errors import DataError
 from biosae.ops.linear import onednn_is_faster
+from biosae.pipeline.models import load_model
 
-from .inputs import load_model
 from .launch import errors_on_one_line
 
 CORE = ("torch", "numpy", "scipy", "pandas", "anndata", "hydra-core", "safetensors")
@@ -105,13 +106,13 @@ def _matrices(path: str) -> dict[str, str]:
     return kinds | {"obs columns": ", ".join(map(str, adata.obs.columns)) or "none"}
 
 
-def _model_config(name: str) -> OmegaConf:
+def _model_config(name: str) -> dict[str, Any]:
     folder = Path(__file__).parent / "config" / "scfm"
     path = folder / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
         raise DataError(f"there is no model {name}; there are {known}")
-    return OmegaConf.load(path)
+    return OmegaConf.to_container(OmegaConf.load(path))
 
 
 def _show(title: str, rows: dict[str, str]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from omegaconf import DictConfig
 
 from biosae.locks import locked
-from biosae.report.page import write_report, write_single_page
+from biosae.pipeline.report import place_of
+from biosae.pipeline.report import report as write_page
+from biosae.runs.folders import find_run
 
 from .launch import launch
-from .runs import find_run
+from .settings import settings_of
 
 logger = logging.getLogger(__name__)
 
@@ -20,23 +21,10 @@ def main() -> None:
     launch("report", report)
 
 
-def report(cfg: DictConfig) -> Path:
-    """Writes the report of a run and gives its page."""
-    folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
-    with locked(place_of(cfg, folder)):
-        page = write_page(cfg, folder)
+def report(cfg: DictConfig) -> None:
+    """Write the report of a run."""
+    settings = settings_of(cfg)
+    folder = find_run(settings.experiment, settings.sae_checkpoint)
+    with locked(place_of(folder, settings.report)):
+        page = write_page(folder, settings.report)
     logger.info("open %s", page)
-    return page
-
-
-def write_page(cfg: DictConfig, folder: Path) -> Path:
-    """The report as a folder, or as one file."""
-    place = place_of(cfg, folder)
-    if cfg.report.one_file:
-        return write_single_page(folder, place / "report.html")
-    return write_report(folder, place / "report")
-
-
-def place_of(cfg: DictConfig, folder: Path) -> Path:
-    """Where the report goes: beside the artefacts of its run, unless ``report.folder`` says where."""
-    return folder if cfg.report.folder is None else Path(cfg.report.folder).expanduser()

@@ -9,8 +9,7 @@ from rich.table import Table
 
 from biosae.artefacts import read_json
 from biosae.progress import console
-
-from .runs import read_run
+from biosae.runs.folders import read_run
 
 MOST_CLASSES = 10
 

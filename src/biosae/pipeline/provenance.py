@@ -1,4 +1,4 @@
-"""What a run folder says of its SAE: held-out numbers, where it comes from, which sample was in which part."""
+"""The record of a run: held-out numbers, origin of the SAE, and the part of each sample."""
 
 from __future__ import annotations
 
@@ -11,71 +11,57 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
-from biosae.activations.source import ActivationSource
-from biosae.activations.store import ActivationStore
 from biosae.artefacts import atomic_write, content_hash, write_json
+from biosae.data.files import data_hash
 from biosae.distributed.processes import current_group
+from biosae.runs.folders import RUN
+from biosae.runs.settings import Settings
 from biosae.saes import files
 from biosae.saes.base import SAE
 from biosae.saes.shards import CopyOnCpu
 from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.trainer import TrainingRun
 
-from .data_files import data_hash
-from .inputs import Inputs
-from .runs import RUN
+from .prepare import PreparedData
+from .training_plan import TrainingPlan
 
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "numpy", "anndata", "scikit-learn")
 
 
-def record(
-    configs: Sequence[DictConfig],
-    inputs: Inputs,
-    layer: int,
-    runs: Sequence[TrainingRun],
-    evaluations: Sequence[dict[str, float]],
-    training: ActivationSource,
-    store: ActivationStore | None,
-) -> None:
-    """What run folders hold after training: evaluation.json and run.json, which makes them finished runs.
+def record(plan: TrainingPlan, runs: Sequence[TrainingRun], evaluations: Sequence[dict[str, float]]) -> None:
+    """Write evaluation.json and run.json into run folders after training, which makes them finished runs.
 
     Called by all processes, of which the first writes.
     """
-    mean = mean_activation(training, configs[0].training.normaliser_tokens, configs[0].seed)
+    first = plan.together[0]
+    mean = mean_activation(plan.sources["train"], first.training.normaliser_tokens, first.seed)
     if not current_group().is_first:
         return
     saes = [run.sae if run.sae.shards.is_whole else CopyOnCpu(files.load(run.folder)) for run in runs]
-    recoveries = recovery(configs[0], inputs, layer, saes, mean)
-    for cfg, run, evaluation, recovered in zip(configs, runs, evaluations, recoveries, strict=True):
+    recoveries = recovery(plan, saes, mean)
+    for settings, run, evaluation, recovered in zip(plan.together, runs, evaluations, recoveries, strict=True):
         measured = evaluation | recovered
         write_json(run.folder / "evaluation.json", measured)
-        write_json(run.folder / RUN, description(cfg, inputs, layer, run.sae, run.folder, training, store))
+        write_json(run.folder / RUN, description(settings, plan, run))
         numbers = ", ".join(f"{name} {number:.3g}" for name, number in measured.items())
         logger.info("%s in %s, held-out: %s", type(run.sae).__name__, run.folder.name, numbers)
 
 
-def recovery(cfg: DictConfig, inputs: Inputs, layer: int, saes: Sequence[SAE], mean: Tensor) -> list[dict[str, float]]:
-    """Embedding recovery of each SAE on the validation samples."""
-    samples = inputs.split.samples("validate")
-    per_batch = cfg.buffer.tokens_per_batch
-    return embedding_recovery(inputs.adapter, inputs.sequences, samples, layer, saes, mean, per_batch)
+def recovery(plan: TrainingPlan, saes: Sequence[SAE], mean: Tensor) -> list[dict[str, float]]:
+    """Return the embedding recovery of each SAE on the validation samples."""
+    prepared, per_batch = plan.prepared, plan.together[0].buffer.tokens_per_batch
+    samples = prepared.split.samples("validate")
+    return embedding_recovery(prepared.adapter, prepared.sequences, samples, plan.layer, saes, mean, per_batch)
 
 
-def description(
-    cfg: DictConfig,
-    inputs: Inputs,
-    layer: int,
-    sae: SAE,
-    folder: Path,
-    training: ActivationSource,
-    store: ActivationStore | None,
-) -> dict:
-    """What run.json says: data, split, model, SAE and versions, with the hashes that tie them together."""
+def description(settings: Settings, plan: TrainingPlan, run: TrainingRun) -> dict:
+    """Return the content of run.json: data, split, model, SAE and versions, with the hashes that tie them together."""
+    inputs, layer, sae, store = plan.prepared, plan.layer, run.sae, plan.store
+    data, seed = settings.data, settings.seed
     adapter, samples = inputs.adapter, inputs.samples
     return {
         "format": 1,
@@ -83,19 +69,19 @@ def description(
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": sys.version.split()[0]},
         "created": datetime.now(UTC).isoformat(timespec="microseconds"),
         "command": " ".join(sys.argv),
-        "seed": cfg.seed,
+        "seed": seed,
         "data": {
-            "name": cfg.data.name,
+            "name": data.name,
             "path": ", ".join(map(str, inputs.paths)),
-            "description": cfg.data.description or _title(inputs.paths),
-            "kind": "cells" if cfg.data.kind == "cells" else "proteins",
+            "description": data.description or _title(inputs.paths),
+            "kind": "cells" if data.kind == "cells" else "proteins",
             "n_samples": len(samples.obs),
             "n_columns": samples.n_columns,
             "hash": data_hash(inputs.paths),
             "label_keys": samples.label_keys,
             "batch_key": samples.batch_key,
         },
-        "split": {"n": inputs.split.sizes(), "group_key": inputs.split.group_key, "seed": cfg.seed},
+        "split": {"n": inputs.split.sizes(), "group_key": inputs.split.group_key, "seed": seed},
         "model": {
             "name": adapter.name,
             "fingerprint": adapter.fingerprint,
@@ -109,12 +95,12 @@ def description(
             "variant": type(sae).__name__,
             "d_in": sae.d_in,
             "d_sae": sae.d_sae,
-            "hash": content_hash(folder / "sae.safetensors"),
+            "hash": content_hash(run.folder / "sae.safetensors"),
         },
         "activations": {
             "folder": None if store is None else str(store.folder.resolve()),
             "n_tokens": len(inputs.sequences.token),
-            "n_train_tokens": training.n_tokens,
+            "n_train_tokens": plan.sources["train"].n_tokens,
             "hash": None if store is None else store.hash,
         },
         "device": str(next(sae.parameters()).device) + f", torch {torch.__version__}",
@@ -126,11 +112,11 @@ def _title(paths: list[Path | str]) -> str:
     return name if len(paths) == 1 else f"{len(paths)} files such as {name}"
 
 
-def write_split(folder: Path, inputs: Inputs) -> None:
-    """split.csv: which sample belongs to which part."""
-    split, start = inputs.split, 0
+def write_split(folder: Path, prepared: PreparedData) -> None:
+    """Write split.csv, the part of each sample."""
+    split, start = prepared.split, 0
     with atomic_write(folder / "split.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        for names in inputs.samples.name_blocks():
+        for names in prepared.samples.name_blocks():
             rows = slice(start, start + len(names))
             group = None if split.group is None else split.group[rows]
             table = pd.DataFrame({"part": split.part[rows], "group": group}, index=pd.Index(names, name="sample"))

@@ -1,0 +1,128 @@
+"""The features stage: a trained SAE reads every token; codes stay sparse, and pooled per sample they open in scanpy."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from biosae.analysis.residues.scores import SPANS
+from biosae.artefacts import atomic_write
+from biosae.distributed.processes import current_group
+from biosae.errors import ArtefactError, SettingError
+from biosae.features.encode import encode_features
+from biosae.runs.folders import read_run
+from biosae.runs.settings import Settings
+from biosae.saes import files
+
+from .prepare import PreparedData, prepare, stored_activations
+
+logger = logging.getLogger(__name__)
+
+
+def encode(folder: Path, settings: Settings, prepared: PreparedData | None = None) -> Path:
+    """Write features.h5ad and token_codes/ of a run, on the samples it was trained with or on others.
+
+    Parameters
+    ----------
+    folder
+        Run folder with a trained SAE.
+    settings
+        Data and model to encode: those of the run (`biosae.runs.config_file.read_settings`), or others.
+    prepared
+        The data, where they are in memory already.
+
+    Returns
+    -------
+    Path
+        The feature table.
+    """
+    prepared = prepare(settings) if prepared is None else prepared
+    run = read_run(folder)
+    check_same_model(run, prepared)
+    sae = files.load(folder, device=prepared.adapter.device)
+    store, ranks = stored_activations(settings, prepared, run["model"]["layer"]), current_group()
+    provenance = {"sae_hash": run["sae"]["hash"], "model": run["model"]["name"], "layer": run["model"]["layer"]}
+    encode_features(
+        sae,
+        store,
+        obs=samples_table(prepared, trained_on(folder)),
+        vocabulary=vocabulary_table(prepared),
+        out=folder,
+        provenance=provenance,
+        obsm={"X_model": store.sample_means(folder)} | prepared.samples.obsm if ranks.is_first else {},
+        ranks=ranks,
+    )
+    if ranks.is_first:
+        write_spans(folder, prepared)
+        logger.info("features in %s", folder / "features.h5ad")
+    return folder / "features.h5ad"
+
+
+def write_spans(folder: Path, prepared: PreparedData) -> None:
+    """Write residues.csv, the annotated sites and domains of the proteins, where there are some."""
+    path = folder / SPANS
+    if prepared.spans is None:
+        path.unlink(missing_ok=True)
+        return
+    table = prepared.spans.assign(sample=prepared.samples.names[prepared.spans["sample"]])
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def check_same_model(run: dict, prepared: PreparedData) -> None:
+    """Raise `ArtefactError` unless the model is the one that the SAE of a run was trained on."""
+    if run["model"]["fingerprint"] != prepared.adapter.fingerprint:
+        trained, given = run["model"]["name"], prepared.adapter.name
+        message = f"this SAE was trained on {trained} ({run['model']['fingerprint']}), not on {given}"
+        raise ArtefactError(f"{message} ({prepared.adapter.fingerprint}); use the model that it was trained on")
+
+
+def samples_table(prepared: PreparedData, trained: set[str]) -> pd.DataFrame:
+    """Return the samples' annotations with the part each belongs to and its number of tokens.
+
+    A sample with the name of one that the SAE was trained on belongs to ``train`` whatever this split assigns, which
+    may have another seed or other files.
+
+    Raises
+    ------
+    SettingError
+        If that leaves no sample to select on or to report on.
+    """
+    obs, part = prepared.samples.named_obs(), prepared.split.part.astype(object)
+    leaks = obs.index.isin(trained) & (part != "train")
+    if leaks.any():
+        part[leaks] = "train"
+        message = "%d held-out samples have the same names as training samples and were moved to 'train'"
+        logger.warning(message, leaks.sum())
+    lacking = [name for name in ("select", "test") if name not in part]
+    if lacking:
+        message = f"the SAE was trained on every sample of the part {' and of '.join(lacking)}"
+        raise SettingError(f"{message}; leave the seed and the split as they were when it was trained")
+    obs["biosae_part"] = pd.Categorical(part)
+    obs["biosae_n_tokens"] = prepared.sequences.lengths
+    return obs
+
+
+def trained_on(folder: Path) -> set[str]:
+    """Return the names of the samples that the run's SAE was trained on.
+
+    Raises
+    ------
+    ArtefactError
+        If split.csv is missing or damaged.
+    """
+    path = folder / "split.csv"
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return set(table.loc[table["part"] == "train", "sample"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); run the train stage again") from error
+
+
+def vocabulary_table(prepared: PreparedData) -> pd.DataFrame:
+    """Return token ids with the identifier and the name of what they stand for."""
+    adapter = prepared.adapter
+    n = len(adapter.vocabulary)
+    return pd.DataFrame({"token": range(n), "identifier": adapter.vocabulary, "name": adapter.token_names})

@@ -1,0 +1,96 @@
+"""What a training run needs before it has a folder: checked settings, an untrained SAE, and its activations."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from biosae.activations.exchange import exchange
+from biosae.activations.source import ActivationSource
+from biosae.activations.store import ActivationStore
+from biosae.activations.stream import StreamedActivations
+from biosae.artefacts import settings_hash
+from biosae.distributed.processes import current_group
+from biosae.errors import SettingError, arguments_of
+from biosae.runs.plain import plain
+from biosae.runs.settings import Settings
+from biosae.saes.base import SAE
+from biosae.saes.build import build
+from biosae.saes.shards import divide
+from biosae.training.settings import TrainerSettings
+
+from .models import choose_device
+from .prepare import PreparedData, stored_activations
+
+SETTINGS_OF_TRAINING = ("data", "scfm", "plm", "sae", "training", "buffer", "seed", "device", "compare")
+TRAINED_ON = {"train": ("train",), "validate": ("validate",)}
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Untrained SAEs and how to train them: everything that is read and checked before runs have folders."""
+
+    together: Sequence[Settings]
+    built: Sequence[tuple[SAE, TrainerSettings]]
+    prepared: PreparedData
+    layer: int
+    sources: Mapping[str, ActivationSource]
+    store: ActivationStore | None
+
+
+def plan_training(
+    together: Sequence[Settings], prepared: PreparedData, also_layers: Sequence[int] = ()
+) -> TrainingPlan:
+    """Check every setting and extract the activations, which all SAEs share."""
+    built = [build_sae(settings, prepared.adapter.d_model) for settings in together]
+    layer = prepared.layer_index(together[0].sae.target_layer)
+    found, store = sources(together[0], prepared, layer, TRAINED_ON, also_layers)
+    return TrainingPlan(together, built, prepared, layer, found, store)
+
+
+def identity(settings: Settings, prepared: PreparedData) -> str:
+    """Return a hash of what decides the weights: settings, the samples' tokens and parts, and the model."""
+    content = plain(settings)
+    content = {name: content[name] for name in SETTINGS_OF_TRAINING}
+    content["buffer"].pop("also_layers")
+    read = {"model": prepared.adapter.fingerprint, "beside_tokens": prepared.adapter.reads_beside_tokens}
+    part = hashlib.sha256(prepared.split.part.codes).hexdigest()
+    return settings_hash({"settings": content, "tokens": prepared.sequences.hash, "split": part, **read})
+
+
+def build_sae(settings: Settings, d_in: int) -> tuple[SAE, TrainerSettings]:
+    """Return the untrained SAE and how to train it; every setting of theirs is checked here."""
+    multiplier = settings.sae.dictionary_multiplier
+    d_sae = round(multiplier * d_in)
+    if d_sae < 1:
+        message = f"dictionary_multiplier={multiplier} makes a dictionary of {d_sae} features"
+        raise SettingError(f"{message}; it must be at least {1 / d_in:.3g}", argument="sae.dictionary_multiplier")
+    hyperparams = dict(settings.sae.hyperparams)
+    with arguments_of("sae"):
+        trainer = replace(settings.training, lr=hyperparams.pop("lr", None))
+        sae = build(settings.sae.variant, d_in, d_sae, hyperparams, settings.seed, settings.sae.architecture)
+    device = choose_device(settings.device)
+    return divide(sae, current_group(), device) if trainer.shard_dictionary else sae.to(device), trainer
+
+
+def sources(
+    settings: Settings,
+    prepared: PreparedData,
+    layer: int,
+    splits: Mapping[str, Sequence[str]] = TRAINED_ON,
+    also_layers: Sequence[int] = (),
+) -> tuple[dict[str, ActivationSource], ActivationStore | None]:
+    """Return the activations of the parts that make up each split, and the store behind them when there is one."""
+    buffer = settings.buffer
+    samples = {name: prepared.split.samples(*parts) for name, parts in splits.items()}
+    if buffer.kind == "store":
+        store = stored_activations(settings, prepared, layer, also_layers)
+        return {name: store.content_of(rows, buffer.buffer_tokens) for name, rows in samples.items()}, store
+    if buffer.kind == "stream":
+        model, size = (prepared.adapter, prepared.sequences), (buffer.buffer_tokens, buffer.tokens_per_batch)
+        streams = {
+            name: StreamedActivations(*model, rows, layer, *size, exchange(name)) for name, rows in samples.items()
+        }
+        return streams, None
+    raise SettingError(f"kind must be store or stream, got {buffer.kind}", argument="buffer.kind")
