@@ -18,14 +18,14 @@ from .data_settings import Data, pbmc
 class SaeSettings:
     """An SAE variant, the layer it reads, its number of features as a multiple of d_in, and its own settings.
 
-    ``target_layer`` may be a list for training: each layer gets an SAE.
+    ``target_layer`` may be a list for training: each layer gets an SAE. ``hyperparams`` may hold a learning rate, ``lr``.
     """
 
-    variant: str = "topk"
+    variant: str
     target_layer: Any = -2
     dictionary_multiplier: float = 8.0
     architecture: Architecture = field(default_factory=Architecture)
-    hyperparams: dict[str, Any] = field(default_factory=lambda: {"k": 32, "lr": None})
+    hyperparams: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -174,7 +174,7 @@ class Settings:
     data: Data = field(default_factory=pbmc)
     scfm: dict[str, Any] = field(default_factory=_geneformer_mini)
     plm: dict[str, Any] = field(default_factory=dict)
-    sae: SaeSettings = field(default_factory=SaeSettings)
+    sae: SaeSettings = field(default_factory=lambda: SaeSettings("topk", hyperparams={"k": 32}))
     buffer: BufferSettings = field(default_factory=BufferSettings)
     training: TrainerSettings = field(default_factory=lambda: TrainerSettings(lr=None))
     tracker: dict[str, Any] = field(default_factory=lambda: {"kind": "csv"})

@@ -53,7 +53,7 @@ def _default(kind: type, source: Any) -> Any:
         return field(default_factory=mirror(inner))
     if source.default_factory is not NO_DEFAULT:
         return field(default_factory=source.default_factory)
-    return field(default=source.default)
+    return field(default=MISSING if source.default is NO_DEFAULT else source.default)
 
 
 def register() -> None:
