@@ -1,24 +1,14 @@
 # make demo   install, then cells -> model -> SAE -> features -> scores -> report (no network after the install)
-# make test   lint and the whole test suite, as .ci/run does
+# make test   lint and the whole test suite
+#
+# PYTHON=  the Python to make the environment from; its torch is used if it has one
+# VENV=    the environment, made if it is not there
+# TORCH=   a requirement such as torch==2.7.1 instead of the build that scripts/install_torch.py chooses
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
-
-# Without a GPU the default Linux build of torch would bring gigabytes of CUDA libraries, so the CPU build is asked for.
-ifeq ($(shell uname -s)$(shell command -v nvidia-smi),Linux)
-TORCH ?= torch==2.13.0+cpu
-else
-TORCH ?= torch==2.13.0
-endif
-
-define NO_CPU_TORCH
-
-pip finds no CPU build of torch here. Either let it see one (the PyTorch install page names the index: set
-PIP_EXTRA_INDEX_URL to it), or accept the default build with its gigabytes of CUDA libraries: make TORCH=torch==2.13.0
-endef
-export NO_CPU_TORCH
+PIP := $(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt
 
 .PHONY: demo test lint browser clean
 
@@ -34,18 +24,19 @@ browser:
 	@if [ "$$CI" = true ] && ! command -v chromium >/dev/null && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; fi
 
+# As modules, because the packages of PYTHON, which has torch, have their commands elsewhere.
 lint: $(VENV)/installed-dev
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/lint-imports
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -c 'from importlinter.cli import lint_imports_command as lint_imports; lint_imports()'
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "biosae needs Python 3.11 or newer; name one with PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	touch $@
 
 $(VENV)/installed: $(VENV)/python pyproject.toml constraints.txt
-	$(PIP) '$(TORCH)' || { echo "$$NO_CPU_TORCH"; exit 1; }
+	$(BIN)/python scripts/install_torch.py $(PYTHON) $(TORCH)
 	$(PIP) --editable .
 	touch $@
 

@@ -1,12 +1,20 @@
 """How fast activations come out of each model, beside the way the official pipelines run it.
 
-    python bench/extract.py --cells ../shared/data/sc/pbmc3k.h5ad --genes ../shared/data/genes
+    python bench/extract.py --cells CELLS --genes GENES
 
 Random weights of published size in the official files, real cells. The official code is replaced by loops
 of the same shape (stated at each), since its packages do not install beside current ones. One process a
 model; CPU seconds of all threads, because wall time suffers from other programs; the matrix product rate
 of the same run stands beside them. With --threads 1 neither side waits for threads of its own; with more, the
 official loops share every product among them, and ours give each a batch.
+
+CELLS is a file of raw counts. Those of docs/models.md are "3k PBMCs from a Healthy Donor" of 10x Genomics, 2,700
+cells with all 32,738 genes; `biosae.datasets.pbmc3k` has most of them. GENES is a folder with the published gene lists:
+
+- ``scgpt_human_vocab.json``: default_census_vocab.json of bowang-lab/scGPT, with <pad>, <cls> and <eoc> added
+- ``scfoundation_OS_scRNA_gene_index.19264.tsv``: OS_scRNA_gene_index.19264.tsv of biomap-research/scFoundation
+- ``geneformer_NAME_gc30M.json.gz`` and ``geneformer_NAME_gc104M.json.gz``: the dictionaries of ctheodoris/Geneformer on
+  Hugging Face as JSON, for NAME token_dictionary, gene_median_dictionary, ensembl_mapping_dict and gene_name_id_dict
 """
 
 from __future__ import annotations
@@ -60,7 +68,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=Path, required=True, help=".h5ad with raw counts")
-    parser.add_argument("--genes", type=Path, required=True, help="folder with published vocabularies and dictionaries")
+    parser.add_argument("--genes", type=Path, required=True, help="folder with the published gene lists named above")
     parser.add_argument("--model", default="all", choices=["all", *LOADERS])
     parser.add_argument("--samples", type=int, help="cells or proteins; by default what takes a minute or two")
     parser.add_argument("--threads", type=int, default=2)

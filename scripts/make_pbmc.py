@@ -1,6 +1,11 @@
 """Make the embedded data set: the labelled PBMC 3k cells and the genes that at least three of them express.
 
-python scripts/make_pbmc.py ../shared/data/sc/pbmc3k.h5ad src/biosae/data/embedded/pbmc3k.h5ad
+python scripts/make_pbmc.py SOURCE src/biosae/data/embedded/pbmc3k.h5ad
+
+SOURCE is "3k PBMCs from a Healthy Donor" of 10x Genomics (Cell Ranger 1.1.0, hg19) as AnnData: the counts of all 2,700
+cells and 32,738 genes in ``X``, Ensembl ids in ``var["gene_ids"]``, and in ``obs`` the cell types of the Seurat
+tutorial (the R package clustifyr has them), "unlabelled" where it gives none: ``cell_type``, and ``cell_type_coarse``,
+which groups them.
 """
 
 import sys

@@ -1,11 +1,23 @@
 """Pretrain geneformer-mini: masked gene modelling on rank-value encodings of public cells.
 
-    python scripts/pretrain_mini.py --data ../shared/data --out checkpoints/geneformer-mini
+    python scripts/pretrain_mini.py --data DATA --out checkpoints/geneformer-mini
 
 Writes a checkpoint folder in the official Geneformer layout (config.json, model.safetensors, token
 dictionary, gene medians) and a float16 snapshot of the weights at steps along the way. The labelled
 PBMC 3k cells of the demo are never read here: they are the external test of the model card
 (`scripts/evaluate_mini.py`).
+
+DATA is a folder with these files, none of which is in the repository. Cells are AnnData: raw counts in ``X``,
+``gene_ids`` (Ensembl) and ``gene_symbol`` in ``var``, ``n_counts`` in ``obs``. ``pretraining.json`` beside the shipped
+weights has the hashes of those that were read.
+
+- ``sc/pbmc_frozen_donor_a.h5ad``: Frozen PBMCs (Donor A), 10x Genomics, 2,896 cells (counts of JEFworks/MUDAN)
+- ``sc/kang_ifnb_pbmc_2k.h5ad``: GSE96583 (Kang et al. 2018), 2,000 cells (counts of immunogenomics/harmony)
+- ``sc/kang_ifnb_labelled_hvg7k.h5ad``: other cells of GSE96583, 1,975 x 6,998 genes (theislab/scgen)
+- ``sc/pbmc_cite_400.h5ad``: 5k and 10k PBMCs with surface proteins, 10x Genomics, 200 each (scverse/scvi-tools)
+- ``sc/scmixology_5lines_5batches.h5ad``: GSE118767 (Tian et al. 2019), 1,021 cells (LuyiTian/sc_mixology)
+- ``genes/geneformer_NAME_gc104M.json.gz``: the dictionaries of ctheodoris/Geneformer on Hugging Face as JSON, for NAME
+  token_dictionary, gene_median_dictionary, ensembl_mapping_dict and gene_name_id_dict
 """
 
 from __future__ import annotations
@@ -74,7 +86,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with sc/ and genes/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the files named above")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--cells-per-step", type=int, default=16)

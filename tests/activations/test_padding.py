@@ -1,4 +1,4 @@
-"""Trap 13 of 2.14: sparsity, errors, dead features and top-k counted over padding and special tokens."""
+"""Sparsity, errors, dead features and top-k must not be counted over padding and special tokens."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def learned(source: ActivationSource) -> tuple[BatchTopK, TrainState]:
 
 
 def test_training_counts_what_it_would_without_padding_and_special_tokens(source, content):
-    """Trap 13 of 2.14: losses, L0, the normaliser, the threshold and who has fired."""
+    """Counted in: losses, L0, the normaliser, the threshold, and the features that have fired."""
     (sae, learner), (expected_sae, expected) = learned(source), learned(content)
     # Sums of float32 in another order.
     assert learner.metrics() == pytest.approx(expected.metrics(), rel=1e-4)
@@ -67,7 +67,7 @@ def test_training_counts_what_it_would_without_padding_and_special_tokens(source
 
 
 def test_evaluation_counts_what_it_would_without_padding_and_special_tokens(source, content):
-    """Trap 13 of 2.14."""
+    """Tokens with large norms would dominate the error, and padding would dilute L0."""
     sae, _ = learned(content)
     assert evaluate(sae, source, 64) == pytest.approx(evaluate(sae, content, 64), rel=1e-4)
 

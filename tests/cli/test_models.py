@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-MODELS = (Path(__file__).parents[3] / "shared" / "fixtures" / "models").resolve()
+MODELS = Path(__file__).resolve().parents[1] / "fixtures" / "models"
 QUICK = ("training.epochs=1", "sae.dictionary_multiplier=2", "sae.hyperparams.k=4")
 CELL_MODELS = {
     "scgpt": ("scgpt", "scgpt", 3),
@@ -21,8 +21,6 @@ CELL_MODELS = {
     "scfoundation": ("scfoundation", "scfoundation", 3),
 }
 PROTEIN_MODELS = {"esm2": "esm2", "fair-esm": "esm2_fair", "fair-esm file": "esm2_fair/esm2_t4_tiny_UR50D.pt"}
-
-pytestmark = pytest.mark.skipif(not MODELS.is_dir(), reason="golden model files are not on this machine")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from biosae.analysis.residues.scores import SPANS
 
-MODELS = Path(__file__).parents[3] / "shared" / "fixtures" / "models"
+MODELS = Path(__file__).resolve().parents[1] / "fixtures" / "models"
 QUICK = ("training.epochs=1", "sae.dictionary_multiplier=2", "sae.hyperparams.k=4", "analysis.n_permutations=19")
 
 

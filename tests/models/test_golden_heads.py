@@ -47,7 +47,7 @@ def only(adapter, samples, row=0):
 
 
 def test_expression_decoder_of_scgpt(golden):
-    expected = np.load(golden / "scgpt_flash" / "expected.npz")
+    expected = np.load(golden / "scgpt" / "expected.npz")
     adapter = load_scgpt(golden / "scgpt_flash")
     batch = official_batch(expected["embed_gene_ids"], expected["embed_values"], expected["embed_padding_mask"])
     head = Head(torch.load(golden / "scgpt_flash" / "best_model.pt", weights_only=True), "decoder.fc.")
@@ -55,8 +55,6 @@ def test_expression_decoder_of_scgpt(golden):
     for layer in ("0", "2"):
         x = F.leaky_relu(head.linear(layer, x))
     np.testing.assert_allclose(head.linear("4", x)[:, 0], expected["embed_mlm_output"], **CLOSE)
-    plain = np.load(golden / "scgpt" / "expected.npz")
-    assert all(np.array_equal(expected[name], plain[name]) for name in expected)
 
 
 def test_gene_logits_of_geneformer(golden):

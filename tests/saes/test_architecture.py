@@ -85,7 +85,7 @@ def test_layer_norm_is_that_of_torch_and_is_undone(planted):
 
 @pytest.mark.parametrize("size", [1e-6, 1e6])
 def test_layer_norm_is_undone_for_tokens_of_any_size(size, planted):
-    """Trap of 2.13: a small number added to the spread one way only (8 % off where tokens are small)."""
+    """An epsilon added to the spread on the way in but not on the way out is 8 % off where tokens are small."""
     sae = TopK(16, 48, k=4, architecture=Architecture(layer_norm=True))
     x = size * planted
     sae.fit_normaliser(x)

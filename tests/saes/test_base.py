@@ -31,7 +31,7 @@ def test_encode_and_decode_are_the_written_out_formula(sae, planted):
 
 
 def test_training_and_inference_normalise_alike(sae, planted):
-    """Trap of 2.13: three ways to normalise, in training, in encoding and in the forward pass."""
+    """Training, encoding and the forward pass must not each normalise in their own way."""
     seen = [sae.training_forward(planted), sae.inference_forward(planted)]
     assert torch.equal(*[forward.x for forward in seen])
     assert torch.equal(sae.denormalise(seen[1].reconstruction), sae(planted))
@@ -86,7 +86,7 @@ def test_construction_leaves_the_global_generator_alone():
 
 
 def test_normalize_decoder_works_along_features(sae):
-    """Trap 2: the norm is that of a row of (d_sae, d_in)."""
+    """Along the wrong axis of (d_sae, d_in) the rows, which are the features, do not get unit norm."""
     with torch.no_grad():
         sae.W_dec.mul_(torch.linspace(0.5, 3, 48)[:, None])
     direction = torch.nn.functional.normalize(sae.W_dec.detach(), dim=1)
@@ -137,7 +137,7 @@ def test_activations_of_less_precision_are_read(sae, planted):
 
 @pytest.mark.parametrize("shape", [(16,), (2, 3, 16), (4, 15), (0, 16)])
 def test_only_rows_of_tokens_are_taken(sae, shape):
-    """Trap 5: a (batch, length, width) input is refused, not sized wrongly."""
+    """With (batch, length, width) a budget of k times the first axis would leave k / length features per token."""
     for call in (sae.encode, sae.training_forward, sae.fit_normaliser):
         with pytest.raises(DataError, match=r"\(n_tokens, d_in=16\) with at least one token"):
             call(torch.zeros(shape))

@@ -54,7 +54,7 @@ def test_bad_hyperparameters_are_one_clear_line(hyperparams, message):
     ],
 )
 def test_bad_settings_of_every_variant_are_one_clear_line(variant, hyperparams, message):
-    """Powers of 0 and below, too: trap of 2.9."""
+    """A power of 0 divides by zero or has no gradient."""
     with pytest.raises(SettingError, match=message) as caught:
         build(variant, 8, 24, hyperparams)
     assert "\n" not in str(caught.value)

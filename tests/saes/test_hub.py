@@ -144,7 +144,7 @@ def test_what_the_hub_refuses_is_one_line(run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("sae", [BatchTopK(4, 8, k=2), Matryoshka(4, 8, k=2, group_fractions=[0.5, 0.5])])
 def test_a_threshold_that_was_never_estimated_is_not_exported(sae, run, tmp_path):
-    """Section 2.5: without its threshold the SAE would fire like a ReLU; a checkpoint may still be written."""
+    """Without its threshold the SAE would fire like a ReLU; a checkpoint may still be written."""
     files.save(sae, run)
     assert same(files.load(run), sae)
     line = f"the {type(sae).__name__} in .* has no inference threshold yet and would fire like a ReLU; train it"

@@ -48,7 +48,7 @@ def test_gumbel_without_noise_is_topk(planted):
 
 
 def test_gumbel_is_topk_at_inference_whatever_the_noise(planted):
-    """Trap of 2.12: noise at evaluation."""
+    """Noise that stays on at evaluation makes codes random."""
     noisy, plain = GumbelTopK(*SIZES, k=5, tau_start=0.5), TopK(*SIZES, k=5)
     for sae in (noisy, plain):
         sae.fit_normaliser(planted)

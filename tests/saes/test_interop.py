@@ -116,7 +116,7 @@ def test_interplm(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="tensors of a machine that has no such device are the case")
 @pytest.mark.parametrize("read", [from_dictionary_learning, from_interplm])
 def test_a_file_saved_on_a_gpu_is_read_without_one(read, tmp_path):
-    """Trap 18 of 2.14: pickles read without ``map_location``."""
+    """A pickle read without ``map_location`` asks for the GPU that it was saved on."""
     tensors, codes = DICTIONARIES["AutoEncoder"]
     torch.save(tensors, tmp_path / "cpu.pt")
     with zipfile.ZipFile(tmp_path / "cpu.pt") as saved, zipfile.ZipFile(tmp_path / "ae.pt", "w") as moved:
@@ -139,7 +139,7 @@ class Harmful:
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path):
-    """Trap 18 of 2.14: pickles read without ``weights_only``."""
+    """A pickle read without ``weights_only`` runs the code that it holds."""
     torch.save({"encoder.weight": Harmful()}, tmp_path / "ae.pt")
     with pytest.raises(ArtefactError, match="ae.pt cannot be read as tensors alone"):
         from_interplm(tmp_path / "ae.pt")

@@ -18,7 +18,7 @@ def fitted(source):
 
 
 def test_mean_predictor_has_fvu_one(fitted, source):
-    """Trap 16: measured around the mean of each dimension, not around one number or against mean squares."""
+    """Measured around one number for all dimensions, or around 0, the mean predictor would look good."""
     torch.nn.init.zeros_(fitted.W_dec)
     metrics = evaluate(fitted, source, 300)
     # The centre is kept in float32.
@@ -71,7 +71,7 @@ def test_numbers_agree_with_sklearn_and_numpy(fitted, validation):
 
 
 def test_batches_do_not_change_the_numbers(fitted, validation):
-    """Trap 10: ratios are of sums, not means of ratios."""
+    """A mean of the ratios of batches depends on how samples fall into batches; a ratio of sums does not."""
     assert evaluate(fitted, validation, 7) == pytest.approx(evaluate(fitted, validation, 500), rel=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_saes_evaluated_together_get_the_numbers_that_each_gets_alone(source, va
 
 
 def test_evaluation_changes_no_state(fitted, validation):
-    """Trap 12."""
+    """Evaluation that updates thresholds or dead-feature counters changes the model it measures."""
     before = {name: tensor.clone() for name, tensor in fitted.state_dict().items()}
     evaluate(fitted, validation, 100)
     assert all(torch.equal(tensor, before[name]) for name, tensor in fitted.state_dict().items())

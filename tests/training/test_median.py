@@ -18,7 +18,7 @@ def test_agrees_with_a_general_minimiser():
 
 
 def test_point_that_equals_the_estimate_is_harmless():
-    """Trap 8: the mean is one of the points."""
+    """The first guess, the mean, is one of the points here: its weight, 1 / distance, is infinite."""
     points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
     torch.testing.assert_close(geometric_median(points), torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-6)
 

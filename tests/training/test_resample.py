@@ -20,7 +20,7 @@ def prepared(source, settings, **changes) -> tuple[TrainState, torch.Tensor]:
 
 
 def test_dead_features_become_badly_reconstructed_inputs(source, settings):
-    """Trap 17, and 2.10: the weights really change, through whatever indexing, and inputs are of unit length there."""
+    """Writing through chained indexing changes a copy, and inputs that keep their length make features too large."""
     learner, dead = prepared(source, settings)
     sae = learner.sae
     before = {name: parameter.detach().clone() for name, parameter in sae.named_parameters()}
@@ -37,7 +37,7 @@ def test_dead_features_become_badly_reconstructed_inputs(source, settings):
 
 
 def test_moments_of_the_replaced_features_are_forgotten(source, settings):
-    """Trap of 2.10: Adam goes on with the moments of the feature that died."""
+    """Adam would go on with the moments of the feature that died."""
     learner, dead = prepared(source, settings)
     sae = learner.sae
     resample(sae, learner.optimizer, sae.training_forward(source.values[:300]), dead, seed=0)
@@ -49,7 +49,7 @@ def test_moments_of_the_replaced_features_are_forgotten(source, settings):
 
 
 def test_large_errors_are_drawn_in_proportion_to_their_square(source, settings):
-    """Trap of 2.10: by the loss, not its square. Two inputs with squared norms 1 and 3: drawn 1 : 9."""
+    """Not in proportion to the error itself: two inputs with squared norms 1 and 3 are drawn 1 : 9."""
     learner, dead = prepared(source, settings)
     sae = learner.sae
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_no_dead_feature_changes_nothing(source, settings):
 
 @pytest.mark.parametrize("warmup_fraction", [0.0, 0.05])
 def test_learner_resamples_at_the_given_share_of_the_run(source, settings, warmup_fraction):
-    """Trap of 2.10: resampling without a warm-up divides by zero."""
+    """A learning rate that warms up again after resampling divides by zero where the warm-up has no steps."""
     changes = {"resample_at": [0.25], "dead_window_fraction": 0.1, "warmup_fraction": warmup_fraction}
     learner, _ = prepared(source, settings, **changes)
     with torch.no_grad():

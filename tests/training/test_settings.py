@@ -60,6 +60,6 @@ def test_length_of_a_run(settings, changes, steps, tokens):
 
 @pytest.mark.parametrize("name", ["epochs", "max_tokens", "batch_size", "eval_every", "normaliser_tokens", "patience"])
 def test_counts_written_as_decimals_are_whole_numbers(settings, name):
-    """Trap 14 of 2.14: 3e4 is a float, and torch wants sizes that are integers."""
+    """3e4 is a float, and torch wants sizes that are integers."""
     made = getattr(settings(**{name: 3e4}), name)
     assert (made, type(made)) == (30_000, int)

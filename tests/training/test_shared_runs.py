@@ -27,7 +27,7 @@ def shared(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_learn_what_one_learns(name, shared, tmp_path):
-    """Trap 15 of 2.14: uneven shares neither hang nor count their tokens apart; the last batch leaves one with none.
+    """Uneven shares must neither hang nor count their tokens apart; the last batch leaves one process with none.
 
     Sums of float32 in another order: 14 steps of Adam carry their rounding to 1e-5 of the weights.
     """

@@ -126,7 +126,7 @@ def test_metrics_are_means_over_the_interval(settings, source):
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 def test_clipping_is_as_strong_whatever_the_units_of_the_host(settings, source, scale):
-    """Trap 11: a bound on gradients of a loss in host units would grip or not by the size of activations."""
+    """A bound on gradients of a loss in host units would act or not depending on the size of activations."""
     steps = []
     for values in (source.values, scale * source.values):
         sae = TopK(16, 48, k=3)
@@ -141,20 +141,20 @@ def test_clipping_is_as_strong_whatever_the_units_of_the_host(settings, source, 
 
 
 def test_only_fp16_scales_its_loss(settings, source):
-    """Trap 11: bf16 has the range of float32 and needs no scaling."""
+    """bf16 has the range of float32 and needs no scaling."""
     scaled = {precision: make(settings, source, precision=precision).scaler.is_enabled() for precision in PRECISIONS}
     assert scaled == {"fp32": False, "bf16": False, "fp16": True}
 
 
 def test_counters_are_where_the_weights_are(settings):
-    """Trap 9: not on the device that an argument names."""
+    """Counters allocated on the device of an argument can be on another one than the weights."""
     sae = TopK(16, 48, k=3).to("meta")
     learner = TrainState(sae, settings(), total_steps=100, total_tokens=10_000)
     assert learner.tokens_since_fired.device == learner.progress().dead.device == sae.W_dec.device
 
 
 def test_l0_of_training_is_measured(settings, source):
-    """Trap 10: k is an upper bound; where few pre-activations are positive fewer features fire."""
+    """k is an upper bound; where few pre-activations are positive fewer features fire."""
     learner = make(settings, source)
     with torch.no_grad():
         learner.sae.b_enc[3:] = -100

@@ -63,7 +63,7 @@ def test_training_finds_the_planted_features(source, validation, settings, tmp_p
 
 
 def test_counts_written_as_decimals_train_like_whole_ones(source, validation, settings, tmp_path):
-    """Trap 14 of 2.14: a batch or k of 1e2 must not reach torch as a float."""
+    """A batch or k of 1e2 must not reach torch as a float."""
     whole, decimal = (
         train(
             TopK(16, 48, k=kind(3)), source, validation, settings(batch_size=kind(250), max_tokens=kind(2000)), folder
@@ -74,7 +74,7 @@ def test_counts_written_as_decimals_train_like_whole_ones(source, validation, se
 
 
 def test_saved_decoder_rows_are_unit(source, validation, settings, tmp_path):
-    """Trap 1: the norm is set after the optimiser's step, so also in the file and every checkpoint."""
+    """Rows set to unit norm before the optimiser's step are not of unit norm in the file."""
     train(TopK(16, 48, k=3), source, validation, settings(), tmp_path)
     for folder in (tmp_path, last_checkpoint(tmp_path)):
         torch.testing.assert_close(load(folder).W_dec.norm(dim=1), torch.ones(48))

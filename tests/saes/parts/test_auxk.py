@@ -45,7 +45,7 @@ def by_hand(forward: ForwardOutput, dead: torch.Tensor, W_dec: torch.Tensor, k: 
 
 @pytest.mark.parametrize("features", [[0, 2, 3, 7, 9], [2, 7]])
 def test_value_follows_the_definition_without_decoder_bias(features):
-    """Trap of 2.4: a residual decoded with the decoder bias. At most d_in / 2 = 3 dead features take part, or all."""
+    """The decoder bias added to a residual counts twice. At most d_in / 2 = 3 dead features take part, or all."""
     forward, W_dec, _ = random_forward()
     dead = torch.zeros(12, dtype=torch.bool)
     dead[features] = True
@@ -55,7 +55,7 @@ def test_value_follows_the_definition_without_decoder_bias(features):
 
 
 def test_negative_pre_activations_take_no_part():
-    """Trap of 2.4: the largest of the dead, taken without a ReLU, are negative codes."""
+    """The largest pre-activations of dead features may be negative; without a ReLU they become negative codes."""
     forward, W_dec, leaves = random_forward(bias=-100.0)
     dead = torch.ones(12, dtype=torch.bool)
     loss = auxk_loss(forward, dead, W_dec)
@@ -65,7 +65,7 @@ def test_negative_pre_activations_take_no_part():
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 def test_the_loss_does_not_depend_on_the_hosts_units(scale, planted):
-    """Trap of 2.4: estimate and residual at different scales."""
+    """An estimate in normalised units and a residual in units of the activations would not be comparable."""
     losses, dead = [], torch.arange(48) % 3 == 0
     for x in (planted, scale * planted):
         sae = TopK(16, 48, k=3)
@@ -84,7 +84,7 @@ def test_zero_codes_predict_nothing():
 
 
 def test_gradient_reaches_the_dead_features_encoder_and_decoder_only():
-    """Trap of 2.4: pre-activations whose gradient is dropped teach the encoder nothing."""
+    """Pre-activations whose gradient is dropped teach the encoder nothing."""
     forward, W_dec, leaves = random_forward()
     dead = torch.zeros(12, dtype=torch.bool)
     dead[[0, 2, 3]] = True  # as many as d_in / 2, so that each takes part
@@ -95,7 +95,7 @@ def test_gradient_reaches_the_dead_features_encoder_and_decoder_only():
 
 
 def test_target_is_detached():
-    """Trap of 2.4: a residual that carries a gradient moves the living features, too."""
+    """A residual that carries a gradient moves the living features, too."""
     forward, W_dec, leaves = random_forward()
     dead = torch.zeros(12, dtype=torch.bool)
     dead[:4] = True

@@ -56,7 +56,7 @@ def test_the_annealed_penalty_is_that_of_the_gate_with_a_bounded_slope(planted):
 
 
 def test_the_gates_reconstruction_teaches_no_decoder(sae, planted):
-    """Trap of 2.7: an auxiliary loss that moves the decoder makes it fit the shrunken gate."""
+    """An auxiliary loss that moves the decoder makes it fit the shrunken gate."""
     loss = terms(sae, planted)["gate_reconstruction"]
     by_decoder = torch.autograd.grad(loss, [sae.W_dec, sae.gate.r_mag, sae.gate.b_mag], allow_unused=True)
     assert by_decoder == (None, None, None)
@@ -66,6 +66,6 @@ def test_the_gates_reconstruction_teaches_no_decoder(sae, planted):
 
 
 def test_the_penalty_does_not_shrink_magnitudes(sae, planted):
-    """Trap of 2.7: a penalty that the decoder's norm or the magnitudes can cheat."""
+    """A penalty that reaches the decoder or the magnitudes is lowered by their norms, without fewer features."""
     loss = terms(sae, planted)["l1"]
     assert torch.autograd.grad(loss, [sae.gate.r_mag, sae.gate.b_mag, sae.W_dec], allow_unused=True) == (None,) * 3

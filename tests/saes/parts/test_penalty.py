@@ -40,7 +40,7 @@ def test_sparse_and_dense_codes_cost_the_same(codes):
 
 
 def test_gradient_is_finite_at_zero_and_matches_finite_differences():
-    """Trap of 2.9: the slope of f ** p is infinite at 0."""
+    """The slope of f ** p is infinite at 0."""
     values = torch.tensor([[0.0, 1e-9, 0.01, 0.5]], dtype=torch.float64, requires_grad=True)
     power(Codes(values), 0.2, 1).backward()
     assert torch.isfinite(values.grad).all()
@@ -48,7 +48,7 @@ def test_gradient_is_finite_at_zero_and_matches_finite_differences():
 
 
 def test_gradient_stays_finite_where_codes_are_weighed():
-    """Trap of 2.9: an infinite slope is hidden by ReLU's mask until a factor comes between, and then is NaN."""
+    """An infinite slope is hidden by ReLU's mask until a factor comes between, and then is NaN."""
     pre = torch.tensor([[-1.0, 0.0, 0.5]], dtype=torch.float64, requires_grad=True)
     norms = torch.tensor([0.0, 2.0, 3.0], dtype=torch.float64, requires_grad=True)
     power(Codes(torch.relu(pre) * norms), 0.2, 1).backward()
@@ -57,7 +57,7 @@ def test_gradient_stays_finite_where_codes_are_weighed():
 
 
 def test_power_falls_in_ten_levels_over_the_end_of_the_run(codes):
-    """Trap of 2.9: schedules in absolute steps run backwards in short runs."""
+    """A schedule in absolute steps runs backwards in short runs."""
     annealed, seen = AnnealedPower(p_end=0.2, start_fraction=0.2), []
     for step in range(100):
         annealed.update(codes, at(step))

@@ -20,14 +20,14 @@ def test_top_k_keeps_the_largest_of_each_row_and_rectifies():
 
 
 def test_ties_never_keep_more_than_k():
-    """Trap 6."""
+    """Keeping all that reach the k-th largest value keeps more than k where values are equal."""
     codes = top_k(given_pre([[1.0] * 6, [2.0] * 6]), 3)
     assert codes.l0().tolist() == [3, 3]
     assert int(batch_top_k(given_pre([[1.0] * 6, [1.0] * 6]), 2).l0().sum()) == 4
 
 
 def test_a_selected_zero_has_not_fired():
-    """Trap 6."""
+    """Where fewer than k are positive, top-k picks zeros, which must not count as fired."""
     for select in (top_k, batch_top_k):
         codes = select(given_pre([[0.0, 0.0, 0.0, -1.0]]), 3)
         assert codes.l0().tolist() == [0]

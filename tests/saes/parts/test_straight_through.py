@@ -13,7 +13,7 @@ def test_values_are_the_plain_step_and_jump():
 
 
 def test_threshold_gradients_are_the_rectangle_kernel_on_both_sides():
-    """Rajamanoharan et al. (2024), equations 11 and 12; trap of 2.8: half of the window got no gradient."""
+    """Rajamanoharan et al. (2024), equations 11 and 12. The gradient of jumped codes misses half the window."""
     pre = torch.tensor([0.39, 0.41, 0.5, 0.59, 0.61], dtype=torch.float64, requires_grad=True)
     threshold = torch.full((5,), 0.5, dtype=torch.float64, requires_grad=True)
     inside = torch.tensor([0, 1, 1, 1, 0], dtype=torch.float64)

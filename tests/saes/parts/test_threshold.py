@@ -27,7 +27,7 @@ def test_value_is_the_debiased_exponential_mean():
 
 
 def test_long_windows_do_not_stall():
-    """Trap 3: an average kept in 16 bits stays at its first value for ever."""
+    """An average kept in 16 bits stays at its first value for ever."""
     threshold = RunningThreshold()
     threshold.update(batch(1.0), window_steps=1000)
     for _ in range(20_000):
@@ -37,7 +37,7 @@ def test_long_windows_do_not_stall():
 
 
 def test_a_batch_in_which_nothing_fires_changes_nothing():
-    """Trap 7: the empty minimum."""
+    """The minimum over no codes is not a number."""
     threshold = RunningThreshold()
     threshold.update(batch(0.0, 0.0), window_steps=10)
     assert float(threshold.value) == 0

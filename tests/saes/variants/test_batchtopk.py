@@ -18,7 +18,7 @@ def progress(step: int, total_steps: int = 100) -> Progress:
 
 @pytest.mark.parametrize("variant", [BatchTopK, partial(Matryoshka, group_fractions=[0.25, 0.75])])
 def test_one_step_is_enough_for_a_sparse_inference_path(planted, variant):
-    """Trap 4: in a run shorter than some warm-up the threshold never starts and codes are dense."""
+    """A threshold that starts after a warm-up never starts in a run shorter than that, and codes are dense."""
     sae = variant(16, 48, k=3)
     sae.fit_normaliser(planted)
     sae.after_step(sae.training_forward(planted), progress(0, total_steps=1))
@@ -27,7 +27,7 @@ def test_one_step_is_enough_for_a_sparse_inference_path(planted, variant):
 
 @pytest.mark.parametrize("variant", [BatchTopK, partial(Matryoshka, group_fractions=[0.25, 0.75])])
 def test_the_budget_is_a_number_for_each_token(planted, variant):
-    """Trap of 2.5: a budget for the batch is too small for a large one and too large for the last of an epoch."""
+    """A fixed budget per batch is too small for a large batch and too large for the last one of an epoch."""
     sae = variant(16, 48, k=3)
     sae.fit_normaliser(planted)
     for n in (1, 7, 512):
@@ -47,7 +47,7 @@ def test_inference_threshold_is_the_mean_smallest_kept_code(planted):
 
 
 def test_k_falls_to_its_value_and_the_threshold_forgets_the_way_there(planted):
-    """Trap of 2.11: a threshold averaged over the many-feature phase stays too low."""
+    """A threshold averaged over the many-feature phase stays too low."""
     sae = BatchTopK(16, 48, k=3, k_anneal_fraction=0.5)
     sae.fit_normaliser(planted)
     seen = []
@@ -65,7 +65,7 @@ def test_k_falls_to_its_value_and_the_threshold_forgets_the_way_there(planted):
 @pytest.mark.parametrize("fraction", [0.95, 1.0])
 @pytest.mark.parametrize("variant", [BatchTopK, partial(Matryoshka, group_fractions=[0.25, 0.75])])
 def test_a_fall_of_k_that_lasts_to_the_end_still_leaves_a_threshold(planted, variant, fraction):
-    """Trap 4: k reaches its value at the very last step, after which no batch can set the threshold."""
+    """Where k reaches its value at the very last step, no batch is left that could set the threshold."""
     sae = variant(16, 48, k=3, k_anneal_fraction=fraction)
     sae.fit_normaliser(planted)
     for step in range(10):
@@ -75,12 +75,12 @@ def test_a_fall_of_k_that_lasts_to_the_end_still_leaves_a_threshold(planted, var
 
 
 def test_annealed_k_never_exceeds_the_dictionary():
-    """Trap of 2.11."""
+    """An annealed k that starts at d_in would ask for more features than there are."""
     assert BatchTopK(64, 8, k=2, k_anneal_fraction=0.5).annealed_k.value == 8
 
 
 def test_jump_relu_reaches_its_target_and_thresholds_stay_positive(planted):
-    """Traps of 2.8: thresholds that go negative or stall."""
+    """Thresholds learned as raw numbers can go negative, and those learned as logarithms can stall."""
     sae = JumpReLU(16, 48, target_l0=3, bandwidth=0.5)
     sae.fit_normaliser(planted)
     optimizer = torch.optim.Adam(sae.parameters(), lr=1e-2)
@@ -97,7 +97,7 @@ def test_jump_relu_reaches_its_target_and_thresholds_stay_positive(planted):
 
 
 def test_jump_relu_trains_and_infers_the_same_codes(planted):
-    """Trap of 2.8: a ReLU at inference alone, also where a step took thresholds below zero."""
+    """With a ReLU at inference alone, codes differ from training where a step took thresholds below zero."""
     sae = JumpReLU(16, 48, target_l0=3)
     sae.fit_normaliser(planted)
     with torch.no_grad():

@@ -15,7 +15,7 @@ from biosae.saes.variants.matryoshka import Matryoshka
 
 @pytest.mark.parametrize("loss_unit", ["dataset", "token"])
 def test_loss_is_the_mean_over_prefixes_decoded_one_by_one(loss_unit, planted):
-    """Trap of 2.6: weighting by 1/G and then averaging over groups gives 1/G squared. The gradients agree, too."""
+    """Weighting by 1/G and then averaging over groups would give 1/G squared. The gradients agree, too."""
     sae = Matryoshka(16, 48, k=4, group_fractions=[0.25, 0.25, 0.5], architecture=Architecture(loss_unit=loss_unit))
     sae.double().fit_normaliser(planted)
     forward = sae.training_forward(planted.double())
@@ -34,7 +34,7 @@ def test_loss_is_the_mean_over_prefixes_decoded_one_by_one(loss_unit, planted):
 
 @pytest.mark.parametrize("fractions", [[1.0], [0.25, 0.75], [0.125] * 8])
 def test_the_mean_predictors_loss_is_one_whatever_the_number_of_groups(fractions, planted):
-    """Trap of 2.6: a loss that grows or shrinks with the groups shifts the balance to AuxK and learning rate."""
+    """A loss that grows or shrinks with the groups shifts the balance to AuxK and learning rate."""
     sae = Matryoshka(16, 48, k=4, group_fractions=fractions)
     sae.double().fit_normaliser(planted)
     torch.nn.init.zeros_(sae.W_dec)

@@ -88,7 +88,7 @@ def test_defaults_build_and_step_on_small_and_wide_hosts(name, d_in, multiplier)
 
 
 def test_seed_decides_the_initial_features(name):
-    """Trap of 2.8: a seed that some variant leaves unused."""
+    """A variant that ignores its seed has other features in every run."""
     weights = []
     for seed in (2, 2, 3):
         content = config(name)
@@ -162,7 +162,7 @@ def test_encode_is_deterministic(trained, planted):
 
 
 def test_losses_change_no_state(trained, planted):
-    """Trap 12: however often losses are asked for, state and the next answer stay."""
+    """Losses that update thresholds or counters change the model whenever somebody logs them."""
     before = deepcopy(trained.state_dict())
     progress = Progress(50, 100, torch.ones(D_SAE, dtype=torch.bool))
     first = trained.losses(trained.training_forward(planted), progress)
@@ -174,7 +174,7 @@ def test_losses_change_no_state(trained, planted):
 
 
 def test_saved_and_loaded_variant_gives_the_same_bits(trained, planted, tmp_path):
-    """Also thresholds, annealed powers and noise (trap 4: a lost threshold makes codes dense)."""
+    """Also thresholds, annealed powers and noise: a lost threshold makes codes dense."""
     save(trained, tmp_path)
     again = load(tmp_path)
     assert torch.equal(again.encode(planted).dense(), trained.encode(planted).dense())
@@ -224,7 +224,7 @@ def test_width_does_not_change_the_losses(name):
 
 
 def test_folded_copy_reads_and_writes_host_units_itself(trained, planted, tmp_path):
-    """Trap of 2.13: a factor that is folded, or lost when saved, and then wrong."""
+    """A scale that is folded in but still applied, or lost when saved, gives wrong activations."""
     folded = trained.fold()
     assert torch.equal(folded.input_mean, torch.zeros(D_IN)) and folded.input_scale == 1
     codes, plain = folded.encode(planted), trained.encode(planted)
