@@ -18,7 +18,7 @@ from .data_settings import Data, pbmc
 class SaeSettings:
     """An SAE variant, the layer it reads, its number of features as a multiple of d_in, and its own settings.
 
-    ``target_layer`` may be a list for training: each layer gets an SAE. ``hyperparams`` may hold a learning rate, ``lr``.
+    ``target_layer`` may be a list for training: each layer gets an SAE. ``hyperparams`` may hold ``lr``.
     """
 
     variant: str
