@@ -33,7 +33,7 @@ STAGES = ("read", "tokenise", "split", "store", "batches")
 
 def simulate(folder: Path, n_cells: int) -> None:
     """Files of cells with the genes of the embedded PBMCs."""
-    from biosae.cli.data_files import data_paths
+    from biosae.data.files import data_paths
 
     var = anndata.read_h5ad(data_paths(None)[0]).var
     for number in range(n_cells // PER_FILE):
@@ -51,9 +51,9 @@ def simulate(folder: Path, n_cells: int) -> None:
 def measure(folder: Path) -> None:
     """Takes the cells of the folder through all stages; prints what is measured as JSON."""
     from biosae.activations.extract import extract_activations
-    from biosae.cli.data_files import data_paths
     from biosae.cli.inputs import load_model, split_cells
     from biosae.data.cells import read_cells
+    from biosae.data.files import data_paths
     from biosae.data.samples import Samples
     from biosae.models.tokens import joined_on_disk
 

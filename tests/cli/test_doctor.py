@@ -1,7 +1,7 @@
 import importlib.metadata
 
 from biosae.cli import doctor
-from biosae.cli.data_files import data_paths
+from biosae.data.files import data_paths
 
 
 def test_says_what_it_would_do_with_a_file(biosae):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosae.cli.data_files import data_paths
+from biosae.data.files import data_paths
 from biosae.training.train_state import TrainState
 
 QUICK = ("training.epochs=1", "sae.dictionary_multiplier=1", "sae.hyperparams.k=8")

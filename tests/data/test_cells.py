@@ -151,7 +151,7 @@ def test_cells_beyond_the_file_are_refused(adata, write):
 
 
 def test_the_embedded_cells_can_be_read():
-    from biosae.cli.data_files import data_paths
+    from biosae.data.files import data_paths
 
     cells = read_cells(data_paths(None)[0])
     assert cells.adata.shape == (2638, 13656)

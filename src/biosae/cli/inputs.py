@@ -21,6 +21,7 @@ from biosae.data.annotations import FEATURES, read_annotations
 from biosae.data.cells import Cells, read_cells
 from biosae.data.clusters import read_clusters
 from biosae.data.fasta import read_fasta
+from biosae.data.files import data_hash, data_paths
 from biosae.data.obs import check_column, find_label_keys
 from biosae.data.residues import read_spans
 from biosae.data.samples import Samples
@@ -34,8 +35,6 @@ from biosae.models.tokens import TokenSequences, joined_on_disk
 from biosae.models.vectors import StoredVectors
 from biosae.progress import progress_bar
 from biosae.registry import call
-
-from .data_files import data_hash, data_paths
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from biosae.activations.source import ActivationSource
 from biosae.activations.store import ActivationStore
 from biosae.artefacts import atomic_write, content_hash, write_json
+from biosae.data.files import data_hash
 from biosae.distributed.processes import current_group
 from biosae.saes import files
 from biosae.saes.base import SAE
@@ -24,7 +25,6 @@ from biosae.saes.shards import CopyOnCpu
 from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.trainer import TrainingRun
 
-from .data_files import data_hash
 from .inputs import Inputs
 from .runs import RUN
 
