@@ -28,7 +28,7 @@ from biosae.data.samples import Samples
 from biosae.data.split import PARTS, Split, split_groups, split_samples
 from biosae.data.vectors import Vectors, find_vectors
 from biosae.distributed.processes import current_group
-from biosae.errors import DataError, SettingError
+from biosae.errors import DataError, SettingError, arguments_of
 from biosae.models.base import ModelAdapter
 from biosae.models.loaders import LOADERS
 from biosae.models.tokens import TokenSequences, joined_on_disk
@@ -96,6 +96,7 @@ def _refuse_an_unread_model(kind: str) -> None:
             raise SettingError(f"{message}, or leave {group} out")
 
 
+@arguments_of("data")
 def cell_inputs(cfg: DictConfig) -> Inputs:
     """An .h5ad and the single-cell model ``scfm``."""
     if cfg.data.name == "pbmc" and cfg.data.path is not None:
@@ -135,6 +136,7 @@ def _tokenized(adapter: ModelAdapter, cells: Cells) -> Iterator[TokenSequences]:
             advance(len(block))
 
 
+@arguments_of("data")
 def protein_inputs(cfg: DictConfig) -> Inputs:
     """A FASTA file and the protein language model ``plm``."""
     path = _one_path(cfg.data.path)
@@ -148,6 +150,7 @@ def protein_inputs(cfg: DictConfig) -> Inputs:
     return Inputs([path], samples, split, adapter, adapter.tokenize(proteins), spans=spans)
 
 
+@arguments_of("data")
 def vector_inputs(cfg: DictConfig) -> Inputs:
     """HDF5 files of embeddings, which stand for model and layer."""
     path = _one_path(cfg.data.path)
@@ -204,7 +207,7 @@ def sequences_of(vectors: Vectors, path: str) -> list[str]:
     DataError
         If a protein is not in the FASTA file or is of another length there.
     """
-    proteins = read_fasta(path)
+    proteins = read_fasta(path, argument="sequences")
     known = dict(zip(proteins.ids, proteins.sequences, strict=True))
     for name, n_rows in zip(vectors.ids, vectors.n_rows, strict=True):
         if len(known.get(name, "")) != n_rows:
@@ -217,7 +220,7 @@ def split_cells(samples: Samples, held_out: float, group_key: str | None, seed: 
     """Cells held out by donor or batch when a column is given, else one by one within each label."""
     obs = samples.obs
     if group_key is not None:
-        check_column(obs, group_key, "data.split.group_key")
+        check_column(obs, group_key, "group_key")
         return split_groups(obs[group_key].to_numpy(), held_out, seed, group_key)
     strata = obs[samples.label_keys[0]].array if samples.label_keys else None
     return split_samples(len(obs), held_out, seed, strata)
@@ -242,6 +245,7 @@ def _drawn(n: int, n_wanted: int | None, seed: int) -> list[int]:
     return np.sort(np.random.default_rng(seed).choice(n, n_wanted, replace=False)).tolist()
 
 
+@arguments_of("model")
 def load_model(model: DictConfig, device: str, group: str = "scfm") -> ModelAdapter:
     """The adapter whose loader a model configuration names, with the other settings as its arguments."""
     settings = OmegaConf.to_container(model, resolve=True)

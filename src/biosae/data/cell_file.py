@@ -69,7 +69,7 @@ class CellFile:
                     f"{self.path} holds {n_in_file} cells x {len(self.var)} genes; nothing to do with an empty matrix"
                 )
                 raise DataError(message)
-            obs = _read_obs(self.path, store["obs"], list(chosen)) if chosen else None
+            obs = _read_obs(self.path, store["obs"], list(chosen), "filter") if chosen else None
             self._rows = rows_of(obs, chosen) if chosen else range(n_in_file)
             self.n_cells = len(self._rows)
             self.known = {column: set(obs[column].dropna().unique()) for column in chosen or {}}
@@ -87,7 +87,7 @@ class CellFile:
                     f"; raw has {n:,} genes where X has {len(self.var):,}: if it holds the counts, make it a file"
                 )
                 message += " of its own, adata.raw.to_adata().write_h5ad(...)"
-            raise DataError(message) from error
+            raise DataError(message, error.argument) from error
 
     def _taken(self, rows: Rows) -> np.ndarray:
         """Rows of the chosen cells as rows of the file."""
@@ -97,7 +97,7 @@ class CellFile:
     def obs(self) -> pd.DataFrame:
         """Annotations of the cells, without their names."""
         with open_store(self.path) as store:
-            obs = _read_obs(self.path, store["obs"], self._columns)
+            obs = _read_obs(self.path, store["obs"], self._columns, "obs_columns")
         return obs if self.n_cells == len(obs) else obs.iloc[self._rows].reset_index(drop=True)
 
     def names(self, rows: Rows | None = None) -> Iterator[np.ndarray]:
@@ -134,15 +134,16 @@ class CellFile:
         kind = matrix_kind(counts)
         if kind not in ("counts", "no value but zero"):
             where = f"{self.place} of cells {rows[0]} to {rows[-1]}"
-            raise DataError(f"{self.path}: raw counts are needed, but {where} holds {kind}; see data.counts_layer=")
+            message = f"{self.path}: raw counts are needed, but {where} holds {kind}; see counts_layer"
+            raise DataError(message, argument="counts_layer")
 
 
 @contextmanager
 def open_store(path: Path) -> Iterator[Any]:
     """The open file or Zarr group; what fails inside because of the file becomes one clear line."""
     if not path.exists():
-        message = f"{path} does not exist or is not a file; give the path of an .h5ad or .zarr as data.path="
-        raise DataError(message)
+        message = f"path {path} does not exist or is not a file; give an .h5ad or .zarr"
+        raise DataError(message, argument="path")
     try:
         if path.is_dir():
             yield require("zarr", "sc").open_group(path, mode="r")
@@ -172,7 +173,7 @@ def _check_tables(path: Path, store: Any) -> None:
             found = ", ".join(islice(store, 3)) or "nothing"
             message = f"{path} cannot be read as .h5ad: it has no {name} but {found}"
             advice = "read other formats with scanpy (such as read_10x_h5) and write .h5ad"
-            raise DataError(f"{message}; {advice}; embeddings of proteins are data=protein_h5")
+            raise DataError(f"{message}; {advice}; a file of protein embeddings is another kind of data, protein_h5")
         if "_index" not in store[name].attrs:
             message = f"{path} was written by anndata before 0.7; write it anew with today's"
             raise DataError(f"{message}: anndata.read_h5ad('{path.name}').write_h5ad(...)")
@@ -189,11 +190,11 @@ def head_of(path: Path | str) -> anndata.AnnData:
     return head
 
 
-def _read_obs(path: Path, element: Any, columns: Sequence[str] | None) -> pd.DataFrame:
-    """Some columns of a table, all by default, without the names of its rows."""
+def _read_obs(path: Path, element: Any, columns: Sequence[str] | None, argument: str) -> pd.DataFrame:
+    """Return some columns of a table, all by default, without the names of its rows."""
     known = [str(name) for name in element.attrs["column-order"]]
     for column in columns or ():
-        check_column(pd.DataFrame(columns=known), column, "data.filter or data.obs_columns")
+        check_column(pd.DataFrame(columns=known), column, argument)
     chosen = known if columns is None else [name for name in known if name in columns]
     return pd.DataFrame({name: read_elem(element[name]) for name in chosen}, index=range(_n_rows(element)))
 

@@ -25,11 +25,16 @@ class Proteins:
         return Proteins([self.ids[row] for row in rows], [self.sequences[row] for row in rows])
 
 
-def read_fasta(path: Path | str) -> Proteins:
-    """The proteins of a FASTA file (``.gz`` too), named by their accession.
+def read_fasta(path: Path | str, argument: str = "path") -> Proteins:
+    """Read the proteins of a FASTA file (``.gz`` too), named by their accession.
 
     The name is the first word of the header; of UniProt's ``sp|P12345|NAME`` it is the accession. A
     stop ``*`` at the end of a sequence is left out.
+
+    Parameters
+    ----------
+    argument
+        Argument of the caller that holds the path, for errors.
 
     Raises
     ------
@@ -37,7 +42,7 @@ def read_fasta(path: Path | str) -> Proteins:
         If the file is missing, no FASTA, holds a name twice or a sequence that is empty or no sequence.
     """
     path = Path(path).expanduser()
-    records = _records(_read_text(path), path)
+    records = _records(_read_text(path, argument), path)
     repeated = [name for name, n in Counter(name for name, _ in records).items() if n > 1]
     if repeated:
         raise DataError(f"{path}: {len(repeated)} protein ids occur more than once, for example {repeated[0]}")
@@ -68,9 +73,10 @@ def _records(text: str, path: Path) -> list[tuple[str, str]]:
     return records
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, argument: str) -> str:
     if not path.is_file():
-        raise DataError(f"{path} does not exist or is not a file; give the path of a FASTA file as data.path=")
+        message = f"{argument} {path} does not exist or is not a file; give a FASTA file"
+        raise DataError(message, argument)
     try:
         content = path.read_bytes()
         return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")

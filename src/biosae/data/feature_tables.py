@@ -64,8 +64,8 @@ def _holds_features(values: pd.Series) -> bool:
     return len(values) > 0 and all(first and (first[1] in NAMES or first[1] in PLAIN) for first in firsts)
 
 
-def read_features(path: Path, setting: str) -> pd.DataFrame:
-    """The features of a GFF file or of entries as text (``.gz`` too): `COLUMNS`, positions from 1, inclusive.
+def read_features(path: Path, argument: str) -> pd.DataFrame:
+    """Read the features of a GFF file or of entries as text (``.gz`` too): `COLUMNS`, positions from 1, inclusive.
 
     Features without known positions (``<1..20``, ``?``) are left out, with a warning.
 
@@ -78,11 +78,13 @@ def read_features(path: Path, setting: str) -> pd.DataFrame:
         is_gff = path.name.removesuffix(".gz").endswith(GFF_SUFFIXES)
         found = _read_gff(path) if is_gff else _parsed(_entries(path))
     except FileNotFoundError:
-        raise DataError(f"{setting}: {path} does not exist") from None
+        raise DataError(f"{argument}: {path} does not exist", argument) from None
     except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{setting}: {path} cannot be read: {' '.join(str(error).split())}") from error
+        message = f"{argument}: {path} cannot be read: {' '.join(str(error).split())}"
+        raise DataError(message, argument) from error
     if found.empty:
-        raise DataError(f"{setting}: {path} holds no feature; expected GFF, or the FT lines of UniProt entries")
+        message = f"{argument}: {path} holds no feature; expected GFF, or the FT lines of UniProt entries"
+        raise DataError(message, argument)
     return _placed(found)
 
 

@@ -41,7 +41,7 @@ def datasets(path: Path) -> list[Dataset]:
         If the file is missing, damaged, no HDF5 or empty, or a key is no dataset.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist or is not a file; give the path of an .h5 file as data.path=")
+        raise DataError(f"path {path} does not exist or is not a file; give an .h5 file", argument="path")
     try:
         with h5py.File(path, "r") as file, path.open("rb") as raw:
             with mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -81,7 +81,7 @@ def stems_of(paths: list[Path | str]) -> list[str]:
         if len(set(stems)) == len(stems):
             return stems
     repeated = next(str(path) for path in paths if paths.count(path) > 1)
-    raise DataError(f"data.path names {repeated} more than once")
+    raise DataError(f"path names {repeated} more than once", argument="path")
 
 
 def _column(part: pd.DataFrame, name: str) -> pd.Series:

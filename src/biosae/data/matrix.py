@@ -27,11 +27,11 @@ def find_counts(adata: anndata.AnnData, layer: str | None) -> tuple[sparse.csr_m
         if kinds[place] == "counts":
             return sparse.csr_matrix(matrix, dtype=np.float32), place
     found = "; ".join(f"{place} holds {kind}" for place, kind in kinds.items()) or "there is no X"
-    advice = "give the layer with raw counts as data.counts_layer="
+    advice = "give the layer with raw counts as counts_layer"
     others = [name for name in adata.layers if f'layers["{name}"]' not in places]
     if others:
         advice += f" (this file has also: {', '.join(others)})"
-    raise DataError(f"raw counts are needed, but {found}; {advice}")
+    raise DataError(f"raw counts are needed, but {found}; {advice}", argument="counts_layer")
 
 
 def matrix_kind(matrix) -> str:
@@ -56,7 +56,8 @@ def _places(adata: anndata.AnnData, layer: str | None) -> dict:
     if layer is not None:
         if layer not in adata.layers:
             existing = ", ".join(adata.layers) or "no layers"
-            raise DataError(f"data.counts_layer={layer} does not exist; this file has {existing}")
+            message = f"counts_layer {layer} does not exist; this file has {existing}"
+            raise DataError(message, argument="counts_layer")
         return {f'layers["{layer}"]': adata.layers[layer]}
     places = {}
     if "counts" in adata.layers:

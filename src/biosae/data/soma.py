@@ -20,7 +20,7 @@ from .matrix import matrix_kind
 from .obs import Rows, check_column
 
 CENSUS = "census:"
-"""Start of a ``data.path`` that names a release of the Census: ``census:2025-11-08``, ``census:stable``."""
+"""Start of a path that names a release of the Census: ``census:2025-11-08``, ``census:stable``."""
 
 RELEASES = "https://census.cellxgene.cziscience.com/cellxgene-census/v1/release.json"
 ORGANISM, MEASUREMENT = "homo_sapiens", "RNA"
@@ -83,7 +83,7 @@ class SomaExperiment:
         with self._open() as experiment:
             known = [name for name in experiment.obs.keys() if name != "soma_joinid"]
             for column in self._columns or ():
-                check_column(pd.DataFrame(columns=known), column, "data.obs_columns")
+                check_column(pd.DataFrame(columns=known), column, "obs_columns")
             columns = [name for name in known if name in (self._columns or known) and name != "obs_id"]
             obs = self._read_obs(experiment, columns)
         return obs.drop(columns="soma_joinid").reset_index(drop=True)
@@ -130,7 +130,8 @@ class SomaExperiment:
                 kind = matrix_kind(counts)
                 if kind not in ("counts", "no value but zero"):
                     where = f"{self.place} of cells {block[0]} to {block[-1]}"
-                    raise DataError(f"{self.path}: raw counts are needed, but {where} holds {kind}; data.counts_layer=")
+                    message = f"{self.path}: raw counts are needed, but {where} holds {kind}; see counts_layer"
+                    raise DataError(message, argument="counts_layer")
                 yield block, counts
 
     def _read_obs(self, experiment: Any, columns: list[str]) -> pd.DataFrame:
@@ -181,7 +182,7 @@ def _release(name: str) -> dict:
             releases = json.load(answer)
     except (OSError, ValueError) as error:
         message = f"the list of Census releases ({RELEASES}) cannot be read: {error}"
-        raise DataError(f"{message}; a copy on disk can be given as data.path=") from error
+        raise DataError(f"{message}; give the path of a copy on disk", argument="path") from error
     entry = releases.get(name)
     while isinstance(entry, str):
         entry = releases.get(entry)
@@ -202,7 +203,7 @@ def _layer(path: Path | str, layers: list[str], wanted: str | None) -> str:
     found = next((name for name in names if name in layers), None)
     if found is None:
         message = f"{path}: X has no layer {' or '.join(names)}; it has {', '.join(layers)}"
-        raise DataError(f"{message}; give the one with raw counts as data.counts_layer=")
+        raise DataError(f"{message}; give the one with raw counts as counts_layer", argument="counts_layer")
     return found
 
 
@@ -215,7 +216,7 @@ def _gene_index(var: pd.DataFrame, ids: np.ndarray) -> pd.Index:
 def _known(obs: Any, columns: Iterable[str]) -> dict[str, set]:
     """The values of those columns for which the store keeps a list."""
     for column in columns:
-        check_column(pd.DataFrame(columns=list(obs.keys())), column, "data.filter")
+        check_column(pd.DataFrame(columns=list(obs.keys())), column, "filter")
     listed = [column for column in columns if hasattr(obs.schema.field(column).type, "index_type")]
     return {column: set(obs.get_enumeration_values([column])[column].to_pylist()) for column in listed}
 
