@@ -17,6 +17,7 @@ from biosae.errors import SettingError
 
 from .settings import check_choice
 from .tokens import TokenBatch, TokenSequences, length_buckets, pad_batch
+from .transformer import site_module
 
 CPU_TOKENS = 1024  # fits the cache: by MKL up to 1.6 times the speed of 4,096; see docs/models.md
 
@@ -29,22 +30,29 @@ Edit = Callable[[Tensor], Tensor]
 class ModelAdapter(ABC):
     """A frozen foundation model.
 
-    An adapter says how samples become tokens (`tokenize`), which module holds the residual stream
-    after a layer (`site`), how the network runs (`run`) and how tokens become one embedding a
-    sample (`pool`). Everything else is the same for all models and final.
+    An adapter defines how samples become tokens (`tokenize`) and how the network runs (`run`). It may also define
+    `site`, `pool` and `expression`. Everything else is the same for all models and final.
 
-    Attributes
+    Parameters
     ----------
     name
         The model's name as the reports print it.
     network
-        The frozen network, in eval mode.
+        The frozen network, in eval mode; its blocks are the list ``layers``.
     vocabulary
-        ``(n_vocabulary,) str`` identifier of each token (Ensembl id, amino acid, ``<cls>``).
+        ``(n_vocabulary,) str`` identifier of each token (Ensembl id, amino acid, ``<cls>``). An entry ``<pad>`` is
+        the padding token.
+    d_model
+        Width of the residual stream.
     token_names
-        ``(n_vocabulary,) str`` what a person calls each token (gene symbol, amino acid).
-    d_model, n_layers, pad_token
-        Width of the residual stream, number of layers, id of the padding token.
+        ``(n_vocabulary,) str`` name of each token for readers (gene symbol, amino acid); by default ``vocabulary``.
+    site
+        Where activations are read at a layer; see `site_module`.
+
+    Attributes
+    ----------
+    n_layers, pad_token
+        Number of layers; id of the padding token, 0 without one: padding is masked.
     fingerprint
         16 hex digits that change when weights or vocabulary change.
     pretrained_on
@@ -70,23 +78,39 @@ class ModelAdapter(ABC):
     precision: str = "fp32"
     predicts: str | None = None
 
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        vocabulary: Sequence[str] | np.ndarray,
+        d_model: int,
+        token_names: Sequence[str] | np.ndarray | None = None,
+        site: str = "residual",
+    ):
+        self.name, self.network, self._site = name, network, site
+        self.vocabulary = np.asarray(vocabulary)
+        self.token_names = self.vocabulary if token_names is None else np.asarray(token_names)
+        self.d_model, self.n_layers = d_model, len(network.layers)
+        padding = np.flatnonzero(self.vocabulary == "<pad>")
+        self.pad_token = int(padding[0]) if len(padding) else 0
+
     @abstractmethod
     def tokenize(self, samples) -> TokenSequences:
-        """The samples as tokens, one sequence a sample in the order of the samples.
+        """Return the samples as tokens, one sequence per sample in the order of the samples.
 
         Cells come some thousand at a time: the tokens of one must not depend on the others.
         """
 
     @abstractmethod
-    def site(self, layer: int) -> nn.Module:
-        """The module whose output is the residual stream after ``layer`` (0-based)."""
-
-    @abstractmethod
     def run(self, batch: TokenBatch) -> Tensor:
-        """The final hidden states, ``(n, L, d_model)``, without any output head."""
+        """Return the final hidden states, ``(n, L, d_model)``, without any output head."""
+
+    def site(self, layer: int) -> nn.Module:
+        """Return the module whose output is the residual stream after ``layer`` (0-based)."""
+        return site_module(self.network, self._site, layer)
 
     def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """``(n, d_model)`` one embedding a sample: the mean over its content tokens.
+        """Return one embedding per sample, ``(n, d_model)``: the mean over its content tokens.
 
         An adapter may offer others; scFoundation's official one is ``4 * d_model`` wide.
         """
@@ -94,7 +118,7 @@ class ModelAdapter(ABC):
         return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     def expression(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """``(n, L)`` what the model's own head predicts of every token from the final states, if it `predicts`."""
+        """Return what the model's own head predicts of every token, ``(n, L)``, where it `predicts` something."""
         raise NotImplementedError(f"{self.name} has no expression head")
 
     # Final from here on.

@@ -33,7 +33,7 @@ def convert_checkpoint(model_dir: str | Path, out: str | Path) -> list[Path]:
     Parameters
     ----------
     model_dir
-        The folder of a checkpoint, as in ``scfm.model_dir``, or one fair-esm file.
+        The folder of a checkpoint, as loaders take it, or one fair-esm file.
     out
         A folder that does not exist yet.
 
@@ -51,7 +51,7 @@ def convert_checkpoint(model_dir: str | Path, out: str | Path) -> list[Path]:
     """
     out = Path(out).expanduser()
     if out.exists():
-        raise SettingError(f"out={out} exists already; give a new folder")
+        raise SettingError(f"out={out} exists already; give a new folder", argument="out")
     files = _checkpoint_files(model_dir)
     if not any(file.suffix in (*PICKLED, ".safetensors") for file in files):
         raise ModelError(f"{model_dir} holds no weights (.safetensors, .bin, .pt or .ckpt)")

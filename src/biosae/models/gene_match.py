@@ -89,7 +89,7 @@ def _gene_match(
         _check_human(var["symbol"])
     n_tokens = len(np.unique(token[token >= 0]))
     if n_by_id + n_by_symbol <= MIN_SHARE * len(var) and n_tokens <= MIN_SHARE * n_genes:
-        raise ModelError(_too_few(var, n_by_id + n_by_symbol, model_name))
+        raise ModelError(_too_few(var, n_by_id + n_by_symbol, model_name), argument="data.gene_column")
     sentence = (
         f"{model_name} knows {n_by_id + n_by_symbol:,} of {len(var):,} genes "
         f"({n_by_id:,} by Ensembl id, {n_by_symbol:,} by symbol); "
@@ -111,5 +111,5 @@ def _too_few(var: pd.DataFrame, n_matched: int, model_name: str) -> str:
     names = [id or symbol for id, symbol in zip(var["ensembl_id"][:3], var["symbol"][:3], strict=True)]
     return (
         f"{model_name} knows {n_matched or 'none'} of the {len(var):,} genes (they are called {', '.join(names)}); "
-        "it expects human Ensembl ids or gene symbols: name the column of var that has them with data.gene_column="
+        "it expects human Ensembl ids or gene symbols: name the column of var that has them as gene_column"
     )

@@ -13,7 +13,7 @@ from biosae.artefacts import settings_hash
 from biosae.errors import ModelError
 
 from .dictionaries import SUFFIXES, read_dictionary
-from .symbols import approved_symbols
+from .symbols import approved_symbols, is_special
 
 FOLDERS = (
     ".",
@@ -73,18 +73,9 @@ class GeneDictionaries:
         names |= {name.upper(): gene for name, gene in self.gene_of_name.items()}
         return {name: self.token[gene] for name, gene in names.items() if gene in self.token}
 
-    @property
-    def n_genes(self) -> int:
-        return sum(not is_special(gene) for gene in self.token)
-
     @cached_property
     def hash(self) -> str:
         return settings_hash({"token": self.token, "median": self.median_of_gene, "names": self.token_of_name})
-
-
-def is_special(name: str) -> bool:
-    """Whether a vocabulary entry stands for no gene, as ``<pad>`` and ``<cls>``."""
-    return name.startswith("<")
 
 
 def read_gene_dictionaries(folder: Path, n_vocabulary: int) -> GeneDictionaries:

@@ -22,8 +22,8 @@ class DepthTarget:
     def __init__(self, rule: str):
         match = re.fullmatch(r"([tfa])(\d+(?:\.\d+)?)", rule)
         if match is None:
-            message = "scfm.target_depth must be t, f or a and a number, such as t4 (10,000 counts), f2 or a1"
-            raise SettingError(f"{message}, got {rule}")
+            message = "target_depth must be t, f or a and a number, such as t4 (10,000 counts), f2 or a1"
+            raise SettingError(f"{message}, got {rule}", argument="target_depth")
         self._kind, self._number = match[1], float(match[2])
 
     def __call__(self, depth: np.ndarray) -> np.ndarray:

@@ -99,11 +99,12 @@ def batch_labels(obs: pd.DataFrame, batch_key: str | None, n_batches: int) -> np
     if n_batches == 1 and batch_key is None:
         return np.zeros(len(obs), dtype=np.int64)
     if batch_key not in obs:
-        expected = f"this scGPT was fine-tuned on {n_batches} batches: name their column of obs as scfm.batch_key="
-        raise ModelError(f"{expected}, got {batch_key}; obs has {', '.join(map(str, obs.columns))}")
+        expected = f"this scGPT was fine-tuned on {n_batches} batches: name their column of obs as batch_key"
+        message = f"{expected}, got {batch_key}; obs has {', '.join(map(str, obs.columns))}"
+        raise ModelError(message, argument="model.batch_key")
     column = obs[batch_key].astype("category")  # which one of some cells may be already, of the values of all cells
     names, labels = np.unique(column.cat.categories.astype(str), return_inverse=True)
     if len(names) != n_batches:
-        message = f"scfm.batch_key={batch_key} has {len(names)} batches, but this scGPT was fine-tuned on {n_batches}; "
-        raise ModelError(message + "it cannot read cells of batches that it does not know")
+        message = f"batch_key {batch_key} has {len(names)} batches, but this scGPT was fine-tuned on {n_batches}; "
+        raise ModelError(message + "it cannot read cells of batches that it does not know", "model.batch_key")
     return labels[column.cat.codes].astype(np.int64)

@@ -26,6 +26,11 @@ def token_of_any_name(token_of_symbol: Mapping[str, int]) -> dict[str, int]:
     return others | tokens
 
 
+def is_special(name: str) -> bool:
+    """Return whether a vocabulary entry stands for no gene, such as ``<pad>`` and ``<cls>``."""
+    return name.startswith("<")
+
+
 def approved_symbols() -> dict[str, str]:
     """The symbol that HGNC approves, by Ensembl id, in its own case: capitals but for ``orf``."""
     return {ensembl_id: _OPEN_FRAME.sub(r"\1orf\2", symbols[0]) for ensembl_id, symbols in _hgnc().items()}

@@ -113,7 +113,7 @@ def site_module(network: nn.Module, site: str, layer: int) -> nn.Module:
         return block.mlp if site == "mlp" else block
     last = len(network.layers) - 1
     if layer != last:
-        raise SettingError(f"site=norm is after the last layer, {last}; got layer {layer}")
+        raise SettingError(f"site norm is after the last layer, {last}; got layer {layer}", argument="model.site")
     return network.norm
 
 

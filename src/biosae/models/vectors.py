@@ -41,17 +41,15 @@ class StoredVectors(ModelAdapter):
         Amino acids of each sample, as many as rows, so that tokens are residues by name.
     """
 
-    n_layers = 1
-    pad_token = 0
-
     def __init__(self, vectors: Embeddings, name: str, content: str, sequences: list[str] | None = None):
-        self.name, self.d_model, self._vectors, self._sequences = name, vectors.d, vectors, sequences
         one = RESIDUE if (vectors.n_rows > 1).any() else PROTEIN
-        self.vocabulary = self.token_names = np.array([one] if sequences is None else list(LETTERS))
+        network = nn.Module()
+        network.layers = nn.ModuleList([nn.Identity()])
+        network.register_parameter("place", nn.Parameter(torch.empty(0), requires_grad=False))
+        super().__init__(name, network, [one] if sequences is None else list(LETTERS), vectors.d)
+        self._vectors, self._sequences = vectors, sequences
         self.fingerprint = settings_hash({"vectors of": name, "d": vectors.d})
         self.reads_beside_tokens = content
-        self.network = nn.Identity()
-        self.network.register_parameter("place", nn.Parameter(torch.empty(0), requires_grad=False))
 
     def tokenize(self, samples: Embeddings) -> TokenSequences:
         n_rows = samples.n_rows
@@ -63,11 +61,8 @@ class StoredVectors(ModelAdapter):
         nothing = np.zeros(len(token), dtype=np.float32)
         return TokenSequences(token, nothing, nothing > 0, np.concatenate([[0], np.cumsum(n_rows)]))
 
-    def site(self, layer: int) -> nn.Module:
-        return self.network
-
     def run(self, batch: TokenBatch) -> Tensor:
         rows = torch.from_numpy(self._vectors.read(batch.sample.cpu().numpy())).to(self.device)
         hidden = torch.zeros(*batch.mask.shape, self.d_model, device=self.device)
         hidden[batch.mask] = rows
-        return self.network(hidden)
+        return self.network.layers[0](hidden)
