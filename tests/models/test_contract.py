@@ -5,9 +5,6 @@ A loader that the environment variable ``BIOSAE_PLUGINS`` brings is tested as we
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -286,17 +283,3 @@ def test_bfloat16_products_stay_close_and_come_out_as_float32(adapter, sequences
     assert seen == [(torch.float32, False)] and torch.equal(edited, half.embed(batch))
     with pytest.raises(SettingError, match="precision must be one of fp32, bf16, got fp8"):
         adapter.in_precision("fp8")
-
-
-def test_a_model_of_a_plugin_is_tested_without_an_edit(panel_folder, write_panel, tmp_path):
-    """The last command of docs/add-a-model.md, with a loader of another name and one contract test."""
-    module = (panel_folder / "panel.py").read_text().replace('register("panel")', 'register("mine")')
-    (tmp_path / "mine.py").write_text(module)
-    checkpoint = str(write_panel(tmp_path, [f"GENE{n}" for n in range(1, 41)]))
-    fixture = f"import pytest\n\n@pytest.fixture\ndef tiny_mine():\n    return {checkpoint!r}\n"
-    (tmp_path / "mine_fixtures.py").write_text(fixture)
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "mine_fixtures", __file__, "-k", "mine and identity"]
-    env = os.environ | {"BIOSAE_PLUGINS": "mine", "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
