@@ -122,7 +122,7 @@ def test_other_formats_are_told_apart_with_what_to_do(adata, write, tmp_path):
     written_before_0_7(old, adata)
     says = {
         packed: "gunzip",
-        table: "no HDF5 file; .*scanpy",
+        table: "not an HDF5 file; .*scanpy",
         tenx: "no obs but matrix, protein0, protein1; .*read_10x_h5",
         old: "before 0.7",
     }
@@ -199,7 +199,7 @@ def test_names_that_the_file_name_does_not_tell_apart_are_refused(parts, adata):
     other = adata[:1].copy()
     other.obs_names = ["cell0-a"]
     other.write_h5ad(parts[0].with_name("d.h5ad"))
-    with pytest.raises(DataError, match="cannot be told apart, such as cell0-a"):
+    with pytest.raises(DataError, match="are not unique .*, such as cell0-a"):
         read_cells([*parts, parts[0].with_name("d.h5ad")])
 
 

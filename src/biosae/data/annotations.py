@@ -1,4 +1,4 @@
-"""Tables that say what is known of proteins: one row a protein, a column a kind of knowledge."""
+"""Annotation tables of proteins: one row per protein, one column per kind of annotation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .fasta import accession
 from .feature_tables import feature_columns, features_in, is_feature_file, read_features, terms_of
 
 FEATURES = "features"
-"""The column that a feature table becomes."""
+"""Name of the column made from a feature table."""
 
 NO_FEATURE = "none"
-"""What a protein has whose row names no feature: it was looked at, and counts as one without them."""
+"""Term of a protein whose row names no feature: it was annotated, and has none."""
 
 
 def read_annotations(annotations: Path | str, id_column: str | None, ids: list[str]) -> pd.DataFrame:
     """Return the rows of a table for the given proteins, in their order; empty where it has none.
 
     Text columns become categories. A cell may hold several terms separated by ``;``. UniProt's feature tables
-    (`feature_tables`) become the column `FEATURES`, whose terms are what a protein has anywhere.
+    (`feature_tables`) become the column `FEATURES`, whose terms are those that a protein has at any residue.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def read_table(path: Path | str, argument: str) -> pd.DataFrame:
 
 
 def _storable(column: pd.Series) -> pd.Series:
-    """Text as categories: numbers stay numbers, all else is what the file says."""
+    """Return text as categories; numbers stay numbers."""
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         return column
     return column.where(column.isna(), column.astype(str)).astype("category")

@@ -44,7 +44,7 @@ class CellFile:
     umap
         ``(n_cells, 2)``, or None.
     place
-        Where its raw counts stand: ``X``, ``raw`` or ``layers["<name>"]``.
+        Place of the raw counts: ``X``, ``raw`` or ``layers["<name>"]``.
 
     Raises
     ------
@@ -90,7 +90,7 @@ class CellFile:
             raise DataError(message, error.argument) from error
 
     def _taken(self, rows: Rows) -> np.ndarray:
-        """Rows of the chosen cells as rows of the file."""
+        """Return rows of the chosen cells as rows of the file."""
         rows = np.asarray(rows)
         return rows if isinstance(self._rows, range) else self._rows[rows]
 
@@ -110,7 +110,7 @@ class CellFile:
                 yield np.array([name.decode() if isinstance(name, bytes) else str(name) for name in names], object)
 
     def total_counts(self) -> None:
-        """Not told by such a file."""
+        """Return None: such a file does not store them."""
         return None
 
     def blocks(self, rows: Rows | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
@@ -140,7 +140,7 @@ class CellFile:
 
 @contextmanager
 def open_store(path: Path) -> Iterator[Any]:
-    """The open file or Zarr group; what fails inside because of the file becomes one clear line."""
+    """Open a file or Zarr group; errors of the libraries that read it become one clear line."""
     if not path.exists():
         message = f"path {path} does not exist or is not a file; give an .h5ad or .zarr"
         raise DataError(message, argument="path")
@@ -164,7 +164,7 @@ def _check_signature(path: Path) -> None:
     with path.open("rb") as file:
         is_gzip = file.read(2) == b"\x1f\x8b"
     advice = "unpack it first (gunzip)" if is_gzip else "read other formats with scanpy and write adata.write_h5ad(...)"
-    raise DataError(f"{path} cannot be read as .h5ad: it is no HDF5 file; {advice}")
+    raise DataError(f"{path} cannot be read as .h5ad: it is not an HDF5 file; {advice}")
 
 
 def _check_tables(path: Path, store: Any) -> None:
@@ -211,7 +211,7 @@ def _n_rows(element: Any) -> int:
 
 
 def _head(store: Any, n_cells: int, var: pd.DataFrame) -> anndata.AnnData:
-    """The first cells with all their matrices, to see what these hold."""
+    """Return the first cells with all their matrices."""
     rows = np.arange(min(n_cells, BLOCK_CELLS))
     layers = {name: _take(_by_rows(store[f"layers/{name}"]), rows) for name in store.get("layers", {})}
     x = _take(_by_rows(store["X"]), rows) if _holds(store, "X") else None
@@ -223,7 +223,7 @@ def _head(store: Any, n_cells: int, var: pd.DataFrame) -> anndata.AnnData:
 
 
 def _holds(store: Any, key: str) -> bool:
-    """Whether there is such an element; one that is None may be there as a placeholder."""
+    """Return whether an element exists and is not a placeholder for None."""
     return key in store and store[key].attrs.get("encoding-type") != "null"
 
 
@@ -232,12 +232,12 @@ def _n_columns(element: Any) -> int:
 
 
 def _key(place: str) -> str:
-    """Where a place that `find_counts` names stands in the file."""
+    """Return the key in the file of a place that `find_counts` names."""
     return {"X": "X", "raw": "raw/X"}.get(place) or place.replace('layers["', "layers/").removesuffix('"]')
 
 
 def _by_rows(element: Any) -> Any:
-    """A matrix on disk that gives rows fast: CSC is read whole, as nothing else is possible."""
+    """Return a matrix on disk that is read by rows; CSC has to be read whole."""
     if not str(element.attrs.get("encoding-type", "array")).startswith(("csr", "csc")):
         return element
     matrix = sparse_dataset(element)

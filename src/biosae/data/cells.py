@@ -31,7 +31,7 @@ class Cells:
     Attributes
     ----------
     files, rows
-        Where they come from, and for each file the row numbers that are used, ascending.
+        Their files, and for each file the row numbers that are used, ascending.
     obs
         As in the files plus ``n_counts``, the counts of the whole library; its rows are numbered, see ``names``.
     vars
@@ -41,7 +41,7 @@ class Cells:
     batch_key
         Column of ``obs`` with the donor or batch, or None.
     findings
-        What was detected in the files, one readable sentence each.
+        Sentences about what was detected in the files.
     kept_genes
         Names of the highly variable genes that are kept, or None for all.
     repeated
@@ -77,8 +77,8 @@ class Cells:
     def blocks(self) -> Iterator[anndata.AnnData]:
         """The cells in order, some thousand at a time, each with the genes of its file.
 
-        ``X`` is CSR float32 raw counts. Columns of ``obs`` that are no measured numbers are categorical and know the
-        values of all cells.
+        ``X`` is CSR float32 raw counts. Columns of ``obs`` that are not measured numbers are categorical, with the
+        values of all cells as categories.
         """
         levels, start, names = _with_levels(self.obs), 0, self.name_blocks()
         for file, rows, var in zip(self.files, self.rows, self.vars, strict=True):
@@ -187,7 +187,7 @@ def read_cells(
 
 
 def _opened(paths: list, counts_layer: str | None, chosen: dict, columns: Sequence[str] | None) -> list:
-    """The files with a cell that fits the filter."""
+    """Open the files and return those with a cell that fits the filter."""
     files = []
     for path in paths:
         file = (SomaExperiment if is_soma(path) else CellFile)(path, counts_layer, chosen, columns)
@@ -217,7 +217,7 @@ def _library_sizes(files: list, rows: list[Rows]) -> np.ndarray:
 
 
 def _genes(var: pd.DataFrame, column: str | None) -> tuple[pd.DataFrame, str]:
-    """Ids and symbols of the genes of a file, and where they were found."""
+    """Return ids and symbols of the genes of a file, and the places where they were found."""
     names = find_gene_names(var, var.index, column)
     return pd.DataFrame({"ensembl_id": names.ensembl_id, "symbol": names.symbol}, index=var.index), names.finding
 

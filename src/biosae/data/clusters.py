@@ -1,4 +1,4 @@
-"""Homology clusters of proteins, so that relatives never stand on both sides of a split."""
+"""Homology clusters of proteins, so that relatives are never on both sides of a split."""
 
 from __future__ import annotations
 

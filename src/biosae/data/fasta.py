@@ -16,7 +16,7 @@ SEQUENCE = re.compile(r"[A-Za-z.*-]+")
 
 @dataclass(frozen=True)
 class Proteins:
-    """Names and amino-acid sequences, one letter a residue, in the order of the file."""
+    """Names and amino-acid sequences, one letter per residue, in the order of the file."""
 
     ids: list[str]
     sequences: list[str]
@@ -39,7 +39,7 @@ def read_fasta(path: Path | str, argument: str = "path") -> Proteins:
     Raises
     ------
     DataError
-        If the file is missing, no FASTA, holds a name twice or a sequence that is empty or no sequence.
+        If the file is missing or not FASTA, or holds a name twice or an empty or invalid sequence.
     """
     path = Path(path).expanduser()
     records = _records(_read_text(path, argument), path)
@@ -54,7 +54,7 @@ def read_fasta(path: Path | str, argument: str = "path") -> Proteins:
 
 
 def accession(header: str) -> str:
-    """The name of a protein in a header or key: its first word, or the accession of a UniProt one."""
+    """Return the name of a protein in a header or key: its first word, or the accession of a UniProt one."""
     word = header.split(maxsplit=1)[0] if header.strip() else ""
     uniprot = UNIPROT_HEADER.match(word)
     return uniprot[1] if uniprot else word
@@ -63,7 +63,7 @@ def accession(header: str) -> str:
 def _records(text: str, path: Path) -> list[tuple[str, str]]:
     head, *entries = re.split(r"^>", text, flags=re.MULTILINE)
     if head.strip() or not entries:
-        raise DataError(f"{path} is no FASTA file: it must begin with '>', got {text[:20]!r}")
+        raise DataError(f"{path} is not a FASTA file: it must begin with '>', got {text[:20]!r}")
     records = []
     for entry in entries:
         header, _, body = entry.partition("\n")

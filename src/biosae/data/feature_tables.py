@@ -38,7 +38,7 @@ NAMES = {
     "TRANSIT": "Transit peptide", "TRANSMEM": "Transmembrane", "UNSURE": "Sequence uncertainty",
     "VARIANT": "Natural variant", "VAR_SEQ": "Alternative sequence", "ZN_FING": "Zinc finger",
 }
-"""What GFF calls the keys of the text format."""
+"""Names in GFF of the keys of the text format."""
 
 PLAIN = {"CHAIN", "DOMAIN", "HELIX", "INIT_MET", "MOTIF", "PEPTIDE", "REGION", "REPEAT", "SITE", "TURN"}
 """Keys whose case alone differs."""
@@ -46,10 +46,10 @@ PLAIN = {"CHAIN", "DOMAIN", "HELIX", "INIT_MET", "MOTIF", "PEPTIDE", "REGION", "
 
 
 def is_feature_file(path: Path) -> bool:
-    """Whether a file is a feature table and nothing else; a table of any other kind may be called ``.txt`` too."""
+    """Return whether a file is a feature table only; a table of another kind may be called ``.txt`` too."""
     name = path.name.removesuffix(".gz")
     if name.endswith(TEXT_SUFFIXES):
-        with suppress(OSError, EOFError):  # whoever reads it says what is wrong
+        with suppress(OSError, EOFError):  # its reader raises the error
             return _content(path).startswith(TEXT_BEGINS)
     return name.endswith(GFF_SUFFIXES)
 
@@ -95,7 +95,7 @@ def features_in(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def terms_of(features: pd.DataFrame) -> pd.Series:
-    """What each protein has, as terms separated by ``;``: the ``type`` of its features, and ``type: note``."""
+    """Return the terms of each protein, separated by ``;``: the ``type`` of its features, and ``type: note``."""
     named = with_notes(features).drop_duplicates(["id", "type"])
     return named["type"].str.replace(";", ",").groupby(named["id"], sort=False).agg("; ".join)
 
@@ -138,7 +138,7 @@ def _parsed(texts: list[tuple[str, str]] | zip) -> pd.DataFrame:
 
 
 def _placed(features: pd.DataFrame) -> pd.DataFrame:
-    """Those whose positions are numbers."""
+    """Return the features whose positions are numbers."""
     features = features.assign(**{name: pd.to_numeric(features[name], errors="coerce") for name in ("start", "end")})
     known = features[["start", "end"]].notna().all(axis=1)
     if not known.all():

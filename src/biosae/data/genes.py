@@ -27,7 +27,7 @@ class GeneNames:
 
 
 def find_gene_names(var: pd.DataFrame, index: pd.Index, column: str | None) -> GeneNames:
-    """The names of the genes, from the given column of ``var`` or else from wherever they stand.
+    """Find the names of the genes, in the given column of ``var`` or in any of the usual places.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Finding the raw counts of a file, and saying what its matrices are."""
+"""Raw counts of a file, and a description of its matrices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from biosae.errors import DataError
 
 
 def find_counts(adata: anndata.AnnData, layer: str | None) -> tuple[sparse.csr_matrix, str]:
-    """The raw counts as CSR float32, and the place in the file where they stand.
+    """Return the raw counts as CSR float32, and their place in the file.
 
     Without ``layer``, ``layers["counts"]``, ``X`` and ``raw`` are tried in this order; ``raw`` only where it has the
     genes of ``X``.
@@ -18,7 +18,7 @@ def find_counts(adata: anndata.AnnData, layer: str | None) -> tuple[sparse.csr_m
     Raises
     ------
     DataError
-        If the layer does not exist or no matrix holds counts; the message says what each holds.
+        If the layer does not exist or no matrix holds counts; the message describes each.
     """
     places = _places(adata, layer)
     kinds = {}
@@ -35,7 +35,7 @@ def find_counts(adata: anndata.AnnData, layer: str | None) -> tuple[sparse.csr_m
 
 
 def matrix_kind(matrix) -> str:
-    """What a matrix holds, in words: ``counts`` or the reason why it does not."""
+    """Describe the content of a matrix: ``counts``, or the reason why it is not."""
     values = matrix.data if sparse.issparse(matrix) else np.asarray(matrix).ravel()
     if values.size == 0:
         return "no value but zero"

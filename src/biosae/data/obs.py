@@ -1,4 +1,4 @@
-"""Finding label and batch columns among the annotations of cells."""
+"""Label and batch columns among the annotations of cells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = np.ndarray | range
 
 
 def find_label_keys(obs: pd.DataFrame, keys: list[str] | None) -> list[str]:
-    """The given columns, or all that look like labels: text with 2 to 100 values, each seen ten times on average."""
+    """Return the given columns, or all that look like labels: text of 2 to 100 values, ten samples each on average."""
     if keys is not None:
         for key in keys:
             check_column(obs, key, "label_keys")
@@ -28,7 +28,7 @@ def find_label_keys(obs: pd.DataFrame, keys: list[str] | None) -> list[str]:
 
 
 def find_batch_key(obs: pd.DataFrame, key: str | None) -> str | None:
-    """The given column, or the first with a usual name that has at least two values."""
+    """Return the given column, or the first with a usual name that has at least two values."""
     if key is not None:
         check_column(obs, key, "batch_key")
         return key
@@ -45,7 +45,7 @@ def check_column(obs: pd.DataFrame, key: str, argument: str) -> None:
 
 
 def chosen_values(wanted: Any) -> list:
-    """The values of a filter: one, or several in any sequence."""
+    """Return the values of a filter: one, or several in any sequence."""
     return [wanted] if isinstance(wanted, str | bool | int | float) else list(wanted)
 
 
@@ -61,7 +61,7 @@ def check_chosen(chosen: Mapping[str, list], known: Mapping[str, set]) -> None:
 
 
 def rows_of(obs: pd.DataFrame, chosen: Mapping[str, list]) -> np.ndarray:
-    """Rows, ascending, that have one of the chosen values in each of the columns."""
+    """Return rows, ascending, that have one of the chosen values in each of the columns."""
     kept = np.ones(len(obs), dtype=bool)
     for column, values in chosen.items():
         check_column(obs, column, "filter")

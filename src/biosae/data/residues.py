@@ -1,4 +1,4 @@
-"""Sites and domains of proteins: which residues are what."""
+"""Sites and domains of proteins, as stretches of residues."""
 
 from __future__ import annotations
 

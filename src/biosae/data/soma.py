@@ -46,7 +46,7 @@ class SomaExperiment:
     Attributes
     ----------
     path
-        Where the experiment really is.
+        Folder or URI of the experiment.
     n_cells, var, known, umap, place
         As of `CellFile`; ``known`` only of columns for which the store keeps a list of values.
 
@@ -102,7 +102,7 @@ class SomaExperiment:
                     yield block.astype(str).astype(object)
 
     def total_counts(self) -> np.ndarray | None:
-        """The counts of each cell where the Census tells them, so that they need not be read twice."""
+        """Return the total counts of each cell where the Census stores them, which saves a pass over the counts."""
         with self._open() as experiment:
             if self._layer != "raw" or "raw_sum" not in experiment.obs.keys():
                 return None
@@ -142,7 +142,7 @@ class SomaExperiment:
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        """The experiment; what fails inside because of the store becomes one clear line."""
+        """Open the experiment; errors of the library that reads it become one clear line."""
         tiledbsoma = require("tiledbsoma", "soma")
         try:
             with tiledbsoma.open(str(self.path), context=_context(tuple(self._settings.items()))) as opened:
@@ -162,12 +162,12 @@ def _context(settings: tuple[tuple[str, str], ...]) -> Any:
 
 
 def is_soma(path: Path | str) -> bool:
-    """Whether a path names a release of the Census, a URI, or a folder that TileDB wrote."""
+    """Return whether a path names a release of the Census, a URI, or a folder that TileDB wrote."""
     return str(path).startswith(CENSUS) or "://" in str(path) or (Path(path).expanduser() / "__group").is_dir()
 
 
 def _located(path: Path | str) -> tuple[Path | str, dict[str, str]]:
-    """Where the data is, and the settings of TileDB to read it with."""
+    """Return the location of the data and the settings of TileDB to read it with."""
     if not str(path).startswith(CENSUS):
         return (str(path) if "://" in str(path) else Path(path).expanduser()), {}
     release = _release(str(path).removeprefix(CENSUS))
@@ -193,7 +193,7 @@ def _release(name: str) -> dict:
 
 def _measurement(path: Path | str, experiment: Any) -> Any:
     if "ms" not in experiment or MEASUREMENT not in experiment.ms:
-        found = ", ".join(experiment.ms) if "ms" in experiment else "no measurements, so it is no experiment"
+        found = ", ".join(experiment.ms) if "ms" in experiment else "no measurements, so it is not an experiment"
         raise DataError(f"{path}: the measurement {MEASUREMENT} is needed, it has {found}")
     return experiment.ms[MEASUREMENT]
 
@@ -208,7 +208,7 @@ def _layer(path: Path | str, layers: list[str], wanted: str | None) -> str:
 
 
 def _gene_index(var: pd.DataFrame, ids: np.ndarray) -> pd.Index:
-    """What names a gene in the store, or else its id."""
+    """Return the names of the genes in the store, or their ids."""
     column = next((name for name in ("var_id", "feature_id") if name in var), None)
     return pd.Index(ids.astype(str) if column is None else var[column].astype(str), dtype=object)
 

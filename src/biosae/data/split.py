@@ -1,4 +1,4 @@
-"""Which samples are learned from, chosen on and reported on."""
+"""The split of samples: to train, to validate, to select on, to test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from biosae.errors import DataError, SettingError
 
 PARTS = ("train", "validate", "select", "test")
 HELD_OUT_SHARES = {"validate": 0.2, "select": 0.4, "test": 0.4}
-"""How the held-out samples are divided: to watch training, to choose on, to report on."""
+"""Shares of the held-out samples."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def split_samples(
     strata: np.ndarray | pd.Categorical | None = None,
     shares: Mapping[str, float] = HELD_OUT_SHARES,
 ) -> Split:
-    """Samples drawn one by one, in equal shares from every stratum (for example each cell type).
+    """Split samples one by one, in equal shares from every stratum (for example each cell type).
 
-    ``shares`` says how the held-out samples are divided.
+    ``shares`` are those of the parts among the held-out samples.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def split_groups(
     group_key: str | None = None,
     shares: Mapping[str, float] = HELD_OUT_SHARES,
 ) -> Split:
-    """Whole groups (donors, batches, homology clusters), never divided between parts.
+    """Split by whole groups (donors, batches, homology clusters), never divided between parts.
 
     Groups are taken largest first, equal sizes in random order, and each goes to the part that
     lacks most samples.

@@ -1,4 +1,4 @@
-"""The foundation model as biosae sees it: tokens in, activations at a layer out, edits allowed."""
+"""The interface of a foundation model: tokens in, activations at a layer out, edited activations in."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class ModelAdapter(ABC):
     pretrained_on
         Content hashes of the data files the network was pretrained on, or None when that is not recorded.
     reads_beside_tokens
-        Content hash of what decides activations beside weights and tokens, "" for models proper.
+        Content hash of any input beside weights and tokens; "" for networks.
     precision
         ``fp32``, or ``bf16`` for products in bfloat16; see `in_precision`.
     predicts
-        Unit of the expression that the network's own head predicts of each gene (`expression`); None without one.
+        Unit of the expression that the network's head predicts for each gene (`expression`); None without a head.
     """
 
     name: str
@@ -128,14 +128,14 @@ class ModelAdapter(ABC):
         return next(self.network.parameters()).device
 
     def twin(self) -> ModelAdapter:
-        """The same model for another thread: it shares every weight, and hooks of one are not those of the other."""
+        """Return the model for another thread, with the same weights and hooks of its own."""
         shared = {id(tensor): tensor for tensor in chain(self.network.parameters(), self.network.buffers())}
         twin = copy.copy(self)
         twin.network = copy.deepcopy(self.network, shared)
         return twin
 
     def in_precision(self, precision: str) -> ModelAdapter:
-        """The same model with products in ``fp32`` or ``bf16``; norms, sums and what comes out stay float32."""
+        """Return the model with products in ``fp32`` or ``bf16``; norms, sums and results stay float32."""
         if check_choice("precision", precision, PRECISIONS) == self.precision:
             return self
         other = copy.copy(self)
@@ -143,28 +143,28 @@ class ModelAdapter(ABC):
         return other
 
     def layer_index(self, layer: int) -> int:
-        """The layer counted from 0; negative numbers count from the last."""
+        """Return the layer counted from 0; negative numbers count from the last."""
         if not -self.n_layers <= layer < self.n_layers:
             message = f"{self.name} has layers 0 to {self.n_layers - 1} (or -{self.n_layers} to -1), got {layer}"
             raise SettingError(message)
         return layer % self.n_layers
 
     def batches(self, sequences: TokenSequences, samples: np.ndarray, tokens_per_batch: int) -> Iterator[TokenBatch]:
-        """Batches of samples of similar length on the model's device, of the samples that `batched` gives."""
+        """Yield batches of samples of similar length on the model's device, grouped as by `batched`."""
         for group in self.batched(sequences, samples, tokens_per_batch):
             yield pad_batch(sequences, group, self.pad_token).to(self.device)
 
     def batched(self, sequences: TokenSequences, samples: np.ndarray, tokens_per_batch: int) -> Iterator[np.ndarray]:
-        """The samples of each of the `batches`; see `length_buckets`.
+        """Yield the samples of each of the `batches`; see `length_buckets`.
 
-        On a processor they hold at most ``CPU_TOKENS``: what stays in its cache is faster than what fills memory.
+        On a processor a batch holds at most ``CPU_TOKENS``, which stay in its cache.
         """
         budget = min(tokens_per_batch, CPU_TOKENS) if self.device.type == "cpu" else tokens_per_batch
         return length_buckets(sequences.lengths_of(samples), samples, budget)
 
     @torch.no_grad()
     def activations(self, batch: TokenBatch, layers: Sequence[int]) -> list[Tensor]:
-        """Residual stream after each layer, ``(n_tokens, d_model)`` in ``batch.mask`` order.
+        """Return the residual stream after each layer, ``(n_tokens, d_model)`` in ``batch.mask`` order.
 
         One pass serves all layers and ends at the deepest of them.
         """
@@ -186,7 +186,7 @@ class ModelAdapter(ABC):
 
     @torch.no_grad()
     def embed(self, batch: TokenBatch, layer: int = -1, edit: Edit | None = None) -> Tensor:
-        """``(n, d_model)`` sample embeddings, with the content tokens edited after ``layer``.
+        """Return sample embeddings, ``(n, d_model)``, with the content tokens edited after ``layer``.
 
         The one mechanism behind embedding recovery, ablation and steering; an edit that returns its
         input changes no bit. Special tokens are left as they are.
@@ -195,11 +195,11 @@ class ModelAdapter(ABC):
 
     @torch.no_grad()
     def predict(self, batch: TokenBatch, layer: int = -1, edit: Edit | None = None) -> Tensor:
-        """``(n_tokens,)`` predicted expression of the content tokens, edited as in `embed`; see `predicts`."""
+        """Return the predicted expression of the content tokens, ``(n_tokens,)``, edited as in `embed`."""
         return self.expression(self._run_edited(batch, layer, edit), batch)[batch.content]
 
     def embed_each(self, batch: TokenBatch, layer: int, edits: Iterable[Edit]) -> list[Tensor]:
-        """`embed` for several edits of one batch; what no edit can change runs once.
+        """`embed` for several edits of one batch; layers below the edit run once.
 
         The outputs of the sites up to ``layer`` are kept for the call: ``layer + 1`` times the batch's hidden states.
         """
@@ -224,7 +224,7 @@ class ModelAdapter(ABC):
 
         def replace(hidden: Tensor) -> Tensor:
             edited = hidden.clone()
-            with torch.autocast(hidden.device.type, enabled=False):  # the model's precision is not that of its edits
+            with torch.autocast(hidden.device.type, enabled=False):  # edits are in float32
                 edited[batch.content] = edit(hidden[batch.content].float()).to(hidden.dtype)
             return edited
 
@@ -242,7 +242,7 @@ class _StopForward(Exception):
 
 @contextmanager
 def _hooks(sites: list[tuple[nn.Module, Callable[[Tensor], Tensor | None]]]) -> Iterator[None]:
-    """Functions of modules' outputs, gone when the block ends; a returned tensor replaces the output."""
+    """Call functions with the outputs of modules until the block ends; a returned tensor replaces the output."""
 
     def forward_hook(function):
         def hook(module, args, output):
@@ -263,7 +263,7 @@ def _hooks(sites: list[tuple[nn.Module, Callable[[Tensor], Tensor | None]]]) -> 
 
 @contextmanager
 def _run_once(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Modules that compute at their first call and give the same output at every later one, until the block ends."""
+    """Let modules compute at their first call only and return that output at later ones, until the block ends."""
 
     def remembering(forward):
         outputs = []

@@ -45,7 +45,7 @@ _TOKEN_OF_BYTE = np.array([VOCABULARY.index(chr(b)) if chr(b) in VOCABULARY else
 
 
 class ProteinSequences(Protocol):
-    """What is tokenised: names and amino-acid sequences, one letter a residue."""
+    """Names and amino-acid sequences, one letter per residue."""
 
     ids: list[str]
     sequences: list[str]
@@ -100,7 +100,7 @@ class ESM2(ModelAdapter):
         self._max_residues = max_residues
 
     def tokenize(self, samples: ProteinSequences) -> TokenSequences:
-        """One token a residue; lower case is read as upper case and unknown letters as X, with a warning."""
+        """Return one token per residue; lower case is read as upper case and unknown letters as X, with a warning."""
         sequences = [sequence[: self._max_residues] for sequence in samples.sequences]
         letters = np.frombuffer("".join(sequences).upper().encode("ascii", "replace"), dtype=np.uint8)
         token = _TOKEN_OF_BYTE[letters]
@@ -131,7 +131,7 @@ class _Checkpoint:
 
 
 def _find(model_dir: str | Path) -> _Checkpoint:
-    """The checkpoint in a folder, of either library, or a fair-esm file itself."""
+    """Find the checkpoint in a folder, of either library, or a fair-esm file itself."""
     plain = not str(model_dir).startswith((BUILTIN, HUB))
     if plain and Path(model_dir).expanduser().is_file():
         return _read_fair(Path(model_dir).expanduser())

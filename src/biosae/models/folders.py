@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: a folder, a Hugging Face repository, or a model inside this package."""
+"""Locations of checkpoints: a folder, a Hugging Face repository, or a model inside this package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BUILTIN, HUB = "builtin:", "hf://"
 
 
 def resolve_folder(model_dir: str | Path, published: str, patterns: tuple[str, ...] = ()) -> Path:
-    """The local folder that ``model_dir`` means.
+    """Return the local folder of ``model_dir``.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def resolve_folder(model_dir: str | Path, published: str, patterns: tuple[str, .
         ``hf://<owner>/<repository>[/<folder>]``, downloaded once and then read from the cache of
         huggingface_hub.
     published
-        Where the model is published, for the error.
+        Page that publishes the model, for errors.
     patterns
         Files to download besides the named folder of the repository (glob patterns).
 
@@ -67,15 +67,15 @@ def model_files(
 
 
 def model_name(model_dir: str | Path, folder: Path) -> str:
-    """What reports call the model: the name inside the package, or else the name of its folder."""
+    """Return the name of the model in reports: that inside the package, or the name of its folder."""
     name = str(model_dir)
     return name.removeprefix(BUILTIN) if name.startswith(BUILTIN) else folder.name
 
 
 def require_files(folder: Path, published: str, *files: tuple[str, ...]) -> list[Path]:
-    """A path for each file, the first of its names that exists; or an error that lists what is missing.
+    """Return a path for each file, the first of its names that exists, or raise an error that lists missing files.
 
-    A folder of folders is a common slip: the one inside that has every file is named.
+    If a folder inside has all files, the error proposes it.
     """
     found = _found(folder, files)
     missing = [" or ".join(names) for names, path in zip(files, found, strict=True) if path is None]

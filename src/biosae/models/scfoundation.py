@@ -42,7 +42,7 @@ def load_scfoundation(
     random_init: str | bool = "false",
     seed: int = 0,
 ) -> ScFoundation:
-    """The encoder of scFoundation from ``models.ckpt`` and the published gene list.
+    """Load the encoder of scFoundation from ``models.ckpt`` and the published gene list.
 
     Parameters
     ----------

@@ -57,10 +57,10 @@ def load_scgpt(
         Value that comes with ``<cls>``: -2 in the official zero-shot code, 0 in its fine-tuning code;
         None leaves ``<cls>`` out.
     binning
-        Which bin equal counts get: the ``middle`` one of those they span, or a ``random`` one as in the
+        Bin of equal counts: the ``middle`` one of those they span, or a ``random`` one as in the
         official code, here fixed by seed, cell name and gene.
     batch_key
-        Column of ``obs`` with the batch, for models fine-tuned with one batch norm a batch.
+        Column of ``obs`` with the batch, for models fine-tuned with one batch norm per batch.
     pooling
         Sample embedding: ``mean`` over genes, or ``cls``, the official one (of unit length).
     site
@@ -163,7 +163,7 @@ def _network(args: dict[str, Any], weights: Weights, n_vocabulary: int) -> ScGPT
 
 
 def _expression_head(read: Weights, network: ScGPTNetwork, path: Path) -> ExpressionHead | None:
-    """The head that predicts expression; None when the file lacks it, or it reads batches that the network does not."""
+    """Load the head that predicts expression; None if the file lacks it, or if only the head reads batches."""
     weights = renamed(read, HEAD_RENAME, without=ALL_BUT_EXPRESSION)
     if "mlp.0.weight" not in weights:
         return None

@@ -1,4 +1,4 @@
-"""Embeddings that others computed, as a model of one layer: what it computes stands in the file."""
+"""Precomputed embeddings as a model of one layer, whose activations are read from a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOKEN_OF_BYTE[[ord(letter) for letter in LETTERS]] = range(len(LETTERS))
 
 
 class Embeddings(Protocol):
-    """What is read: ``n_rows`` rows of width ``d`` for each sample."""
+    """Embeddings on disk: ``n_rows`` rows of width ``d`` for each sample."""
 
     n_rows: np.ndarray
     d: int
@@ -29,12 +29,12 @@ class Embeddings(Protocol):
 
 
 class StoredVectors(ModelAdapter):
-    """One token a stored row: the protein itself, or each of its residues.
+    """One token per stored row: the protein itself, or each of its residues.
 
     Parameters
     ----------
     name
-        What made the embeddings. An SAE reads those of the same name and width only.
+        Model that made the embeddings. An SAE reads those of the same name and width only.
     content
         Hash of the file.
     sequences

@@ -1,4 +1,4 @@
-"""Putting the weights of a checkpoint into a network: nothing is skipped in silence."""
+"""Weights of a checkpoint in a network; nothing is skipped silently."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Initialisation:
 
 
 def renamed(weights: Weights, rules: Mapping[str, str], without: str) -> Weights:
-    """Weights under our names.
+    """Return weights under our names.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def renamed(weights: Weights, rules: Mapping[str, str], without: str) -> Weights
 
 
 def fuse_attention(weights: Weights) -> Weights:
-    """Weights with ``attention.query``, ``.key`` and ``.value`` of each layer stacked as ``attention.qkv``."""
+    """Return weights with ``attention.query``, ``.key`` and ``.value`` of each layer stacked as ``attention.qkv``."""
     part = re.compile(r"\.attention\.(query|key|value)\.")
     fused = {name: weight for name, weight in weights.items() if not part.search(name)}
     for name in {part.sub(".attention.{}.", name) for name in weights if part.search(name)}:
@@ -93,7 +93,7 @@ def fuse_attention(weights: Weights) -> Weights:
 
 
 def build_frozen(make: Callable[[], nn.Module], seed: int = 0, empty: bool = False) -> nn.Module:
-    """A network in eval mode without gradients, freshly initialised from ``seed``.
+    """Return a network in eval mode without gradients, freshly initialised from ``seed``.
 
     ``empty`` allocates nothing: every tensor must then come from `load_weights`. It saves the time
     and the memory of a random initialisation.
@@ -105,7 +105,7 @@ def build_frozen(make: Callable[[], nn.Module], seed: int = 0, empty: bool = Fal
 
 
 def load_weights(network: nn.Module, weights: Weights, embeddings: tuple[str, ...], init: str, path: Path) -> None:
-    """Fills the network from ``weights``, except for what ``init`` leaves as it was initialised.
+    """Fill the network with ``weights``, except for those that ``init`` leaves random.
 
     Parameters
     ----------
