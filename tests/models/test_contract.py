@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from biosae.errors import SettingError
+from biosae.errors import BiosaeError, SettingError
 from biosae.models.base import ModelAdapter
 from biosae.models.cell_adapter import CellAdapter
 from biosae.models.loaders import LOADERS
@@ -77,6 +77,14 @@ def padded(adapter, sequences, samples, extra=0):
 
 def n_hooks(adapter):
     return sum(len(module._forward_hooks) for module in adapter.network.modules())
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if name != OF_BATCHES])
+@pytest.mark.parametrize("argument", ["model_dir", "site", "random_init"])
+def test_an_argument_at_fault_is_named_before_any_file_is_read(panel, model, argument):
+    with pytest.raises(BiosaeError, match=rf"^{argument}\b") as raised:
+        LOADERS.get(model)(**{"model_dir": "nowhere", argument: "nowhere"})
+    assert raised.value.argument == argument
 
 
 def test_empty_samples_keep_their_row(sequences):

@@ -41,7 +41,8 @@ def resolve_folder(model_dir: str | Path, published: str, patterns: tuple[str, .
         raise ModelError(message, argument="model_dir")
     if not folder.is_dir():
         message = f"model_dir={name} is not a folder ({folder.absolute()}); "
-        raise ModelError(message + f"give the folder of the checkpoint, published at {published}")
+        message += f"give the folder of the checkpoint, published at {published}"
+        raise ModelError(message, argument="model_dir")
     return folder.resolve()
 
 
