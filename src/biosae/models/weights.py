@@ -47,7 +47,9 @@ class Initialisation:
     def is_trained(self) -> bool:
         return self.random_init == "false"
 
-    def network(self, make: Callable[[], nn.Module], weights: Weights, embeddings: tuple[str, ...], path: Path):
+    def network(
+        self, make: Callable[[], nn.Module], weights: Weights, embeddings: tuple[str, ...], path: Path
+    ) -> nn.Module:
         """Return a frozen network in eval mode; arguments are those of `build_frozen` and `load_weights`."""
         network = build_frozen(make, self.seed, empty=self.is_trained)
         load_weights(network, weights, embeddings, self.random_init, path)
