@@ -1,4 +1,4 @@
-"""Files between stages: written whole or not at all, and known by the hash of their content."""
+"""Files between stages: written atomically, and identified by the hash of their content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from biosae.locks import claimed, is_claimed
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path that replaces ``path`` when the block, which writes it, ends without an error.
+    """Yield a temporary path that replaces ``path`` when the block, which writes it, ends without an error.
 
     The file is synced before it is renamed, so that after a crash or a full disk ``path`` is
     either the old file or the whole new one.
@@ -37,7 +37,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that replaces ``path`` when the block ends without an error."""
+    """Yield a temporary folder that replaces ``path`` when the block ends without an error."""
     path = Path(path)
     with _beside(path) as folder:
         temporary, older = folder / path.name, folder / "older"
@@ -50,7 +50,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """A hidden folder beside ``path`` to write in, gone when the block ends; the OS's errors are said with the path."""
+    """Yield a hidden folder beside ``path``, deleted when the block ends; errors of the system name the path."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -66,9 +66,9 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Removes what writers that were killed left in and under ``folder``: names such as ``.run.json.k2x8_a9q``.
+    """Remove what killed writers left in and under ``folder``: names such as ``.run.json.k2x8_a9q``.
 
-    What a living process writes stays.
+    Folders that a living process is writing stay.
     """
     for path in list(Path(folder).rglob(".*.*")):
         if path.is_dir() and not is_claimed(path):
@@ -77,7 +77,7 @@ def remove_temporary(folder: Path) -> None:
 
 @contextmanager
 def unnamed_file(folder: Path) -> Iterator[BinaryIO]:
-    """A file on the disk of ``folder`` that is gone with the process, however it ends; a full disk is said."""
+    """Yield a file on the disk of ``folder`` that disappears with the process; a full disk is an error."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -87,23 +87,34 @@ def unnamed_file(folder: Path) -> Iterator[BinaryIO]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """JSON with two spaces of indent, written atomically."""
+    """Write JSON with two spaces of indent, atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, made_by: str) -> dict[str, Any]:
-    """A JSON artefact; when it is missing or damaged the error names the command that makes it."""
+    """Return a JSON artefact.
+
+    Parameters
+    ----------
+    made_by
+        The stage that makes it, for errors: ``the train stage``.
+
+    Raises
+    ------
+    ArtefactError
+        If the file is missing or damaged; the message names the stage.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtefactError(f"{path} does not exist; make it with `{made_by}`") from None
+        raise ArtefactError(f"{path} does not exist; make it with {made_by}") from None
     except (ValueError, OSError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{made_by}`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with {made_by}") from error
 
 
 def content_hash(path: Path) -> str:
-    """The first 16 hex digits of the SHA-256 of a file."""
+    """Return the first 16 hex digits of the SHA-256 of a file."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(1 << 20):
@@ -112,7 +123,7 @@ def content_hash(path: Path) -> str:
 
 
 def settings_hash(settings: dict[str, Any]) -> str:
-    """The first 16 hex digits of the SHA-256 of settings written as sorted JSON."""
+    """Return the first 16 hex digits of the SHA-256 of settings written as sorted JSON."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that the operating system takes back when its process ends, however it ends."""
+"""One writer per folder: a lock that the operating system releases when its process ends."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ LOCK = ".lock"
 
 @contextmanager
 def locked(folder: Path, waits: bool = False) -> Iterator[None]:
-    """Keeps every other process from locking ``folder`` until the block ends.
+    """Keep every other process from locking ``folder`` until the block ends.
 
-    The file ``.lock`` names the process and its machine. What a killed process leaves behind is taken over. Machines
-    that share a file system need one that passes locks on (NFS, Lustre with ``flock``, GPFS); where there are no
-    locks at all a warning says so.
+    The file ``.lock`` names the process and its machine. The lock of a killed process is taken over. Machines
+    that share a file system need one that shares locks (NFS, Lustre with ``flock``, GPFS); a file system without
+    locks gives a warning.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def locked(folder: Path, waits: bool = False) -> Iterator[None]:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Shows that this process is at work in a folder, for as long as it lives and the block runs."""
+    """Mark a folder as in use by this process until the block or the process ends."""
     if fcntl is None:
         yield
         return
@@ -71,7 +71,7 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def is_claimed(folder: Path) -> bool:
-    """Whether a living process has `claimed` it."""
+    """Return whether a living process has `claimed` a folder."""
     if fcntl is None:
         return False
     try:
@@ -90,7 +90,7 @@ def is_claimed(folder: Path) -> bool:
 
 
 def _acquire(path: Path, waits: bool) -> int:
-    """A descriptor of the locked file, which is still the one at ``path``."""
+    """Return a descriptor of the locked file, which is still the one at ``path``."""
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Memory that was freed, given back to the system."""
+"""Return of freed memory to the system."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from functools import cache
 
 
 def return_freed() -> None:
-    """Gives pages that hold nothing any more back to the system.
+    """Return freed pages to the system.
 
-    The C library of Linux keeps them for itself where small things that stay lie between large ones that come and
-    go, so that the memory of a process grows with every block that it reads, though what is in use does not.
-    Objects that refer to each other and were just dropped are dropped for good first.
+    The C library of Linux keeps them where small allocations that stay lie between large ones that come and go, so
+    that the memory of a process grows with every block that it reads. Reference cycles are collected first.
     """
     gc.collect(1)
     if (trim := _trim()) is not None:

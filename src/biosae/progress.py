@@ -27,7 +27,7 @@ class Advance(Protocol):
 
 
 def unseen(amount: float = 1, status: str = "") -> None:
-    """Progress that nobody watches: of steps inside another bar."""
+    """Ignore progress: for steps inside another bar."""
 
 
 class _Rate(ProgressColumn):
@@ -42,7 +42,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar(description: str, total: float | None, unit: str) -> Iterator[Advance]:
-    """A bar for ``total`` units (None when unknown); yields the function that advances it."""
+    """Show a bar for ``total`` units (None when unknown) and yield the function that advances it."""
     columns = (
         TextColumn("{task.description:<20}"),
         BarColumn(bar_width=12),
@@ -59,4 +59,4 @@ def progress_bar(description: str, total: float | None, unit: str) -> Iterator[A
 
         yield advance
         if total is None:
-            bar.update(task, total=bar.tasks[0].completed)  # what ended well is whole, however much it was
+            bar.update(task, total=bar.tasks[0].completed)  # an unknown total is what was done

@@ -114,7 +114,7 @@ def call(function: Callable, settings: Mapping[str, Any], section: str, **given:
     settings
         Keyword arguments: texts, numbers, booleans or None, or lists of those.
     section
-        Name of the settings, for messages.
+        Owner of the arguments, for errors; see `errors.BiosaeError`.
     given
         Arguments of the caller, which no setting can name.
 
@@ -126,9 +126,11 @@ def call(function: Callable, settings: Mapping[str, Any], section: str, **given:
     parameters = [name for name in inspect.signature(function).parameters if name not in given]
     for name, value in settings.items():
         if name not in parameters:
-            raise SettingError(f"there is no setting {section}.{name}; {nearest(str(name), parameters)}")
+            message = f"there is no setting {name}; {nearest(str(name), parameters)}"
+            raise SettingError(message, argument=f"{section}.{name}")
         if not _is_plain(value):
-            raise SettingError(f"{section}.{name} must be a text, a number, true, false or null, got {value}")
+            message = f"{name} must be a text, a number, true, false or null, got {value}"
+            raise SettingError(message, argument=f"{section}.{name}")
     return function(**settings, **given)
 
 

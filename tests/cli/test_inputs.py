@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_module
 
 from biosae.cli.config.schema import register
 from biosae.cli.settings import settings_of
-from biosae.data.files import data_hash, data_paths
+from biosae.data.files import data_paths
 from biosae.pipeline.prepare import prepare
 
 
@@ -41,8 +41,3 @@ def test_a_local_census_is_read_as_its_cells_in_a_file_are(census_like, tmp_path
     split = in_store.split
     assert all(len(set(split.part[split.group == donor])) == 1 for donor in split.group)
     np.testing.assert_array_equal(in_store.samples.obs.index, in_file.samples.obs.index)
-
-
-def test_far_data_is_known_by_its_name(tmp_path):
-    assert data_hash(["s3://bucket/a"]) == data_hash(["s3://bucket/a"]) != data_hash(["s3://bucket/b"])
-    assert data_paths("s3://bucket/a") == ["s3://bucket/a"]

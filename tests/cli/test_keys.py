@@ -21,6 +21,7 @@ def config():
         ("model.max_genes", "scfm.max_genes"),
         ("model.seed", "scfm.seed"),
         ("data.batch_key", "data.batch_key"),
+        ("data.held_out", "data.preprocess.split"),
         ("data.group_key", "data.split.group_key"),
         ("benchmark.batch_key", "benchmark.batch_key"),
         ("steer.key", "steer.perturbation.key"),
@@ -35,6 +36,12 @@ def test_arguments_have_the_name_of_their_setting(config, argument, key):
 
 def test_the_model_of_proteins_has_the_settings_of_plm(config):
     assert full_key("model.site", config("data=fasta", "data.path=a.fasta")) == "plm.site"
+
+
+def test_the_innermost_owner_decides(config):
+    cfg = config("scfm=scgpt")
+    assert full_key("data.model.batch_key", cfg) == "scfm.batch_key"
+    assert full_key("model.data.batch_key", cfg) == "data.batch_key"
 
 
 def test_a_message_names_the_setting_once_and_the_command(config):

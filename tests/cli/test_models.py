@@ -73,7 +73,7 @@ def errors():
         ),
         "one folder too high": (
             ("scfm=geneformer-v1", f"scfm.model_dir={MODELS}/geneformer_v1"),
-            f"did you mean model_dir={MODELS}/{v1}",
+            f"did you mean scfm.model_dir={MODELS}/{v1}",
         ),
         "an ESM-2 as Geneformer": (
             ("scfm=geneformer-v2", f"scfm.model_dir={MODELS}/esm2"),
@@ -115,7 +115,7 @@ def test_first_errors_of_genes_are_one_line(biosae, counts, tmp_path):
     n = counts.n_vars
     mouse = [f"{'Gene' if i % 2 else 'Act'}{chr(97 + i % 26)}{i}" for i in range(n)]
     cases = [
-        (with_names([f"probe{i}" for i in range(n)]), (), "knows none of the 170 genes .*probe0.*data.gene_column="),
+        (with_names([f"probe{i}" for i in range(n)]), (), "knows none of the 170 genes .*probe0.*as data.gene_column"),
         (with_names(mouse), (), "symbols are written as those of a mouse .*orthologues"),
         (with_names(mouse, mouse_ids(n)), (), "Ensembl ids are not human .*ENSMUSG.*orthologues"),
         (lambda adata: adata.var.insert(0, "name", "x"), ("data.gene_column=names",), "names does not exist; var has"),

@@ -24,7 +24,7 @@ def test_compressed_files_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "is no FASTA file"),
+        ("", "is not a FASTA file"),
         ("MKV\n", "must begin with '>', got 'MKV"),
         (">a\nMK\n>a\nMV\n", "1 protein ids occur more than once, for example a"),
         (">a\n>b\nMK\n", "the protein a has no sequence"),

@@ -74,7 +74,7 @@ def test_the_formats_say_the_same_of_proteins(path):
 def test_features_without_known_positions_are_left_out(tmp_path, caplog):
     path = tmp_path / "a.dat"
     path.write_text(FILES["a.txt"])
-    assert "Chain" not in set(read_features(path, "data.residues")["type"])
+    assert "Chain" not in set(read_features(path, "residues")["type"])
     assert "1 of 5 features have no known positions" in caplog.text
 
 
@@ -95,5 +95,5 @@ def test_files_without_features_are_refused(tmp_path, text, says):
     path = tmp_path / "a.gff"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(DataError, match=f"data.residues: .*{says}"):
-        read_features(path, "data.residues")
+    with pytest.raises(DataError, match=f"^residues: .*{says}"):
+        read_features(path, "residues")

@@ -167,19 +167,9 @@ def tiny_esm2(tmp_path) -> Path:
 
 
 @pytest.fixture
-def tiny_panel(tmp_path) -> Path:
-    """A random checkpoint of the model in docs/add-a-model.md."""
-    (tmp_path / "genes.json").write_text(json.dumps(SYMBOLS))
-    torch.manual_seed(0)
-    shapes = {"gene_embedding.weight": (42, 16), "value_embedding.weight": (16, 1), "value_embedding.bias": (16,)}
-    for n in range(3):
-        shapes |= {f"layers.{n}.norm{i}.{part}": (16,) for i in (1, 2) for part in ("weight", "bias")}
-        for name, d_in, d_out in (
-            ("attention.qkv", 16, 48), ("attention.out", 16, 16), ("mlp.0", 16, 32), ("mlp.2", 32, 16)
-        ):  # fmt: skip
-            shapes |= {f"layers.{n}.{name}.weight": (d_out, d_in), f"layers.{n}.{name}.bias": (d_out,)}
-    save_file({name: 0.3 * torch.randn(shape) for name, shape in shapes.items()}, tmp_path / "model.safetensors")
-    return tmp_path
+def tiny_panel(tmp_path, write_panel) -> Path:
+    """A random checkpoint of the model in docs/add-a-model.md, whose loader comes with it."""
+    return write_panel(tmp_path, SYMBOLS)
 
 
 def torch_encoder(d_model: int, n_heads: int, d_mlp: int, n_layers: int) -> nn.TransformerEncoder:

@@ -14,6 +14,14 @@ FILES = sorted(path for group in ("scfm", "plm") for path in Path(*biosae.cli.co
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_keys_are_the_arguments_of_the_loader(path):
+    check_keys(path)
+
+
+def test_keys_of_a_model_outside_the_package_are_the_arguments_of_its_loader(panel, panel_folder):
+    check_keys(panel_folder / "scfm" / "panel.yaml")
+
+
+def check_keys(path):
     content = yaml.safe_load(path.read_text())
     parameters = inspect.signature(LOADERS.get(content.pop("loader"))).parameters
     assert content.pop("precision") == "fp32"  # of every model alike

@@ -1,10 +1,11 @@
-"""What every adapter promises, whatever its model."""
+"""Promises of every adapter, whatever its model: those of the registry, and one of two files outside the package.
+
+A loader that the environment variable ``BIOSAE_PLUGINS`` brings is tested as well, with a fixture ``tiny_<loader>``.
+"""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import anndata
@@ -12,53 +13,48 @@ import numpy as np
 import pytest
 import torch
 
-from biosae.errors import SettingError
-from biosae.models.esm2 import ESM2, load_esm2
-from biosae.models.geneformer import load_geneformer
-from biosae.models.scfoundation import load_scfoundation
-from biosae.models.scgpt import load_scgpt
+from biosae.errors import BiosaeError, SettingError
+from biosae.models.base import ModelAdapter
+from biosae.models.cell_adapter import CellAdapter
+from biosae.models.loaders import LOADERS
 from biosae.models.tokens import pad_batch
+from biosae.registry import load_plugins
 
 # Padding and batch size change the order of float32 sums in attention and matrix products.
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
-def load_documented(*args, **kwargs):
-    """The loader that docs/add-a-model.md builds, run from the page itself."""
-    page = (Path(__file__).parents[2] / "docs" / "add-a-model.md").read_text()
-    namespace = {}
-    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
-        exec(block, namespace)
-    return namespace["load_panel"](*args, **kwargs)
+load_plugins()
+OF_THE_PAGE = "panel"  # docs/add-a-model.md
+OF_BATCHES = "scgpt_of_batches"
+MODELS = list(dict.fromkeys([*LOADERS.names(), OF_THE_PAGE, OF_BATCHES]))
+CELL_MODELS = [name for name in MODELS if name != "esm2"]
 
 
-LOADERS = {
-    "geneformer": load_geneformer,
-    "scgpt": load_scgpt,
-    "scgpt_of_batches": partial(load_scgpt, batch_key="donor"),
-    "scfoundation": load_scfoundation,
-    "esm2": load_esm2,
-    "panel": load_documented,
-}
-CELL_MODELS = [name for name in LOADERS if name != "esm2"]
+def load(request, site: str = "residual") -> ModelAdapter:
+    """The adapter of the parameter's model over a tiny random checkpoint."""
+    checkpoint: Path = request.getfixturevalue(f"tiny_{request.param}")  # that of the page registers its loader
+    if request.param == OF_BATCHES:
+        return LOADERS.get("scgpt")(checkpoint, site=site, batch_key="donor")
+    return LOADERS.get(request.param)(checkpoint, site=site)
 
 
-@pytest.fixture(params=LOADERS)
+@pytest.fixture(params=MODELS)
 def adapter(request):
-    """One adapter of each kind, over a tiny random checkpoint."""
-    return LOADERS[request.param](request.getfixturevalue(f"tiny_{request.param}"))
+    """One adapter of each kind."""
+    return load(request)
 
 
-@pytest.fixture(params=LOADERS)
+@pytest.fixture(params=MODELS)
 def mlp_adapter(request):
     """The same, reading the output of the MLPs."""
-    return LOADERS[request.param](request.getfixturevalue(f"tiny_{request.param}"), site="mlp")
+    return load(request, site="mlp")
 
 
 @pytest.fixture
 def samples(adapter, cells, proteins):
     """Fourteen samples of different length for the adapter; the fourth is empty."""
-    return proteins if isinstance(adapter, ESM2) else cells
+    return cells if isinstance(adapter, CellAdapter) else proteins
 
 
 @pytest.fixture
@@ -81,6 +77,14 @@ def padded(adapter, sequences, samples, extra=0):
 
 def n_hooks(adapter):
     return sum(len(module._forward_hooks) for module in adapter.network.modules())
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if name != OF_BATCHES])
+@pytest.mark.parametrize("argument", ["model_dir", "site", "random_init"])
+def test_an_argument_at_fault_is_named_before_any_file_is_read(panel, model, argument):
+    with pytest.raises(BiosaeError, match=rf"^{argument}\b") as raised:
+        LOADERS.get(model)(**{"model_dir": "nowhere", argument: "nowhere"})
+    assert raised.value.argument == argument
 
 
 def test_empty_samples_keep_their_row(sequences):
@@ -215,7 +219,7 @@ def test_several_edits_of_a_batch_are_what_each_gives_alone(adapter, sequences, 
 
 
 def test_several_edits_of_the_mlps_are_what_each_gives_alone(mlp_adapter, cells, proteins):
-    sequences = mlp_adapter.tokenize(proteins if isinstance(mlp_adapter, ESM2) else cells)
+    sequences = mlp_adapter.tokenize(cells if isinstance(mlp_adapter, CellAdapter) else proteins)
     batch = padded(mlp_adapter, sequences, [0, 5, 13])
     alone = [mlp_adapter.embed(batch, 1, edit) for edit in edits()]
     assert all(map(torch.equal, mlp_adapter.embed_each(batch, 1, edits()), alone))
@@ -257,7 +261,7 @@ def test_a_layer_out_of_range_says_the_range(adapter, sequences, layer):
 
 
 def test_the_mlp_is_a_site_of_its_own(mlp_adapter, cells, proteins):
-    sequences = mlp_adapter.tokenize(proteins if isinstance(mlp_adapter, ESM2) else cells)
+    sequences = mlp_adapter.tokenize(cells if isinstance(mlp_adapter, CellAdapter) else proteins)
     batch = padded(mlp_adapter, sequences, [0, 5, 13])
     hidden = mlp_adapter.activations(batch, [0, 2])
     block = [module for module in mlp_adapter.network.modules() if isinstance(module, torch.nn.ModuleList)][-1]

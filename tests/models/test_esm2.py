@@ -97,7 +97,7 @@ def test_long_proteins_are_cut_and_said(golden, caplog):
     with caplog.at_level(logging.WARNING):
         sequences = adapter.tokenize(SimpleNamespace(ids=["a"], sequences=["MKTAYI"]))
     assert [VOCABULARY[token] for token in sequences.token] == ["<cls>", *"MKTA", "<eos>"]
-    assert "2 residues beyond plm.max_residues=4" in caplog.text
+    assert "2 residues beyond max_residues=4" in caplog.text
 
 
 def test_shards_and_pickled_weights_give_the_same_model(golden, proteins, tmp_path):
@@ -140,10 +140,10 @@ def test_several_fair_files_in_one_folder_need_a_choice(golden, tmp_path):
 
 
 def test_a_length_below_one_is_refused(golden):
-    with pytest.raises(SettingError, match="plm.max_residues must be at least 1"):
+    with pytest.raises(SettingError, match="max_residues must be at least 1"):
         load_esm2(golden / "esm2", max_residues=0)
 
 
 def test_an_unknown_site_is_refused(golden):
-    with pytest.raises(SettingError, match="plm.site must be one of residual, mlp, norm, got x"):
+    with pytest.raises(SettingError, match="^site must be one of residual, mlp, norm, got x"):
         load_esm2(golden / "esm2", site="x")

@@ -149,7 +149,7 @@ def test_unknown_ids_are_not_looked_up_by_symbol(tiny_geneformer, cells):
 
 def test_no_known_gene_says_what_to_do(tiny_geneformer, cells):
     cells.var["ensembl_id"], cells.var["symbol"] = "", "probe"
-    with pytest.raises(ModelError, match="knows none of the 40 genes .*probe.*data.gene_column="):
+    with pytest.raises(ModelError, match="knows none of the 40 genes .*probe.*as gene_column"):
         load_geneformer(tiny_geneformer).tokenize(cells)
 
 

@@ -128,7 +128,7 @@ def test_depth_targets():
     + [{"input": "raw"}, {"target_sum": 0}],
 )
 def test_settings_out_of_range_are_refused(root, setting):
-    with pytest.raises(SettingError, match=f"scfm.{next(iter(setting))}"):
+    with pytest.raises(SettingError, match=f"^{next(iter(setting))}"):
         load_scfoundation(root, **setting)
 
 

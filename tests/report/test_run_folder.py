@@ -40,7 +40,7 @@ def test_classes_that_look_like_numbers_stay_text(own_run_folder):
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    [("run.json", "biosae train"), ("features.h5ad", "biosae features"), ("scores.csv", "biosae analyze")],
+    [("run.json", "the train stage"), ("features.h5ad", "biosae features"), ("scores.csv", "biosae analyze")],
 )
 def test_missing_required_artefact_names_its_command(own_run_folder, name, command):
     (own_run_folder / name).unlink()

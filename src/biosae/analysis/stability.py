@@ -141,7 +141,7 @@ def analyze_stability(folder: Path, others: list[Path], seed: int) -> pd.DataFra
         If the runs are of different models, layers or samples.
     """
     scores_path, record_path = Path(folder) / "scores.csv", Path(folder) / "analysis.json"
-    record = read_json(record_path, made_by="biosae analyze")
+    record = read_json(record_path, made_by="the analyze stage")
     scores = _read_scores(scores_path)
     runs = [
         (read_decoder(Path(run) / "sae.safetensors"), read_table(Path(run) / "features.h5ad"))

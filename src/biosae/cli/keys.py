@@ -17,6 +17,9 @@ SECTIONS = {
 }
 """Owner of an argument -> sections of the configuration that may hold it; other owners are sections themselves."""
 
+OTHER_NAMES = {"held_out": "data.preprocess.split"}
+"""Argument -> its setting, where that has another name."""
+
 
 def in_settings(message: str, argument: str | None, cfg: DictConfig | None) -> str:
     """Return a message of the library with the full name of its setting and with commands for stages."""
@@ -34,9 +37,13 @@ def full_key(argument: str, cfg: DictConfig) -> str:
     """
     owner, _, leaf = argument.rpartition(".")
     owner = owner.rpartition(".")[2]
+    if leaf in OTHER_NAMES:
+        return OTHER_NAMES[leaf]
     keys = [key for key in _keys(cfg) if key.rpartition(".")[2] == leaf]
     if owner:
-        keys = [key for key in keys if key.rpartition(".")[0] in SECTIONS.get(owner, (owner,))]
+        sections = SECTIONS.get(owner, (owner,))
+        keys = [key for key in keys if key.rpartition(".")[0] in sections]
+        keys.sort(key=lambda key: sections.index(key.rpartition(".")[0]))
     if owner == "model":
         unread = "plm" if cfg.get("data", {}).get("kind") == "cells" else "scfm"
         keys = [key for key in keys if not key.startswith(f"{unread}.")]

@@ -44,7 +44,7 @@ class CellFile:
     umap
         ``(n_cells, 2)``, or None.
     place
-        Where its raw counts stand: ``X``, ``raw`` or ``layers["<name>"]``.
+        Place of the raw counts: ``X``, ``raw`` or ``layers["<name>"]``.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class CellFile:
                     f"{self.path} holds {n_in_file} cells x {len(self.var)} genes; nothing to do with an empty matrix"
                 )
                 raise DataError(message)
-            obs = _read_obs(self.path, store["obs"], list(chosen)) if chosen else None
+            obs = _read_obs(self.path, store["obs"], list(chosen), "filter") if chosen else None
             self._rows = rows_of(obs, chosen) if chosen else range(n_in_file)
             self.n_cells = len(self._rows)
             self.known = {column: set(obs[column].dropna().unique()) for column in chosen or {}}
@@ -87,17 +87,17 @@ class CellFile:
                     f"; raw has {n:,} genes where X has {len(self.var):,}: if it holds the counts, make it a file"
                 )
                 message += " of its own, adata.raw.to_adata().write_h5ad(...)"
-            raise DataError(message) from error
+            raise DataError(message, error.argument) from error
 
     def _taken(self, rows: Rows) -> np.ndarray:
-        """Rows of the chosen cells as rows of the file."""
+        """Return rows of the chosen cells as rows of the file."""
         rows = np.asarray(rows)
         return rows if isinstance(self._rows, range) else self._rows[rows]
 
     def obs(self) -> pd.DataFrame:
         """Annotations of the cells, without their names."""
         with open_store(self.path) as store:
-            obs = _read_obs(self.path, store["obs"], self._columns)
+            obs = _read_obs(self.path, store["obs"], self._columns, "obs_columns")
         return obs if self.n_cells == len(obs) else obs.iloc[self._rows].reset_index(drop=True)
 
     def names(self, rows: Rows | None = None) -> Iterator[np.ndarray]:
@@ -110,7 +110,7 @@ class CellFile:
                 yield np.array([name.decode() if isinstance(name, bytes) else str(name) for name in names], object)
 
     def total_counts(self) -> None:
-        """Not told by such a file."""
+        """Return None: such a file does not store them."""
         return None
 
     def blocks(self, rows: Rows | None = None) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
@@ -134,15 +134,16 @@ class CellFile:
         kind = matrix_kind(counts)
         if kind not in ("counts", "no value but zero"):
             where = f"{self.place} of cells {rows[0]} to {rows[-1]}"
-            raise DataError(f"{self.path}: raw counts are needed, but {where} holds {kind}; see data.counts_layer=")
+            message = f"{self.path}: raw counts are needed, but {where} holds {kind}; see counts_layer"
+            raise DataError(message, argument="counts_layer")
 
 
 @contextmanager
 def open_store(path: Path) -> Iterator[Any]:
-    """The open file or Zarr group; what fails inside because of the file becomes one clear line."""
+    """Open a file or Zarr group; errors of the libraries that read it become one clear line."""
     if not path.exists():
-        message = f"{path} does not exist or is not a file; give the path of an .h5ad or .zarr as data.path="
-        raise DataError(message)
+        message = f"path {path} does not exist or is not a file; give an .h5ad or .zarr"
+        raise DataError(message, argument="path")
     try:
         if path.is_dir():
             yield require("zarr", "sc").open_group(path, mode="r")
@@ -163,7 +164,7 @@ def _check_signature(path: Path) -> None:
     with path.open("rb") as file:
         is_gzip = file.read(2) == b"\x1f\x8b"
     advice = "unpack it first (gunzip)" if is_gzip else "read other formats with scanpy and write adata.write_h5ad(...)"
-    raise DataError(f"{path} cannot be read as .h5ad: it is no HDF5 file; {advice}")
+    raise DataError(f"{path} cannot be read as .h5ad: it is not an HDF5 file; {advice}")
 
 
 def _check_tables(path: Path, store: Any) -> None:
@@ -172,7 +173,7 @@ def _check_tables(path: Path, store: Any) -> None:
             found = ", ".join(islice(store, 3)) or "nothing"
             message = f"{path} cannot be read as .h5ad: it has no {name} but {found}"
             advice = "read other formats with scanpy (such as read_10x_h5) and write .h5ad"
-            raise DataError(f"{message}; {advice}; embeddings of proteins are data=protein_h5")
+            raise DataError(f"{message}; {advice}; a file of protein embeddings is another kind of data, protein_h5")
         if "_index" not in store[name].attrs:
             message = f"{path} was written by anndata before 0.7; write it anew with today's"
             raise DataError(f"{message}: anndata.read_h5ad('{path.name}').write_h5ad(...)")
@@ -189,11 +190,11 @@ def head_of(path: Path | str) -> anndata.AnnData:
     return head
 
 
-def _read_obs(path: Path, element: Any, columns: Sequence[str] | None) -> pd.DataFrame:
-    """Some columns of a table, all by default, without the names of its rows."""
+def _read_obs(path: Path, element: Any, columns: Sequence[str] | None, argument: str) -> pd.DataFrame:
+    """Return some columns of a table, all by default, without the names of its rows."""
     known = [str(name) for name in element.attrs["column-order"]]
     for column in columns or ():
-        check_column(pd.DataFrame(columns=known), column, "data.filter or data.obs_columns")
+        check_column(pd.DataFrame(columns=known), column, argument)
     chosen = known if columns is None else [name for name in known if name in columns]
     return pd.DataFrame({name: read_elem(element[name]) for name in chosen}, index=range(_n_rows(element)))
 
@@ -210,7 +211,7 @@ def _n_rows(element: Any) -> int:
 
 
 def _head(store: Any, n_cells: int, var: pd.DataFrame) -> anndata.AnnData:
-    """The first cells with all their matrices, to see what these hold."""
+    """Return the first cells with all their matrices."""
     rows = np.arange(min(n_cells, BLOCK_CELLS))
     layers = {name: _take(_by_rows(store[f"layers/{name}"]), rows) for name in store.get("layers", {})}
     x = _take(_by_rows(store["X"]), rows) if _holds(store, "X") else None
@@ -222,7 +223,7 @@ def _head(store: Any, n_cells: int, var: pd.DataFrame) -> anndata.AnnData:
 
 
 def _holds(store: Any, key: str) -> bool:
-    """Whether there is such an element; one that is None may be there as a placeholder."""
+    """Return whether an element exists and is not a placeholder for None."""
     return key in store and store[key].attrs.get("encoding-type") != "null"
 
 
@@ -231,12 +232,12 @@ def _n_columns(element: Any) -> int:
 
 
 def _key(place: str) -> str:
-    """Where a place that `find_counts` names stands in the file."""
+    """Return the key in the file of a place that `find_counts` names."""
     return {"X": "X", "raw": "raw/X"}.get(place) or place.replace('layers["', "layers/").removesuffix('"]')
 
 
 def _by_rows(element: Any) -> Any:
-    """A matrix on disk that gives rows fast: CSC is read whole, as nothing else is possible."""
+    """Return a matrix on disk that is read by rows; CSC has to be read whole."""
     if not str(element.attrs.get("encoding-type", "array")).startswith(("csr", "csc")):
         return element
     matrix = sparse_dataset(element)

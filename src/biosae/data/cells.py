@@ -31,7 +31,7 @@ class Cells:
     Attributes
     ----------
     files, rows
-        Where they come from, and for each file the row numbers that are used, ascending.
+        Their files, and for each file the row numbers that are used, ascending.
     obs
         As in the files plus ``n_counts``, the counts of the whole library; its rows are numbered, see ``names``.
     vars
@@ -41,7 +41,7 @@ class Cells:
     batch_key
         Column of ``obs`` with the donor or batch, or None.
     findings
-        What was detected in the files, one readable sentence each.
+        Sentences about what was detected in the files.
     kept_genes
         Names of the highly variable genes that are kept, or None for all.
     repeated
@@ -77,8 +77,8 @@ class Cells:
     def blocks(self) -> Iterator[anndata.AnnData]:
         """The cells in order, some thousand at a time, each with the genes of its file.
 
-        ``X`` is CSR float32 raw counts. Columns of ``obs`` that are no measured numbers are categorical and know the
-        values of all cells.
+        ``X`` is CSR float32 raw counts. Columns of ``obs`` that are not measured numbers are categorical, with the
+        values of all cells as categories.
         """
         levels, start, names = _with_levels(self.obs), 0, self.name_blocks()
         for file, rows, var in zip(self.files, self.rows, self.vars, strict=True):
@@ -113,7 +113,7 @@ class Cells:
 
 
 def read_cells(
-    paths: Path | str | Sequence[Path | str],
+    path: Path | str | Sequence[Path | str],
     *,
     counts_layer: str | None = None,
     gene_column: str | None = None,
@@ -126,12 +126,14 @@ def read_cells(
     obs_columns: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Cells:
-    """Cells of .h5ad and .zarr files and of SOMA experiments; what is not said is detected and told in ``findings``.
+    """Read cells of .h5ad and .zarr files and of SOMA experiments; what is detected is listed in ``findings``.
 
     The counts pass through memory once, for the library sizes, and are not kept.
 
     Parameters
     ----------
+    path
+        One file, folder or URI, or several that become one data set; `files.data_paths` finds them by a pattern.
     counts_layer
         Layer with raw counts; by default ``layers["counts"]``, ``raw`` or ``X``, the first that
         holds counts.
@@ -155,11 +157,12 @@ def read_cells(
     DataError
         If a file is missing, empty, has duplicate ids, no raw counts, or lacks a named column or value.
     """
-    paths = [paths] if isinstance(paths, Path | str) else list(paths)
+    paths = [path] if isinstance(path, Path | str) else list(path)
     if not paths:
-        raise DataError("data.path names no file; give one, a list, a pattern or a folder")
+        raise DataError("path names no file; give one, a list, a pattern or a folder", argument="path")
     if stratify is not None and n_cells is None:
-        raise SettingError(f"data.stratify={stratify} is about a draw of cells: give data.n_cells= too")
+        message = f"stratify {stratify} only applies when cells are drawn; set n_cells as well"
+        raise SettingError(message, argument="stratify")
     chosen = {name: chosen_values(wanted) for name, wanted in (filter or {}).items() if wanted is not None}
     files = _opened(paths, counts_layer, chosen, obs_columns)
     genes = {id(file.var): _genes(file.var, gene_column) for file in files}
@@ -184,7 +187,7 @@ def read_cells(
 
 
 def _opened(paths: list, counts_layer: str | None, chosen: dict, columns: Sequence[str] | None) -> list:
-    """The files with a cell that fits the filter."""
+    """Open the files and return those with a cell that fits the filter."""
     files = []
     for path in paths:
         file = (SomaExperiment if is_soma(path) else CellFile)(path, counts_layer, chosen, columns)
@@ -195,8 +198,7 @@ def _opened(paths: list, counts_layer: str | None, chosen: dict, columns: Sequen
     check_chosen(chosen, {column: set().union(*(file.known[column] for file in files)) for column in listed})
     with_cells = [file for file in files if file.n_cells]
     if not with_cells:
-        conditions = " and ".join(f"data.filter.{name}={values}" for name, values in chosen.items())
-        raise DataError(f"no cell of {files[0].path} fits {conditions or 'what is asked for'}")
+        raise DataError(f"no cell of {files[0].path} fits the filter {chosen}", argument="filter")
     return with_cells
 
 
@@ -215,7 +217,7 @@ def _library_sizes(files: list, rows: list[Rows]) -> np.ndarray:
 
 
 def _genes(var: pd.DataFrame, column: str | None) -> tuple[pd.DataFrame, str]:
-    """Ids and symbols of the genes of a file, and where they were found."""
+    """Return ids and symbols of the genes of a file, and the places where they were found."""
     names = find_gene_names(var, var.index, column)
     return pd.DataFrame({"ensembl_id": names.ensembl_id, "symbol": names.symbol}, index=var.index), names.finding
 
@@ -241,11 +243,12 @@ def _findings(
 def _draw(obs: pd.DataFrame, n_cells: int, stratify: str | None, seed: int) -> np.ndarray:
     """Rows of the drawn cells, ascending."""
     if not 1 <= n_cells <= len(obs):
-        raise SettingError(f"data.n_cells must be between 1 and the {len(obs):,} cells there are, got {n_cells:,}")
+        message = f"n_cells must be between 1 and the {len(obs):,} cells there are, got {n_cells:,}"
+        raise SettingError(message, argument="n_cells")
     generator = np.random.default_rng(seed)
     if stratify is None:
         return np.sort(generator.choice(len(obs), n_cells, replace=False))
-    check_column(obs, stratify, "data.stratify")
+    check_column(obs, stratify, "stratify")
     stratum = pd.factorize(obs[stratify], use_na_sentinel=False)[0]
     order = generator.permutation(len(obs))
     rank = pd.Series(order).groupby(stratum[order]).cumcount().to_numpy()
@@ -271,10 +274,8 @@ def _with_levels(obs: pd.DataFrame) -> pd.DataFrame:
 def _highly_variable(cells: Cells, n_genes: int) -> Cells:
     adata = cells.adata
     if not 1 <= n_genes <= adata.n_vars:
-        message = (
-            f"data.preprocess.subset_hvg must be between 1 and the {adata.n_vars} genes of the file, got {n_genes}"
-        )
-        raise SettingError(message)
+        message = f"subset_hvg must be between 1 and the {adata.n_vars} genes of the file, got {n_genes}"
+        raise SettingError(message, argument="subset_hvg")
     scanpy = require("scanpy", "sc")
     normalised = adata.copy()
     scanpy.pp.normalize_total(normalised, target_sum=1e4)

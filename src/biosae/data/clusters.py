@@ -1,4 +1,4 @@
-"""Homology clusters of proteins, so that relatives never stand on both sides of a split."""
+"""Homology clusters of proteins, so that relatives are never on both sides of a split."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from biosae.errors import DataError
 from .fasta import accession
 
 
-def read_clusters(path: Path | str, ids: list[str]) -> np.ndarray:
-    """``(n,)`` cluster of each protein from two columns separated by a tab, without a header.
+def read_clusters(groups: Path | str, ids: list[str]) -> np.ndarray:
+    """Return the cluster of each protein, ``(n,)``, from two columns separated by a tab, without a header.
 
     ``id <tab> cluster`` and MMseqs2's ``representative <tab> member`` are both read: the column of ids is
     the one that names every protein once.
@@ -23,7 +23,8 @@ def read_clusters(path: Path | str, ids: list[str]) -> np.ndarray:
     DataError
         If the file is missing, has no two columns, or neither column names every protein once.
     """
-    table = _read(Path(path).expanduser())
+    path = Path(groups).expanduser()
+    table = _read(path)
     ways = [table.set_index(0)[1], table.set_index(1)[0]]
     for cluster_of in ways:
         if cluster_of.index.is_unique and set(ids) <= set(cluster_of.index):
@@ -38,9 +39,11 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, sep="\t", header=None, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise DataError(f"data.split.groups: {path} does not exist") from None
+        raise DataError(f"groups: {path} does not exist", argument="groups") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"data.split.groups: {path} cannot be read: {' '.join(str(error).split())}") from error
+        message = f"groups: {path} cannot be read: {' '.join(str(error).split())}"
+        raise DataError(message, argument="groups") from error
     if table.shape[1] != 2:
-        raise DataError(f"data.split.groups: {path} must have two columns, id <tab> cluster, got {table.shape[1]}")
+        message = f"groups: {path} must have two columns, id <tab> cluster, got {table.shape[1]}"
+        raise DataError(message, argument="groups")
     return table.map(accession).drop_duplicates()

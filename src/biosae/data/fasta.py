@@ -16,7 +16,7 @@ SEQUENCE = re.compile(r"[A-Za-z.*-]+")
 
 @dataclass(frozen=True)
 class Proteins:
-    """Names and amino-acid sequences, one letter a residue, in the order of the file."""
+    """Names and amino-acid sequences, one letter per residue, in the order of the file."""
 
     ids: list[str]
     sequences: list[str]
@@ -25,19 +25,24 @@ class Proteins:
         return Proteins([self.ids[row] for row in rows], [self.sequences[row] for row in rows])
 
 
-def read_fasta(path: Path | str) -> Proteins:
-    """The proteins of a FASTA file (``.gz`` too), named by their accession.
+def read_fasta(path: Path | str, argument: str = "path") -> Proteins:
+    """Read the proteins of a FASTA file (``.gz`` too), named by their accession.
 
     The name is the first word of the header; of UniProt's ``sp|P12345|NAME`` it is the accession. A
     stop ``*`` at the end of a sequence is left out.
 
+    Parameters
+    ----------
+    argument
+        Argument of the caller that holds the path, for errors.
+
     Raises
     ------
     DataError
-        If the file is missing, no FASTA, holds a name twice or a sequence that is empty or no sequence.
+        If the file is missing or not FASTA, or holds a name twice or an empty or invalid sequence.
     """
     path = Path(path).expanduser()
-    records = _records(_read_text(path), path)
+    records = _records(_read_text(path, argument), path)
     repeated = [name for name, n in Counter(name for name, _ in records).items() if n > 1]
     if repeated:
         raise DataError(f"{path}: {len(repeated)} protein ids occur more than once, for example {repeated[0]}")
@@ -49,7 +54,7 @@ def read_fasta(path: Path | str) -> Proteins:
 
 
 def accession(header: str) -> str:
-    """The name of a protein in a header or key: its first word, or the accession of a UniProt one."""
+    """Return the name of a protein in a header or key: its first word, or the accession of a UniProt one."""
     word = header.split(maxsplit=1)[0] if header.strip() else ""
     uniprot = UNIPROT_HEADER.match(word)
     return uniprot[1] if uniprot else word
@@ -58,7 +63,7 @@ def accession(header: str) -> str:
 def _records(text: str, path: Path) -> list[tuple[str, str]]:
     head, *entries = re.split(r"^>", text, flags=re.MULTILINE)
     if head.strip() or not entries:
-        raise DataError(f"{path} is no FASTA file: it must begin with '>', got {text[:20]!r}")
+        raise DataError(f"{path} is not a FASTA file: it must begin with '>', got {text[:20]!r}")
     records = []
     for entry in entries:
         header, _, body = entry.partition("\n")
@@ -68,9 +73,10 @@ def _records(text: str, path: Path) -> list[tuple[str, str]]:
     return records
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, argument: str) -> str:
     if not path.is_file():
-        raise DataError(f"{path} does not exist or is not a file; give the path of a FASTA file as data.path=")
+        message = f"{argument} {path} does not exist or is not a file; give a FASTA file"
+        raise DataError(message, argument)
     try:
         content = path.read_bytes()
         return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")

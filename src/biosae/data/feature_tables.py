@@ -38,7 +38,7 @@ NAMES = {
     "TRANSIT": "Transit peptide", "TRANSMEM": "Transmembrane", "UNSURE": "Sequence uncertainty",
     "VARIANT": "Natural variant", "VAR_SEQ": "Alternative sequence", "ZN_FING": "Zinc finger",
 }
-"""What GFF calls the keys of the text format."""
+"""Names in GFF of the keys of the text format."""
 
 PLAIN = {"CHAIN", "DOMAIN", "HELIX", "INIT_MET", "MOTIF", "PEPTIDE", "REGION", "REPEAT", "SITE", "TURN"}
 """Keys whose case alone differs."""
@@ -46,10 +46,10 @@ PLAIN = {"CHAIN", "DOMAIN", "HELIX", "INIT_MET", "MOTIF", "PEPTIDE", "REGION", "
 
 
 def is_feature_file(path: Path) -> bool:
-    """Whether a file is a feature table and nothing else; a table of any other kind may be called ``.txt`` too."""
+    """Return whether a file is a feature table only; a table of another kind may be called ``.txt`` too."""
     name = path.name.removesuffix(".gz")
     if name.endswith(TEXT_SUFFIXES):
-        with suppress(OSError, EOFError):  # whoever reads it says what is wrong
+        with suppress(OSError, EOFError):  # its reader raises the error
             return _content(path).startswith(TEXT_BEGINS)
     return name.endswith(GFF_SUFFIXES)
 
@@ -64,8 +64,8 @@ def _holds_features(values: pd.Series) -> bool:
     return len(values) > 0 and all(first and (first[1] in NAMES or first[1] in PLAIN) for first in firsts)
 
 
-def read_features(path: Path, setting: str) -> pd.DataFrame:
-    """The features of a GFF file or of entries as text (``.gz`` too): `COLUMNS`, positions from 1, inclusive.
+def read_features(path: Path, argument: str) -> pd.DataFrame:
+    """Read the features of a GFF file or of entries as text (``.gz`` too): `COLUMNS`, positions from 1, inclusive.
 
     Features without known positions (``<1..20``, ``?``) are left out, with a warning.
 
@@ -78,11 +78,13 @@ def read_features(path: Path, setting: str) -> pd.DataFrame:
         is_gff = path.name.removesuffix(".gz").endswith(GFF_SUFFIXES)
         found = _read_gff(path) if is_gff else _parsed(_entries(path))
     except FileNotFoundError:
-        raise DataError(f"{setting}: {path} does not exist") from None
+        raise DataError(f"{argument}: {path} does not exist", argument) from None
     except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{setting}: {path} cannot be read: {' '.join(str(error).split())}") from error
+        message = f"{argument}: {path} cannot be read: {' '.join(str(error).split())}"
+        raise DataError(message, argument) from error
     if found.empty:
-        raise DataError(f"{setting}: {path} holds no feature; expected GFF, or the FT lines of UniProt entries")
+        message = f"{argument}: {path} holds no feature; expected GFF, or the FT lines of UniProt entries"
+        raise DataError(message, argument)
     return _placed(found)
 
 
@@ -93,7 +95,7 @@ def features_in(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def terms_of(features: pd.DataFrame) -> pd.Series:
-    """What each protein has, as terms separated by ``;``: the ``type`` of its features, and ``type: note``."""
+    """Return the terms of each protein, separated by ``;``: the ``type`` of its features, and ``type: note``."""
     named = with_notes(features).drop_duplicates(["id", "type"])
     return named["type"].str.replace(";", ",").groupby(named["id"], sort=False).agg("; ".join)
 
@@ -136,7 +138,7 @@ def _parsed(texts: list[tuple[str, str]] | zip) -> pd.DataFrame:
 
 
 def _placed(features: pd.DataFrame) -> pd.DataFrame:
-    """Those whose positions are numbers."""
+    """Return the features whose positions are numbers."""
     features = features.assign(**{name: pd.to_numeric(features[name], errors="coerce") for name in ("start", "end")})
     known = features[["start", "end"]].notna().all(axis=1)
     if not known.all():

@@ -1,4 +1,4 @@
-"""The files that ``data.path`` names, and the hash of what they hold."""
+"""Files of cells by name, pattern or folder, and the hash of their content."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from importlib import resources
 from pathlib import Path
 
 from biosae.artefacts import content_hash, settings_hash
-from biosae.data.soma import is_soma
 from biosae.errors import DataError
+
+from .soma import is_soma
 
 EMBEDDED = "embedded/pbmc3k.h5ad"
 
 
-def data_paths(named: str | list[str] | None) -> list[Path | str]:
-    """The files of cells that ``data.path`` names, one by one, by a pattern or by their folder; or the embedded PBMCs.
+def data_paths(path: str | list[str] | None) -> list[Path | str]:
+    """Return files of cells, given one by one, as a pattern or as their folder.
 
-    URIs and SOMA experiments stay as they are.
+    Parameters
+    ----------
+    path
+        A file, pattern, folder, URI or SOMA experiment, or a list of these; None stands for the PBMCs that come with
+        biosae. URIs and SOMA experiments are returned as they are.
 
     Raises
     ------
     DataError
         If a pattern or folder has no file of cells.
     """
-    if named is None:
+    if path is None:
         return [Path(str(resources.files("biosae.data") / EMBEDDED))]
-    return [path for name in ([named] if isinstance(named, str) else named) for path in _expanded(name)]
+    return [file for name in ([path] if isinstance(path, str) else path) for file in _expanded(name)]
 
 
 def _expanded(name: str) -> list[Path | str]:
@@ -40,12 +45,12 @@ def _expanded(name: str) -> list[Path | str]:
         return [path]
     if not found:
         what = "is a folder without .h5ad or .zarr" if path.is_dir() else "is a pattern that no file fits"
-        raise DataError(f"data.path={name} {what}")
+        raise DataError(f"path {name} {what}", argument="path")
     return sorted(found)
 
 
 def data_hash(paths: list[Path | str]) -> str:
-    """Content hash of a file, or of all files that are there; of what is far away, the names alone."""
+    """Return the content hash of a file, or of several; remote data is hashed by its URIs alone."""
     if any(isinstance(path, str) for path in paths):
         return settings_hash({"uris": [str(path) for path in paths]})
     if len(paths) == 1 and paths[0].is_file():

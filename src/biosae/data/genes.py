@@ -27,7 +27,7 @@ class GeneNames:
 
 
 def find_gene_names(var: pd.DataFrame, index: pd.Index, column: str | None) -> GeneNames:
-    """The names of the genes, from the given column of ``var`` or else from wherever they stand.
+    """Find the names of the genes, in the given column of ``var`` or in any of the usual places.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def _places(var: pd.DataFrame, index: pd.Index, column: str | None) -> dict[str,
     if column is not None:
         if column not in var:
             existing = ", ".join(map(str, var.columns)) or "no columns"
-            raise DataError(f"data.gene_column={column} does not exist; var has {existing}")
+            raise DataError(f"gene_column {column} does not exist; var has {existing}", argument="gene_column")
         return {f'var["{column}"]': _text(var[column])}
     places = {f'var["{name}"]': _text(var[name]) for name in USUAL_COLUMNS if name in var}
     # The index comes first when it holds symbols or ids, and last when it holds neither (row numbers).
@@ -70,8 +70,8 @@ def _check_unique(names: pd.Series, place: str) -> None:
     repeated = names[names.duplicated() & (names != "")]
     if len(repeated):
         message = f"{len(repeated)} gene names in {place} occur more than once (for example {repeated.iloc[0]}); "
-        advice = "make them unique with adata.var_names_make_unique() or name another column as data.gene_column="
-        raise DataError(message + advice)
+        advice = "make them unique with adata.var_names_make_unique() or name another column as gene_column"
+        raise DataError(message + advice, argument="gene_column")
 
 
 def _check_human(ids: pd.Series) -> None:

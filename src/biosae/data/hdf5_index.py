@@ -1,4 +1,4 @@
-"""Where the datasets of an HDF5 file lie, found without opening each.
+"""Positions of the datasets of an HDF5 file, found without opening each.
 
 Opening a dataset costs some 20 microseconds, and a file of embeddings has hundreds of thousands. Their headers
 are alike: two datasets whose headers agree byte for byte, but for the address of the data, the times and the checksum,
@@ -33,15 +33,15 @@ class Dataset:
 
 
 def datasets(path: Path) -> list[Dataset]:
-    """The datasets at the top of an HDF5 file, in the order of their names.
+    """Find the datasets at the top of an HDF5 file, in the order of their names.
 
     Raises
     ------
     DataError
-        If the file is missing, damaged, no HDF5 or empty, or a key is no dataset.
+        If the file is missing, damaged, empty or not HDF5, or a key is not a dataset.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist or is not a file; give the path of an .h5 file as data.path=")
+        raise DataError(f"path {path} does not exist or is not a file; give an .h5 file", argument="path")
     try:
         with h5py.File(path, "r") as file, path.open("rb") as raw:
             with mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -111,7 +111,7 @@ class _Index:
 
 
 def _times(header: bytes) -> list[slice]:
-    """Places of the times and the checksum, which tell nothing of the data."""
+    """Places of the times and the checksum, which do not depend on the data."""
     if header[:4] == V2:
         times = [slice(6, 22)] if header[5] & 0x20 else []
         return [*times, slice(len(header) - 4, len(header))]

@@ -1,4 +1,4 @@
-"""Several files of cells as one: annotations under each other, names told apart, rows found again."""
+"""Several files of cells as one: concatenated annotations, unique names, rows of each file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .cell_file import CellFile
 from .soma import SomaExperiment
 
 FILE = "file"
-"""Column of obs that names the file of a cell, where there are several."""
+"""Column of obs with the file of each cell, where there are several."""
 
 
 def joined_obs(files: list[CellFile | SomaExperiment]) -> pd.DataFrame:
@@ -33,14 +33,14 @@ def joined_obs(files: list[CellFile | SomaExperiment]) -> pd.DataFrame:
 
 
 def repeated_names(files: list[CellFile | SomaExperiment]) -> np.ndarray | None:
-    """``(n,) bool`` which cells have the name of one in another file; None when there are none.
+    """Return a mask ``(n,) bool`` of cells that have the name of one in another file; None when there are none.
 
     Names are compared by 8 bytes of hash each; only if two of these agree are they all read at once.
 
     Raises
     ------
     DataError
-        If a file has a name twice, or the name of a file does not tell two cells apart.
+        If a file has a name twice, or the name of a file does not make two names unique.
     """
     hashes, end = np.empty(sum(file.n_cells for file in files), np.uint64), 0
     for file in files:
@@ -59,10 +59,10 @@ def repeated_names(files: list[CellFile | SomaExperiment]) -> np.ndarray | None:
     stems = np.repeat(stems_of([file.path for file in files]), [file.n_cells for file in files])
     whole = names[0].append(names[1:])
     repeated = whole.duplicated(keep=False)
-    told_apart = pd.Index(np.where(repeated, whole + "-" + pd.Index(stems), whole))
-    if not told_apart.is_unique:
-        example = told_apart[told_apart.duplicated()][0]
-        raise DataError(f"cell ids of several files cannot be told apart, such as {example}")
+    unique = pd.Index(np.where(repeated, whole + "-" + pd.Index(stems), whole))
+    if not unique.is_unique:
+        example = unique[unique.duplicated()][0]
+        raise DataError(f"cell ids of several files are not unique even with the name of the file, such as {example}")
     return repeated
 
 
@@ -74,23 +74,23 @@ def rows_in_files(rows: np.ndarray, files: list[CellFile | SomaExperiment]) -> l
 
 
 def stems_of(paths: list[Path | str]) -> list[str]:
-    """The shortest ends of the paths that tell the files apart."""
+    """Return the shortest ends of the paths that are unique."""
     paths = [Path(path) for path in paths]
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
         stems = ["/".join(path.with_suffix("").parts[-depth:]) for path in paths]
         if len(set(stems)) == len(stems):
             return stems
     repeated = next(str(path) for path in paths if paths.count(path) > 1)
-    raise DataError(f"data.path names {repeated} more than once")
+    raise DataError(f"path names {repeated} more than once", argument="path")
 
 
 def _column(part: pd.DataFrame, name: str) -> pd.Series:
-    """A column of a file, of which a file that lacks it knows nothing."""
+    """Return a column of a file, or missing values where the file lacks it."""
     return part[name] if name in part else pd.Series(np.nan, part.index)
 
 
 def _joined_column(parts: list[pd.Series]) -> pd.Series:
-    """The parts under each other; text that repeats is categorical, which needs a byte or two a cell."""
+    """Concatenate the parts; text that repeats becomes categorical, one or two bytes per cell."""
     if all(isinstance(part.dtype, pd.CategoricalDtype) or part.dtype == object for part in parts):
         with suppress(TypeError):  # categories of numbers here and of text there
             joined = union_categoricals([part.astype("category") for part in parts], sort_categories=True)
@@ -101,5 +101,5 @@ def _joined_column(parts: list[pd.Series]) -> pd.Series:
 
 
 def _as_values(part: pd.Series) -> pd.Series:
-    """Categories as what they stand for."""
+    """Return categories as their values."""
     return part.astype(object) if isinstance(part.dtype, pd.CategoricalDtype) else part

@@ -1,4 +1,4 @@
-"""Finding the raw counts of a file, and saying what its matrices are."""
+"""Raw counts of a file, and a description of its matrices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from biosae.errors import DataError
 
 
 def find_counts(adata: anndata.AnnData, layer: str | None) -> tuple[sparse.csr_matrix, str]:
-    """The raw counts as CSR float32, and the place in the file where they stand.
+    """Return the raw counts as CSR float32, and their place in the file.
 
     Without ``layer``, ``layers["counts"]``, ``X`` and ``raw`` are tried in this order; ``raw`` only where it has the
     genes of ``X``.
@@ -18,7 +18,7 @@ def find_counts(adata: anndata.AnnData, layer: str | None) -> tuple[sparse.csr_m
     Raises
     ------
     DataError
-        If the layer does not exist or no matrix holds counts; the message says what each holds.
+        If the layer does not exist or no matrix holds counts; the message describes each.
     """
     places = _places(adata, layer)
     kinds = {}
@@ -27,15 +27,15 @@ def find_counts(adata: anndata.AnnData, layer: str | None) -> tuple[sparse.csr_m
         if kinds[place] == "counts":
             return sparse.csr_matrix(matrix, dtype=np.float32), place
     found = "; ".join(f"{place} holds {kind}" for place, kind in kinds.items()) or "there is no X"
-    advice = "give the layer with raw counts as data.counts_layer="
+    advice = "give the layer with raw counts as counts_layer"
     others = [name for name in adata.layers if f'layers["{name}"]' not in places]
     if others:
         advice += f" (this file has also: {', '.join(others)})"
-    raise DataError(f"raw counts are needed, but {found}; {advice}")
+    raise DataError(f"raw counts are needed, but {found}; {advice}", argument="counts_layer")
 
 
 def matrix_kind(matrix) -> str:
-    """What a matrix holds, in words: ``counts`` or the reason why it does not."""
+    """Describe the content of a matrix: ``counts``, or the reason why it is not."""
     values = matrix.data if sparse.issparse(matrix) else np.asarray(matrix).ravel()
     if values.size == 0:
         return "no value but zero"
@@ -56,7 +56,8 @@ def _places(adata: anndata.AnnData, layer: str | None) -> dict:
     if layer is not None:
         if layer not in adata.layers:
             existing = ", ".join(adata.layers) or "no layers"
-            raise DataError(f"data.counts_layer={layer} does not exist; this file has {existing}")
+            message = f"counts_layer {layer} does not exist; this file has {existing}"
+            raise DataError(message, argument="counts_layer")
         return {f'layers["{layer}"]': adata.layers[layer]}
     places = {}
     if "counts" in adata.layers:

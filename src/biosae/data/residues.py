@@ -1,4 +1,4 @@
-"""Sites and domains of proteins: which residues are what."""
+"""Sites and domains of proteins, as stretches of residues."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ COLUMNS = ("sample", "start", "end", "concept")
 NEEDED = ("start", "end", "type")
 
 
-def read_spans(path: Path | str, ids: list[str], lengths: np.ndarray) -> pd.DataFrame:
-    """Annotated stretches of residues: ``sample`` (row), ``start`` and ``end`` (from 1, inclusive), ``concept``.
+def read_spans(residues: Path | str, ids: list[str], lengths: np.ndarray) -> pd.DataFrame:
+    """Read annotated stretches of residues: ``sample`` (row), ``start`` and ``end`` (from 1, inclusive), ``concept``.
 
     Read are UniProt's feature tables (`feature_tables`) and tables with the columns ``id`` (or any first column),
     ``start``, ``end``, ``type`` and perhaps ``note``. A stretch is one of its ``type``; with a note it is also one of
@@ -35,13 +35,13 @@ def read_spans(path: Path | str, ids: list[str], lengths: np.ndarray) -> pd.Data
         If the file cannot be read, a column is missing, positions are no numbers or lie outside their protein, or
         none of the proteins is annotated.
     """
-    table = _read(Path(path).expanduser())
+    path = Path(residues).expanduser()
+    table = _read(path)
     number = pd.Series(range(len(ids)), index=ids)
     table = table[table["id"].isin(number.index)]
     if table.empty:
-        raise DataError(
-            f"data.residues: {path} annotates none of the {len(ids):,} proteins; its first column names them"
-        )
+        message = f"residues: {path} annotates none of the {len(ids):,} proteins; its first column names them"
+        raise DataError(message, argument="residues")
     table = table.assign(sample=number[table["id"]].to_numpy())
     _check_positions(table, path, lengths)
     spans = with_notes(table).rename(columns={"type": "concept"}).astype({"start": int, "end": int})
@@ -50,15 +50,16 @@ def read_spans(path: Path | str, ids: list[str], lengths: np.ndarray) -> pd.Data
 
 def _read(path: Path) -> pd.DataFrame:
     if is_feature_file(path):
-        return read_features(path, "data.residues")
-    table = read_table(path, "data.residues")
+        return read_features(path, "residues")
+    table = read_table(path, "residues")
     if feature_columns(table):
         return features_in(table)
     table = table.rename(columns={table.columns[0]: "id"})
     missing = [name for name in NEEDED if name not in table]
     if missing:
         has = ", ".join(map(str, table.columns))
-        raise DataError(f"data.residues: {path} lacks the columns {', '.join(missing)}; it has {has}")
+        message = f"residues: {path} lacks the columns {', '.join(missing)}; it has {has}"
+        raise DataError(message, argument="residues")
     if "note" not in table:
         table = table.assign(note="")
     text = {name: table[name].fillna("").astype(str).str.strip() for name in ("id", "type", "note")}
@@ -71,5 +72,6 @@ def _check_positions(table: pd.DataFrame, path: Path | str, lengths: np.ndarray)
     wrong = ~((start >= 1) & (start <= end) & (end <= length))
     if wrong.any():
         row = table[wrong].iloc[0]
-        message = f"data.residues: {path} has {row['type']} of {row['id']} at {row['start']} to {row['end']}"
-        raise DataError(f"{message}, outside its {lengths[row['sample']]} residues ({int(wrong.sum())} such rows)")
+        message = f"residues: {path} has {row['type']} of {row['id']} at {row['start']} to {row['end']}"
+        message += f", outside its {lengths[row['sample']]} residues ({int(wrong.sum())} such rows)"
+        raise DataError(message, argument="residues")

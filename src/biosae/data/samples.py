@@ -1,4 +1,4 @@
-"""What is known of samples of any kind: their names, annotations and labels."""
+"""Samples of any kind: their names, annotations and labels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Samples:
     Attributes
     ----------
     obs
-        One row a sample, in numbered rows.
+        One row per sample, with row numbers as index.
     name_blocks
-        Gives the names of the samples in order, some thousand at a time; those of cells stay in their files.
+        Returns the names of the samples in order, some thousand at a time; those of cells stay in their files.
     label_keys
         Columns of ``obs`` to score features against.
     batch_key
         Column of ``obs`` with the donor or batch, or None.
     obsm
-        Arrays with one row a sample that the input brought along.
+        Arrays of the input with one row per sample.
     n_columns
         Genes of the input, for cells.
     """

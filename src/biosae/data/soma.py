@@ -20,7 +20,7 @@ from .matrix import matrix_kind
 from .obs import Rows, check_column
 
 CENSUS = "census:"
-"""Start of a ``data.path`` that names a release of the Census: ``census:2025-11-08``, ``census:stable``."""
+"""Start of a path that names a release of the Census: ``census:2025-11-08``, ``census:stable``."""
 
 RELEASES = "https://census.cellxgene.cziscience.com/cellxgene-census/v1/release.json"
 ORGANISM, MEASUREMENT = "homo_sapiens", "RNA"
@@ -46,7 +46,7 @@ class SomaExperiment:
     Attributes
     ----------
     path
-        Where the experiment really is.
+        Folder or URI of the experiment.
     n_cells, var, known, umap, place
         As of `CellFile`; ``known`` only of columns for which the store keeps a list of values.
 
@@ -83,7 +83,7 @@ class SomaExperiment:
         with self._open() as experiment:
             known = [name for name in experiment.obs.keys() if name != "soma_joinid"]
             for column in self._columns or ():
-                check_column(pd.DataFrame(columns=known), column, "data.obs_columns")
+                check_column(pd.DataFrame(columns=known), column, "obs_columns")
             columns = [name for name in known if name in (self._columns or known) and name != "obs_id"]
             obs = self._read_obs(experiment, columns)
         return obs.drop(columns="soma_joinid").reset_index(drop=True)
@@ -102,7 +102,7 @@ class SomaExperiment:
                     yield block.astype(str).astype(object)
 
     def total_counts(self) -> np.ndarray | None:
-        """The counts of each cell where the Census tells them, so that they need not be read twice."""
+        """Return the total counts of each cell where the Census stores them, which saves a pass over the counts."""
         with self._open() as experiment:
             if self._layer != "raw" or "raw_sum" not in experiment.obs.keys():
                 return None
@@ -130,7 +130,8 @@ class SomaExperiment:
                 kind = matrix_kind(counts)
                 if kind not in ("counts", "no value but zero"):
                     where = f"{self.place} of cells {block[0]} to {block[-1]}"
-                    raise DataError(f"{self.path}: raw counts are needed, but {where} holds {kind}; data.counts_layer=")
+                    message = f"{self.path}: raw counts are needed, but {where} holds {kind}; see counts_layer"
+                    raise DataError(message, argument="counts_layer")
                 yield block, counts
 
     def _read_obs(self, experiment: Any, columns: list[str]) -> pd.DataFrame:
@@ -141,7 +142,7 @@ class SomaExperiment:
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        """The experiment; what fails inside because of the store becomes one clear line."""
+        """Open the experiment; errors of the library that reads it become one clear line."""
         tiledbsoma = require("tiledbsoma", "soma")
         try:
             with tiledbsoma.open(str(self.path), context=_context(tuple(self._settings.items()))) as opened:
@@ -161,12 +162,12 @@ def _context(settings: tuple[tuple[str, str], ...]) -> Any:
 
 
 def is_soma(path: Path | str) -> bool:
-    """Whether a path names a release of the Census, a URI, or a folder that TileDB wrote."""
+    """Return whether a path names a release of the Census, a URI, or a folder that TileDB wrote."""
     return str(path).startswith(CENSUS) or "://" in str(path) or (Path(path).expanduser() / "__group").is_dir()
 
 
 def _located(path: Path | str) -> tuple[Path | str, dict[str, str]]:
-    """Where the data is, and the settings of TileDB to read it with."""
+    """Return the location of the data and the settings of TileDB to read it with."""
     if not str(path).startswith(CENSUS):
         return (str(path) if "://" in str(path) else Path(path).expanduser()), {}
     release = _release(str(path).removeprefix(CENSUS))
@@ -181,7 +182,7 @@ def _release(name: str) -> dict:
             releases = json.load(answer)
     except (OSError, ValueError) as error:
         message = f"the list of Census releases ({RELEASES}) cannot be read: {error}"
-        raise DataError(f"{message}; a copy on disk can be given as data.path=") from error
+        raise DataError(f"{message}; give the path of a copy on disk", argument="path") from error
     entry = releases.get(name)
     while isinstance(entry, str):
         entry = releases.get(entry)
@@ -192,7 +193,7 @@ def _release(name: str) -> dict:
 
 def _measurement(path: Path | str, experiment: Any) -> Any:
     if "ms" not in experiment or MEASUREMENT not in experiment.ms:
-        found = ", ".join(experiment.ms) if "ms" in experiment else "no measurements, so it is no experiment"
+        found = ", ".join(experiment.ms) if "ms" in experiment else "no measurements, so it is not an experiment"
         raise DataError(f"{path}: the measurement {MEASUREMENT} is needed, it has {found}")
     return experiment.ms[MEASUREMENT]
 
@@ -202,12 +203,12 @@ def _layer(path: Path | str, layers: list[str], wanted: str | None) -> str:
     found = next((name for name in names if name in layers), None)
     if found is None:
         message = f"{path}: X has no layer {' or '.join(names)}; it has {', '.join(layers)}"
-        raise DataError(f"{message}; give the one with raw counts as data.counts_layer=")
+        raise DataError(f"{message}; give the one with raw counts as counts_layer", argument="counts_layer")
     return found
 
 
 def _gene_index(var: pd.DataFrame, ids: np.ndarray) -> pd.Index:
-    """What names a gene in the store, or else its id."""
+    """Return the names of the genes in the store, or their ids."""
     column = next((name for name in ("var_id", "feature_id") if name in var), None)
     return pd.Index(ids.astype(str) if column is None else var[column].astype(str), dtype=object)
 
@@ -215,7 +216,7 @@ def _gene_index(var: pd.DataFrame, ids: np.ndarray) -> pd.Index:
 def _known(obs: Any, columns: Iterable[str]) -> dict[str, set]:
     """The values of those columns for which the store keeps a list."""
     for column in columns:
-        check_column(pd.DataFrame(columns=list(obs.keys())), column, "data.filter")
+        check_column(pd.DataFrame(columns=list(obs.keys())), column, "filter")
     listed = [column for column in columns if hasattr(obs.schema.field(column).type, "index_type")]
     return {column: set(obs.get_enumeration_values([column])[column].to_pylist()) for column in listed}
 

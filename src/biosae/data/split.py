@@ -1,4 +1,4 @@
-"""Which samples are learned from, chosen on and reported on."""
+"""The split of samples: to train, to validate, to select on, to test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from biosae.errors import DataError, SettingError
 
 PARTS = ("train", "validate", "select", "test")
 HELD_OUT_SHARES = {"validate": 0.2, "select": 0.4, "test": 0.4}
-"""How the held-out samples are divided: to watch training, to choose on, to report on."""
+"""Shares of the held-out samples."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def split_samples(
     strata: np.ndarray | pd.Categorical | None = None,
     shares: Mapping[str, float] = HELD_OUT_SHARES,
 ) -> Split:
-    """Samples drawn one by one, in equal shares from every stratum (for example each cell type).
+    """Split samples one by one, in equal shares from every stratum (for example each cell type).
 
-    ``shares`` says how the held-out samples are divided.
+    ``shares`` are those of the parts among the held-out samples.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def split_groups(
     group_key: str | None = None,
     shares: Mapping[str, float] = HELD_OUT_SHARES,
 ) -> Split:
-    """Whole groups (donors, batches, homology clusters), never divided between parts.
+    """Split by whole groups (donors, batches, homology clusters), never divided between parts.
 
     Groups are taken largest first, equal sizes in random order, and each goes to the part that
     lacks most samples.
@@ -97,8 +97,8 @@ def split_groups(
         raise DataError(f"{message}; fill them in, leave them out, or split by another column")
     names, member, size = np.unique(group.astype(str), return_inverse=True, return_counts=True)
     if len(names) < len(PARTS):
-        message = f"splitting by group needs at least {len(PARTS)} groups, got {len(names)} ({', '.join(names)}); "
-        raise DataError(message + "leave data.split.group_key (or data.split.groups) empty to split by sample")
+        message = f"splitting by group needs at least {len(PARTS)} groups, got {len(names)} ({', '.join(names)})"
+        raise DataError(f"{message}; split by sample, which needs no groups")
     tie_break = np.random.default_rng(seed).permutation(len(names))
     lacking = _shares(held_out, shares) * len(group)
     part_of_group = np.empty(len(names), dtype=np.int8)
@@ -131,8 +131,7 @@ _GOLDEN = (5**0.5 - 1) / 2  # steps of the golden ratio fill [0, 1) evenly at ev
 
 def _shares(held_out: float, shares: Mapping[str, float]) -> np.ndarray:
     if not 0 < held_out < 1:
-        message = f"the held-out share must lie between 0 and 1, got {held_out}"
-        raise SettingError(f"{message}; it is data.preprocess.split, or the sum of those in data.split")
+        raise SettingError(f"held_out must lie between 0 and 1, got {held_out}", argument="held_out")
     return np.array([1 - held_out] + [held_out * shares[part] for part in PARTS[1:]])
 
 

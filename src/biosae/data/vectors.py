@@ -1,4 +1,4 @@
-"""Embeddings of proteins that others computed, in HDF5 files: one dataset a protein."""
+"""Embeddings of proteins that others computed, in HDF5 files: one dataset per protein."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Vectors:
     ids
         Name of each protein: its key, or the accession in a UniProt key.
     n_rows
-        ``(n,) int64`` rows of each: 1 for a vector a protein, the residues for a matrix.
+        ``(n,) int64`` rows of each: 1 for one vector per protein, the residues for a matrix.
     d
         Width.
     model
-        What made them, where the files say so.
+        The model that made them, where the files name it.
     """
 
     files: list[Path]
@@ -50,7 +50,7 @@ class Vectors:
         return Vectors(self.files, ids, self.n_rows[rows], self.d, self.model, places)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """``(sum of n_rows, d) float32`` the embeddings of some proteins, one after the other.
+        """Return ``(sum of n_rows, d) float32``, the embeddings of some proteins, one after the other.
 
         Raises
         ------
@@ -103,7 +103,7 @@ def _decompress(path: Path, wanted: list[tuple[Dataset, np.ndarray]]) -> None:
 
 
 def find_vectors(path: Path | str) -> Vectors:
-    """The embeddings in an HDF5 file, or in all HDF5 files of a folder.
+    """Find the embeddings in an HDF5 file, or in all HDF5 files of a folder.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def _shape(dataset: Dataset, path: Path) -> tuple[int, int]:
     shape = (1, *dataset.shape) if len(dataset.shape) == 1 else dataset.shape
     if len(shape) != 2 or 0 in shape or dataset.dtype.kind != "f":
         what = f"shape {dataset.shape} and type {dataset.dtype}"
-        expected = "one dataset a protein, of floating-point numbers (D,) or (L, D)"
+        expected = "one dataset per protein, of floating-point numbers (D,) or (L, D)"
         raise DataError(f"{path}: {dataset.name} has {what}; expected {expected}")
     return shape
 

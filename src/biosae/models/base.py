@@ -1,4 +1,4 @@
-"""The foundation model as biosae sees it: tokens in, activations at a layer out, edits allowed."""
+"""The interface of a foundation model: tokens in, activations at a layer out, edited activations in."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from biosae.errors import SettingError
 
 from .settings import check_choice
 from .tokens import TokenBatch, TokenSequences, length_buckets, pad_batch
+from .transformer import site_module
 
 CPU_TOKENS = 1024  # fits the cache: by MKL up to 1.6 times the speed of 4,096; see docs/models.md
 
@@ -29,32 +30,39 @@ Edit = Callable[[Tensor], Tensor]
 class ModelAdapter(ABC):
     """A frozen foundation model.
 
-    An adapter says how samples become tokens (`tokenize`), which module holds the residual stream
-    after a layer (`site`), how the network runs (`run`) and how tokens become one embedding a
-    sample (`pool`). Everything else is the same for all models and final.
+    An adapter defines how samples become tokens (`tokenize`) and how the network runs (`run`). It may also define
+    `site`, `pool` and `expression`. Everything else is the same for all models and final.
 
-    Attributes
+    Parameters
     ----------
     name
         The model's name as the reports print it.
     network
-        The frozen network, in eval mode.
+        The frozen network, in eval mode; its blocks are the list ``layers``.
     vocabulary
-        ``(n_vocabulary,) str`` identifier of each token (Ensembl id, amino acid, ``<cls>``).
+        ``(n_vocabulary,) str`` identifier of each token (Ensembl id, amino acid, ``<cls>``). An entry ``<pad>`` is
+        the padding token.
+    d_model
+        Width of the residual stream.
     token_names
-        ``(n_vocabulary,) str`` what a person calls each token (gene symbol, amino acid).
-    d_model, n_layers, pad_token
-        Width of the residual stream, number of layers, id of the padding token.
+        ``(n_vocabulary,) str`` name of each token for readers (gene symbol, amino acid); by default ``vocabulary``.
+    site
+        Where activations are read at a layer; see `site_module`.
+
+    Attributes
+    ----------
+    n_layers, pad_token
+        Number of layers; id of the padding token, 0 without one: padding is masked.
     fingerprint
         16 hex digits that change when weights or vocabulary change.
     pretrained_on
         Content hashes of the data files the network was pretrained on, or None when that is not recorded.
     reads_beside_tokens
-        Content hash of what decides activations beside weights and tokens, "" for models proper.
+        Content hash of any input beside weights and tokens; "" for networks.
     precision
         ``fp32``, or ``bf16`` for products in bfloat16; see `in_precision`.
     predicts
-        Unit of the expression that the network's own head predicts of each gene (`expression`); None without one.
+        Unit of the expression that the network's head predicts for each gene (`expression`); None without a head.
     """
 
     name: str
@@ -70,23 +78,39 @@ class ModelAdapter(ABC):
     precision: str = "fp32"
     predicts: str | None = None
 
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        vocabulary: Sequence[str] | np.ndarray,
+        d_model: int,
+        token_names: Sequence[str] | np.ndarray | None = None,
+        site: str = "residual",
+    ):
+        self.name, self.network, self._site = name, network, site
+        self.vocabulary = np.asarray(vocabulary)
+        self.token_names = self.vocabulary if token_names is None else np.asarray(token_names)
+        self.d_model, self.n_layers = d_model, len(network.layers)
+        padding = np.flatnonzero(self.vocabulary == "<pad>")
+        self.pad_token = int(padding[0]) if len(padding) else 0
+
     @abstractmethod
     def tokenize(self, samples) -> TokenSequences:
-        """The samples as tokens, one sequence a sample in the order of the samples.
+        """Return the samples as tokens, one sequence per sample in the order of the samples.
 
         Cells come some thousand at a time: the tokens of one must not depend on the others.
         """
 
     @abstractmethod
-    def site(self, layer: int) -> nn.Module:
-        """The module whose output is the residual stream after ``layer`` (0-based)."""
-
-    @abstractmethod
     def run(self, batch: TokenBatch) -> Tensor:
-        """The final hidden states, ``(n, L, d_model)``, without any output head."""
+        """Return the final hidden states, ``(n, L, d_model)``, without any output head."""
+
+    def site(self, layer: int) -> nn.Module:
+        """Return the module whose output is the residual stream after ``layer`` (0-based)."""
+        return site_module(self.network, self._site, layer)
 
     def pool(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """``(n, d_model)`` one embedding a sample: the mean over its content tokens.
+        """Return one embedding per sample, ``(n, d_model)``: the mean over its content tokens.
 
         An adapter may offer others; scFoundation's official one is ``4 * d_model`` wide.
         """
@@ -94,7 +118,7 @@ class ModelAdapter(ABC):
         return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     def expression(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """``(n, L)`` what the model's own head predicts of every token from the final states, if it `predicts`."""
+        """Return what the model's own head predicts of every token, ``(n, L)``, where it `predicts` something."""
         raise NotImplementedError(f"{self.name} has no expression head")
 
     # Final from here on.
@@ -104,14 +128,14 @@ class ModelAdapter(ABC):
         return next(self.network.parameters()).device
 
     def twin(self) -> ModelAdapter:
-        """The same model for another thread: it shares every weight, and hooks of one are not those of the other."""
+        """Return the model for another thread, with the same weights and hooks of its own."""
         shared = {id(tensor): tensor for tensor in chain(self.network.parameters(), self.network.buffers())}
         twin = copy.copy(self)
         twin.network = copy.deepcopy(self.network, shared)
         return twin
 
     def in_precision(self, precision: str) -> ModelAdapter:
-        """The same model with products in ``fp32`` or ``bf16``; norms, sums and what comes out stay float32."""
+        """Return the model with products in ``fp32`` or ``bf16``; norms, sums and results stay float32."""
         if check_choice("precision", precision, PRECISIONS) == self.precision:
             return self
         other = copy.copy(self)
@@ -119,28 +143,28 @@ class ModelAdapter(ABC):
         return other
 
     def layer_index(self, layer: int) -> int:
-        """The layer counted from 0; negative numbers count from the last."""
+        """Return the layer counted from 0; negative numbers count from the last."""
         if not -self.n_layers <= layer < self.n_layers:
             message = f"{self.name} has layers 0 to {self.n_layers - 1} (or -{self.n_layers} to -1), got {layer}"
             raise SettingError(message)
         return layer % self.n_layers
 
     def batches(self, sequences: TokenSequences, samples: np.ndarray, tokens_per_batch: int) -> Iterator[TokenBatch]:
-        """Batches of samples of similar length on the model's device, of the samples that `batched` gives."""
+        """Yield batches of samples of similar length on the model's device, grouped as by `batched`."""
         for group in self.batched(sequences, samples, tokens_per_batch):
             yield pad_batch(sequences, group, self.pad_token).to(self.device)
 
     def batched(self, sequences: TokenSequences, samples: np.ndarray, tokens_per_batch: int) -> Iterator[np.ndarray]:
-        """The samples of each of the `batches`; see `length_buckets`.
+        """Yield the samples of each of the `batches`; see `length_buckets`.
 
-        On a processor they hold at most ``CPU_TOKENS``: what stays in its cache is faster than what fills memory.
+        On a processor a batch holds at most ``CPU_TOKENS``, which stay in its cache.
         """
         budget = min(tokens_per_batch, CPU_TOKENS) if self.device.type == "cpu" else tokens_per_batch
         return length_buckets(sequences.lengths_of(samples), samples, budget)
 
     @torch.no_grad()
     def activations(self, batch: TokenBatch, layers: Sequence[int]) -> list[Tensor]:
-        """Residual stream after each layer, ``(n_tokens, d_model)`` in ``batch.mask`` order.
+        """Return the residual stream after each layer, ``(n_tokens, d_model)`` in ``batch.mask`` order.
 
         One pass serves all layers and ends at the deepest of them.
         """
@@ -162,7 +186,7 @@ class ModelAdapter(ABC):
 
     @torch.no_grad()
     def embed(self, batch: TokenBatch, layer: int = -1, edit: Edit | None = None) -> Tensor:
-        """``(n, d_model)`` sample embeddings, with the content tokens edited after ``layer``.
+        """Return sample embeddings, ``(n, d_model)``, with the content tokens edited after ``layer``.
 
         The one mechanism behind embedding recovery, ablation and steering; an edit that returns its
         input changes no bit. Special tokens are left as they are.
@@ -171,11 +195,11 @@ class ModelAdapter(ABC):
 
     @torch.no_grad()
     def predict(self, batch: TokenBatch, layer: int = -1, edit: Edit | None = None) -> Tensor:
-        """``(n_tokens,)`` predicted expression of the content tokens, edited as in `embed`; see `predicts`."""
+        """Return the predicted expression of the content tokens, ``(n_tokens,)``, edited as in `embed`."""
         return self.expression(self._run_edited(batch, layer, edit), batch)[batch.content]
 
     def embed_each(self, batch: TokenBatch, layer: int, edits: Iterable[Edit]) -> list[Tensor]:
-        """`embed` for several edits of one batch; what no edit can change runs once.
+        """`embed` for several edits of one batch; layers below the edit run once.
 
         The outputs of the sites up to ``layer`` are kept for the call: ``layer + 1`` times the batch's hidden states.
         """
@@ -200,7 +224,7 @@ class ModelAdapter(ABC):
 
         def replace(hidden: Tensor) -> Tensor:
             edited = hidden.clone()
-            with torch.autocast(hidden.device.type, enabled=False):  # the model's precision is not that of its edits
+            with torch.autocast(hidden.device.type, enabled=False):  # edits are in float32
                 edited[batch.content] = edit(hidden[batch.content].float()).to(hidden.dtype)
             return edited
 
@@ -218,7 +242,7 @@ class _StopForward(Exception):
 
 @contextmanager
 def _hooks(sites: list[tuple[nn.Module, Callable[[Tensor], Tensor | None]]]) -> Iterator[None]:
-    """Functions of modules' outputs, gone when the block ends; a returned tensor replaces the output."""
+    """Call functions with the outputs of modules until the block ends; a returned tensor replaces the output."""
 
     def forward_hook(function):
         def hook(module, args, output):
@@ -239,7 +263,7 @@ def _hooks(sites: list[tuple[nn.Module, Callable[[Tensor], Tensor | None]]]) -> 
 
 @contextmanager
 def _run_once(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Modules that compute at their first call and give the same output at every later one, until the block ends."""
+    """Let modules compute at their first call only and return that output at later ones, until the block ends."""
 
     def remembering(forward):
         outputs = []

@@ -9,7 +9,7 @@ from .counts import row_of_entry
 
 
 def bin_counts(counts: sparse.csr_matrix, n_bins: int, draw: np.ndarray | None = None) -> np.ndarray:
-    """The bin 1 ... ``n_bins - 1`` of every stored count, from its rank within its cell.
+    """Return the bin 1 ... ``n_bins - 1`` of every stored count, from its rank within its cell.
 
     Edges are the ``n_bins - 1`` quantiles of the cell's non-zero counts. Equal counts may span many
     edges (in droplet data most do): the official code draws a bin among those they span, anew at
@@ -26,7 +26,7 @@ def bin_counts(counts: sparse.csr_matrix, n_bins: int, draw: np.ndarray | None =
     edges = _quantiles(counts, n_bins - 1)
     row = row_of_entry(counts)
     at_most, below = np.zeros(counts.nnz, np.int64), np.zeros(counts.nnz, np.int64)
-    for quantile in edges.T:  # one pass an edge keeps memory at a few numbers a count
+    for quantile in edges.T:  # one pass per edge keeps memory at a few numbers per count
         edge = quantile[row]
         at_most += edge <= counts.data
         below += edge < counts.data

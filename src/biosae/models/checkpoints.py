@@ -1,4 +1,4 @@
-"""Checkpoint files, read as data: tensors and plain settings, and nothing in them is executed."""
+"""Checkpoint files, read as data: tensors and plain settings; nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Weights = dict[str, Tensor]
 
 
 def read_weights(path: Path) -> Weights:
-    """The tensors of a ``.safetensors``, ``.bin`` or ``.pt`` file that holds nothing else, by name.
+    """Read the tensors of a ``.safetensors``, ``.bin`` or ``.pt`` file that holds nothing else, by name.
 
     Half-precision tensors are widened to float32, so that the forward pass runs in float32 whatever
     the file stores.
@@ -37,7 +37,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def shard_files(folder: Path, published: str) -> list[Path]:
-    """The weight files of a Hugging Face folder: one, or the shards that its index lists; safetensors first."""
+    """Return the weight files of a Hugging Face folder: one, or the shards that its index lists; safetensors first."""
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (folder / name).is_file():
             return [folder / name]
@@ -48,12 +48,12 @@ def shard_files(folder: Path, published: str) -> list[Path]:
 
 
 def read_shards(files: list[Path]) -> Weights:
-    """The tensors of several files together."""
+    """Read the tensors of several files."""
     return {name: weight for file in files for name, weight in read_weights(file).items()}
 
 
 def read_checkpoint(path: Path) -> tuple[Weights, dict[str, Any]]:
-    """The tensors of a nested checkpoint, and the settings around them.
+    """Read the tensors of a nested checkpoint, and the settings around them.
 
     A tensor is named by the path to it, ``cell.state_dict.model.norm.weight``. A ``.safetensors``
     file has its settings beside it as ``.json``.

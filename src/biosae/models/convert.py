@@ -1,4 +1,4 @@
-"""Official checkpoints as safetensors and JSON, which hold data and nothing else."""
+"""Conversion of official checkpoints to safetensors and JSON, which hold data only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RENAMED = {"pytorch_model": "model", "best_model": "model"}  # to the name that 
 
 
 def convert_checkpoint(model_dir: str | Path, out: str | Path) -> list[Path]:
-    """Writes an official checkpoint to a new folder without pickles; the adapters read it as they read the old one.
+    """Write an official checkpoint to a new folder without pickles, which adapters read in the same way.
 
     Tensors keep their official names and become float32. Gene dictionaries that lie beside a
     Geneformer are put with it. Files that hold Python objects of a training run are left out.
@@ -33,7 +33,7 @@ def convert_checkpoint(model_dir: str | Path, out: str | Path) -> list[Path]:
     Parameters
     ----------
     model_dir
-        The folder of a checkpoint, as in ``scfm.model_dir``, or one fair-esm file.
+        The folder of a checkpoint, as loaders take it, or one fair-esm file.
     out
         A folder that does not exist yet.
 
@@ -51,7 +51,7 @@ def convert_checkpoint(model_dir: str | Path, out: str | Path) -> list[Path]:
     """
     out = Path(out).expanduser()
     if out.exists():
-        raise SettingError(f"out={out} exists already; give a new folder")
+        raise SettingError(f"out={out} exists already; give a new folder", argument="out")
     files = _checkpoint_files(model_dir)
     if not any(file.suffix in (*PICKLED, ".safetensors") for file in files):
         raise ModelError(f"{model_dir} holds no weights (.safetensors, .bin, .pt or .ckpt)")
@@ -73,7 +73,7 @@ def _checkpoint_files(model_dir: str | Path) -> list[Path]:
 
 
 def _superseded(file: Path, files: list[Path]) -> bool:
-    """Whether the folder has the same weights as safetensors already."""
+    """Return whether the folder has the same weights as safetensors already."""
     return file.suffix in PICKLED and file.with_name(f"{_stem(file)}.safetensors") in files
 
 
@@ -83,7 +83,7 @@ def _stem(file: Path) -> str:
 
 def _convert(file: Path, folder: Path) -> None:
     if file.name == "training_args.bin" or not file.name.endswith((*PICKLED, *PLAIN, ".pkl")):
-        logger.warning("%s is left out: it is no part of the model", file.name)
+        logger.warning("%s is left out: it is not part of the model", file.name)
     elif file.suffix == ".pkl":
         write_json(folder / f"{file.stem}.json", read_dictionary(file))
     elif file.suffix in PICKLED:

@@ -1,4 +1,4 @@
-"""Counts of a data set by token, without ever making them dense."""
+"""Sparse counts of a data set by token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLOCK_CELLS = 4096
 def count_blocks(
     counts: sparse.csr_matrix, token_of_column: np.ndarray, n_vocabulary: int
 ) -> Iterator[tuple[slice, sparse.csr_matrix]]:
-    """Rows and their counts by token, ``(n_rows, n_vocabulary) float64``, tokens in ascending order.
+    """Yield rows and their counts by token, ``(n_rows, n_vocabulary) float64``, tokens in ascending order.
 
     Columns with the same token are summed; those with token -1 are left out, and so are zeros.
     """
@@ -29,5 +29,5 @@ def count_blocks(
 
 
 def row_of_entry(counts: sparse.csr_matrix) -> np.ndarray:
-    """``(nnz,) int64`` the row of each stored value."""
+    """Return the row of each stored value, ``(nnz,) int64``."""
     return np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))

@@ -18,12 +18,12 @@ NUMBER_CODES = {"i4", "i8", "f4", "f8"}
 
 
 def read_dictionary(path: Path) -> dict[str, int | float | str]:
-    """A dictionary of plain values from ``.json``, ``.json.gz`` or ``.pkl``.
+    """Read a dictionary of plain values from ``.json``, ``.json.gz`` or ``.pkl``.
 
     Raises
     ------
     ModelError
-        If the file is damaged, is no dictionary of names to numbers or names, or is a pickle that
+        If the file is damaged, does not map names to numbers or names, or is a pickle that
         asks for anything besides numpy numbers; nothing in it is executed.
     """
     try:
@@ -36,7 +36,7 @@ def read_dictionary(path: Path) -> dict[str, int | float | str]:
 
 
 def read_json(path: Path, required: Iterable[str] = ()) -> dict[str, Any]:
-    """The object in a JSON file of settings, which must have the required keys."""
+    """Read the object in a JSON file of settings, which must have the required keys."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -89,7 +89,7 @@ class _NumbersOnly(pickle.Unpickler):
 
 
 class _NumberType:
-    """What a pickled ``numpy.dtype`` says: a code such as ``f8`` and the byte order."""
+    """The content of a pickled ``numpy.dtype``: a code such as ``f8`` and the byte order."""
 
     def __init__(self, code: str, align: bool, copy: bool):
         if code not in NUMBER_CODES:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from biosae.errors import ModelError, SettingError
 
@@ -19,8 +20,8 @@ from .esm2_network import ESM2Network, network_weights
 from .folders import BUILTIN, HUB, model_name, require_files, resolve_folder
 from .settings import check_choice
 from .tokens import SpecialToken, TokenBatch, TokenSequences, with_special
-from .transformer import key_mask, site_module
-from .weights import build_frozen, check_random_init, fingerprint, load_weights
+from .transformer import key_mask
+from .weights import Initialisation
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ VOCABULARY = (
     "M", "H", "W", "C", "X", "B", "U", "Z", "O", ".", "-", "<null_1>", "<mask>",
 )
 # fmt: on
-CLS, PAD, EOS, MASK = (VOCABULARY.index(token) for token in ("<cls>", "<pad>", "<eos>", "<mask>"))
+CLS, EOS, MASK = (VOCABULARY.index(token) for token in ("<cls>", "<eos>", "<mask>"))
 UNKNOWN = VOCABULARY.index("X")
 SITES = ("residual", "mlp", "norm")
 SHAPE = {
@@ -44,7 +45,7 @@ _TOKEN_OF_BYTE = np.array([VOCABULARY.index(chr(b)) if chr(b) in VOCABULARY else
 
 
 class ProteinSequences(Protocol):
-    """What is tokenised: names and amino-acid sequences, one letter a residue."""
+    """Names and amino-acid sequences, one letter per residue."""
 
     ids: list[str]
     sequences: list[str]
@@ -58,7 +59,7 @@ def load_esm2(
     random_init: str | bool = "false",
     seed: int = 0,
 ) -> ESM2:
-    """An ESM-2 of any size from a Hugging Face folder, or from a fair-esm ``.pt`` file or its folder.
+    """Load an ESM-2 of any size from a Hugging Face folder, or from a fair-esm ``.pt`` file or its folder.
 
     Parameters
     ----------
@@ -77,33 +78,29 @@ def load_esm2(
     SettingError
         If a setting is out of range.
     """
-    init = check_random_init(random_init)
+    init = Initialisation(random_init, seed)
     if max_residues is not None and max_residues < 1:
-        raise SettingError(f"plm.max_residues must be at least 1, or null for whole proteins, got {max_residues}")
-    check_choice("plm.site", site, SITES)
+        message = f"max_residues must be at least 1, or empty for whole proteins, got {max_residues}"
+        raise SettingError(message, argument="max_residues")
+    check_choice("site", site, SITES)
     checkpoint = _find(model_dir)
+    make = partial(ESM2Network, len(VOCABULARY), **checkpoint.shape)
     weights = network_weights(checkpoint.weights)
-    shape = checkpoint.shape
-    network = build_frozen(lambda: ESM2Network(len(VOCABULARY), **shape), seed, empty=init == "false")
-    load_weights(network, weights, ("embedding.", "inv_freq"), init, checkpoint.files[0])
+    network = init.network(make, weights, ("embedding.", "inv_freq"), checkpoint.files[0])
     model = ESM2(checkpoint.name, network.to(device), max_residues, site)
-    model.fingerprint = fingerprint(checkpoint.files, init, seed, site=site)
+    model.fingerprint = init.fingerprint(checkpoint.files, site=site)
     return model
 
 
 class ESM2(ModelAdapter):
     """Proteins as ``<cls>``, residues, ``<eos>``."""
 
-    pad_token = PAD
-
     def __init__(self, name: str, network: ESM2Network, max_residues: int | None, site: str):
-        self.name, self.network = name, network
-        self.vocabulary = self.token_names = np.array(VOCABULARY)
-        self.d_model, self.n_layers = network.embedding.embedding_dim, len(network.layers)
-        self._max_residues, self._site = max_residues, site
+        super().__init__(name, network, VOCABULARY, network.embedding.embedding_dim, site=site)
+        self._max_residues = max_residues
 
     def tokenize(self, samples: ProteinSequences) -> TokenSequences:
-        """One token a residue; lower case is read as upper case and unknown letters as X, with a warning."""
+        """Return one token per residue; lower case is read as upper case and unknown letters as X, with a warning."""
         sequences = [sequence[: self._max_residues] for sequence in samples.sequences]
         letters = np.frombuffer("".join(sequences).upper().encode("ascii", "replace"), dtype=np.uint8)
         token = _TOKEN_OF_BYTE[letters]
@@ -115,14 +112,11 @@ class ESM2(ModelAdapter):
     def _warn(self, n_proteins: int, n_residues: int, letters: np.ndarray, token: np.ndarray) -> None:
         if len(letters) < n_residues:
             cut = n_residues - len(letters)
-            logger.warning("%d residues beyond plm.max_residues=%s are not read", cut, self._max_residues)
+            logger.warning("%d residues beyond max_residues=%s are not read", cut, self._max_residues)
         unknown = letters[token < 0]
         if len(unknown):
             names = " ".join(chr(letter) for letter in np.unique(unknown))
             logger.warning("%d residues of %d proteins are read as X: %s", len(unknown), n_proteins, names)
-
-    def site(self, layer: int) -> nn.Module:
-        return site_module(self.network, self._site, layer)
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, batch.mask, key_mask(batch))
@@ -137,7 +131,7 @@ class _Checkpoint:
 
 
 def _find(model_dir: str | Path) -> _Checkpoint:
-    """The checkpoint in a folder, of either library, or a fair-esm file itself."""
+    """Find the checkpoint in a folder, of either library, or a fair-esm file itself."""
     plain = not str(model_dir).startswith((BUILTIN, HUB))
     if plain and Path(model_dir).expanduser().is_file():
         return _read_fair(Path(model_dir).expanduser())
@@ -148,7 +142,7 @@ def _find(model_dir: str | Path) -> _Checkpoint:
         return _read_fair(fair[0])
     if fair:
         names = ", ".join(file.name for file in fair)
-        raise ModelError(f"{folder} has several models ({names}); give one of the files as plm.model_dir")
+        raise ModelError(f"{folder} has several models ({names}); give one of the files as model_dir", "model_dir")
     return _read_hugging_face(folder, model_name(model_dir, folder))
 
 

@@ -64,7 +64,7 @@ class ESM2Network(nn.Module):
         return x * real.unsqueeze(-1)
 
     def forward(self, token: Tensor, real: Tensor, mask: Tensor | None) -> Tensor:
-        """``real`` ``(n, L) bool`` is true where a token is no padding; ``mask`` is that for attention."""
+        """``real`` ``(n, L) bool`` is true for tokens that are not padding; ``mask`` is the mask of attention."""
         rotation = rotary_angles(token.shape[1], self.inv_freq)
         x = self.embed(token, real)
         for layer in self.layers:
@@ -73,7 +73,7 @@ class ESM2Network(nn.Module):
 
 
 def network_weights(weights: Weights) -> Weights:
-    """A checkpoint's tensors under our names, query, key and value in one.
+    """Return a checkpoint's tensors under our names, query, key and value in one.
 
     The stored rotary frequencies are kept: published ones were rounded to half precision, and
     recomputing them changes the states visibly. All layers must agree on them.
@@ -81,5 +81,5 @@ def network_weights(weights: Weights) -> Weights:
     fused = fuse_attention(renamed(weights, RENAME, without=UNUSED))
     of_layers = [fused.pop(name) for name in list(fused) if name.endswith(".inv_freq")]
     if any(not torch.equal(frequencies, of_layers[0]) for frequencies in of_layers):
-        raise ModelError("the layers of this checkpoint have different rotary frequencies; it is no ESM-2")
+        raise ModelError("the layers of this checkpoint have different rotary frequencies; it is not an ESM-2")
     return fused | ({"inv_freq": of_layers[0]} if of_layers else {})

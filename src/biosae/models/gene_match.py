@@ -1,4 +1,4 @@
-"""Which token each gene of a data set is."""
+"""Genes of a data set as tokens of a model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MIN_SHARE = 0.05  # matches below this share of the data set and of the vocabula
 
 @dataclass(frozen=True)
 class GeneMatch:
-    """How the genes of a data set meet the vocabulary of a model.
+    """The match of the genes of a data set with the vocabulary of a model.
 
     Attributes
     ----------
     token_of_column
-        ``(n_columns,) int64`` vocabulary id of each gene, -1 for one that the model does not know.
+        ``(n_columns,) int64`` vocabulary id of each gene, -1 for a gene that is not in the vocabulary.
     n_by_id, n_by_symbol
         Genes found by Ensembl id and by symbol.
     sentence
-        The same for a reader.
+        The result as a sentence.
     """
 
     token_of_column: np.ndarray
@@ -38,7 +38,7 @@ class GeneMatch:
 
 
 def match_by_id(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name: str, n_genes: int) -> GeneMatch:
-    """The token of each gene, by Ensembl id where there is one and by symbol where there is none.
+    """Return the token of each gene, by Ensembl id where there is one and by symbol where there is none.
 
     A gene whose Ensembl id is unknown is not looked up by its symbol: retired ids share symbols
     with living genes, and their counts would be added.
@@ -64,7 +64,7 @@ def match_by_id(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name:
 
 
 def match_by_symbol(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name: str, n_genes: int) -> GeneMatch:
-    """As `match_by_id` for a vocabulary of symbols: by symbol first, and by Ensembl id where that is unknown."""
+    """Do as `match_by_id` for a vocabulary of symbols: by symbol first, and by Ensembl id where that is unknown."""
     ids, symbols = _names(var)
     from_symbol = _tokens(symbols, token_of_name)
     from_id = np.where(from_symbol < 0, _tokens(ids, token_of_name), -1)
@@ -89,7 +89,7 @@ def _gene_match(
         _check_human(var["symbol"])
     n_tokens = len(np.unique(token[token >= 0]))
     if n_by_id + n_by_symbol <= MIN_SHARE * len(var) and n_tokens <= MIN_SHARE * n_genes:
-        raise ModelError(_too_few(var, n_by_id + n_by_symbol, model_name))
+        raise ModelError(_too_few(var, n_by_id + n_by_symbol, model_name), argument="data.gene_column")
     sentence = (
         f"{model_name} knows {n_by_id + n_by_symbol:,} of {len(var):,} genes "
         f"({n_by_id:,} by Ensembl id, {n_by_symbol:,} by symbol); "
@@ -99,7 +99,7 @@ def _gene_match(
 
 
 def _check_human(symbols: pd.Series) -> None:
-    """Refuses symbols written as those of mice (Actb): most would be found by letter and mean another gene."""
+    """Raise for symbols written as those of mice (Actb), most of which would match a human gene by letter."""
     mouse = symbols.astype(str).str.fullmatch(r"[A-Z][a-z]+[a-z0-9-]*")
     if mouse.mean() > 0.5:
         examples = ", ".join(symbols[mouse][:3])
@@ -111,5 +111,5 @@ def _too_few(var: pd.DataFrame, n_matched: int, model_name: str) -> str:
     names = [id or symbol for id, symbol in zip(var["ensembl_id"][:3], var["symbol"][:3], strict=True)]
     return (
         f"{model_name} knows {n_matched or 'none'} of the {len(var):,} genes (they are called {', '.join(names)}); "
-        "it expects human Ensembl ids or gene symbols: name the column of var that has them with data.gene_column="
+        "it expects human Ensembl ids or gene symbols: name the column of var that has them as gene_column"
     )

@@ -7,22 +7,22 @@ from typing import Any
 
 import anndata
 import pandas as pd
-from torch import Tensor, nn
+from torch import Tensor
 
 from biosae.errors import ModelError, SettingError
 
-from .base import ModelAdapter
+from .cell_adapter import CellAdapter
 from .checkpoints import read_weights
 from .dictionaries import read_json
-from .folders import model_name, require_files, resolve_folder
+from .folders import model_files
 from .gene_match import GeneMatch, match_by_id
 from .geneformer_genes import PUBLISHED, GeneDictionaries, read_gene_dictionaries
 from .geneformer_network import EMBEDDINGS, EPS, RENAME, UNUSED, GeneformerNetwork
 from .rank_value import rank_value_encode
 from .settings import check_choice, check_limit
 from .tokens import TokenBatch, TokenSequences
-from .transformer import key_mask, site_module
-from .weights import build_frozen, check_random_init, fingerprint, fuse_attention, load_weights, renamed
+from .transformer import key_mask
+from .weights import Initialisation, fuse_attention, renamed
 
 POOLING = ("mean", "cls")
 SITES = ("residual", "mlp")
@@ -46,7 +46,7 @@ def load_geneformer(
     random_init: str | bool = "false",
     seed: int = 0,
 ) -> Geneformer:
-    """A Geneformer of any size and version from its official files.
+    """Load a Geneformer of any size and version from its official files.
 
     Parameters
     ----------
@@ -67,22 +67,20 @@ def load_geneformer(
     ModelError
         If a file is missing or damaged, or files do not belong together.
     SettingError
-        If ``max_genes`` or ``random_init`` is out of range.
+        If an argument is out of range.
     """
-    init = check_random_init(random_init)
-    check_choice("scfm.pooling", pooling, POOLING)
-    check_choice("scfm.site", site, SITES)
-    folder = resolve_folder(model_dir, PUBLISHED, DICTIONARY_PATTERNS)
+    init = Initialisation(random_init, seed)
+    check_choice("pooling", pooling, POOLING)
+    check_choice("site", site, SITES)
     files = ("config.json",), ("model.safetensors", "pytorch_model.bin")
-    config_file, weights_file = require_files(folder, PUBLISHED, *files)
+    name, (config_file, weights_file) = model_files(model_dir, PUBLISHED, *files, patterns=DICTIONARY_PATTERNS)
     config = _read_config(config_file)
-    genes = read_gene_dictionaries(folder, config["vocab_size"])
-    network = build_frozen(lambda: _network(config), seed, empty=init == "false")
+    genes = read_gene_dictionaries(config_file.parent, config["vocab_size"])
     weights = fuse_attention(renamed(read_weights(weights_file), RENAME, without=UNUSED))
-    load_weights(network, weights, EMBEDDINGS, init, weights_file)
-    model = Geneformer(model_name(model_dir, folder), network.to(device), genes, max_genes, pooling, site)
-    model.fingerprint = fingerprint([weights_file], init, seed, genes=genes.hash, site=site)
-    model.pretrained_on = _pretraining_data(folder / "pretraining.json")
+    network = init.network(lambda: _network(config), weights, EMBEDDINGS, weights_file)
+    model = Geneformer(name, network.to(device), genes, max_genes, pooling, site)
+    model.fingerprint = init.fingerprint([weights_file], genes=genes.hash, site=site)
+    model.pretrained_on = _pretraining_data(config_file.with_name("pretraining.json"))
     return model
 
 
@@ -91,10 +89,8 @@ def _pretraining_data(record: Path) -> list[str] | None:
     return list(read_json(record)["corpus"].values()) if record.exists() else None
 
 
-class Geneformer(ModelAdapter):
+class Geneformer(CellAdapter):
     """Cells as ranked genes."""
-
-    pad_token = 0
 
     def __init__(
         self,
@@ -105,21 +101,20 @@ class Geneformer(ModelAdapter):
         pooling: str,
         site: str,
     ):
-        self.name, self.network = name, network
-        self.vocabulary, self.token_names = genes.vocabulary, genes.symbols
-        self.d_model, self.n_layers = network.gene_embedding.embedding_dim, len(network.layers)
-        self._genes, self._pooling, self._site = genes, pooling, site
+        d_model = network.gene_embedding.embedding_dim
+        super().__init__(name, network, genes.vocabulary, d_model, token_names=genes.symbols, site=site)
+        self._genes, self._pooling = genes, pooling
         # V1 reads genes alone, V2 puts them between <cls> and <eos>.
         self._first = tuple(genes.token[name] for name in ("<cls>",) if name in genes.token)
         self._last = tuple(genes.token[name] for name in ("<eos>",) if name in genes.token)
         if pooling == "cls" and not self._first:
-            raise SettingError(f"scfm.pooling=cls needs a <cls> token, which {name} does not have; use mean")
+            message = f"pooling cls needs a <cls> token, which {name} does not have; use mean"
+            raise SettingError(message, argument="pooling")
         limit = network.rank_embedding.num_embeddings - len(self._first) - len(self._last)
-        self._max_genes = check_limit("scfm.max_genes", max_genes, limit, name)
+        self._max_genes = check_limit("max_genes", max_genes, limit, name)
 
     def match_genes(self, var: pd.DataFrame) -> GeneMatch:
-        """Which token each gene of a data set is; raises ModelError when hardly any is known."""
-        return match_by_id(var, self._genes.token_of_name, self.name, self._genes.n_genes)
+        return match_by_id(var, self._genes.token_of_name, self.name, self.n_genes)
 
     def tokenize(self, samples: anndata.AnnData) -> TokenSequences:
         match = self.match_genes(samples.var)
@@ -128,9 +123,6 @@ class Geneformer(ModelAdapter):
         return rank_value_encode(
             samples.X, total, match.token_of_column, median, self._max_genes, self._first, self._last
         )
-
-    def site(self, layer: int) -> nn.Module:
-        return site_module(self.network, self._site, layer)
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, key_mask(batch))

@@ -1,4 +1,4 @@
-"""The gene dictionaries of a Geneformer: tokens, medians and names, found where the official repository has them."""
+"""The gene dictionaries of a Geneformer: tokens, medians and names, found in the folders of the official repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from biosae.artefacts import settings_hash
 from biosae.errors import ModelError
 
 from .dictionaries import SUFFIXES, read_dictionary
-from .symbols import approved_symbols
+from .symbols import approved_symbols, is_special
 
 FOLDERS = (
     ".",
@@ -28,7 +28,7 @@ PUBLISHED = "https://huggingface.co/ctheodoris/Geneformer"
 
 @dataclass(frozen=True)
 class GeneDictionaries:
-    """What one version of Geneformer knows about genes.
+    """Gene dictionaries of one version of Geneformer.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class GeneDictionaries:
 
     @cached_property
     def symbols(self) -> np.ndarray:
-        """``(n_vocabulary,) str`` what people call each token: the approved symbol where there is one."""
+        """``(n_vocabulary,) str`` name of each token: the approved symbol where there is one."""
         # Former names stand in the first file beside present ones, so that any of them may come out of it.
         names = {gene: name for name, gene in _reversed(self.gene_of_name)} | approved_symbols()
         names |= {gene: symbol for symbol, gene in _reversed(self.gene_of_symbol)}
@@ -67,28 +67,19 @@ class GeneDictionaries:
 
     @cached_property
     def token_of_name(self) -> dict[str, int]:
-        """Token by Ensembl id and by upper-case symbol, what the model's own mapping says before anything else."""
+        """Token by Ensembl id and by upper-case symbol; the model's own mapping comes first."""
         names = {gene: gene for gene in self.token if not is_special(gene)}
         names |= {symbol.upper(): gene for symbol, gene in self.gene_of_symbol.items()}
         names |= {name.upper(): gene for name, gene in self.gene_of_name.items()}
         return {name: self.token[gene] for name, gene in names.items() if gene in self.token}
-
-    @property
-    def n_genes(self) -> int:
-        return sum(not is_special(gene) for gene in self.token)
 
     @cached_property
     def hash(self) -> str:
         return settings_hash({"token": self.token, "median": self.median_of_gene, "names": self.token_of_name})
 
 
-def is_special(name: str) -> bool:
-    """Whether a vocabulary entry stands for no gene, as ``<pad>`` and ``<cls>``."""
-    return name.startswith("<")
-
-
 def read_gene_dictionaries(folder: Path, n_vocabulary: int) -> GeneDictionaries:
-    """The dictionaries whose tokens are exactly those of a model with ``n_vocabulary`` embeddings.
+    """Read the dictionaries whose tokens are exactly those of a model with ``n_vocabulary`` embeddings.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed, a cell, a gene and a purpose, and on nothing else."""
+"""Random numbers that depend only on a seed, a cell, a gene and a purpose."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def cell_keys(names: pd.Index) -> np.ndarray:
-    """``(n_cells,) uint64`` a number for each cell that stays with its name."""
+    """Return a hash of each cell's name, ``(n_cells,) uint64``."""
     return pd.util.hash_array(names.to_numpy(object).astype(str).astype(object), categorize=False)
 
 
 def keyed_uniform(seed: int, purpose: int, cell: np.ndarray, token: np.ndarray) -> np.ndarray:
-    """Uniform numbers in [0, 1), one for each pair of a cell key and a token; each purpose has its own.
+    """Return uniform numbers in [0, 1), one for each pair of a cell key and a token; each purpose has its own.
 
     The same gene of the same cell gets the same number whatever the order or number of cells and
     genes, so that neither batches nor subsets change what a model reads. SplitMix64 (Steele et al.

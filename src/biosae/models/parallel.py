@@ -1,4 +1,4 @@
-"""Many batches through a model: one a thread on a processor, the next one on its way to a GPU meanwhile."""
+"""Many batches through a model: one batch per thread on a processor; on a GPU the next ones are prepared meanwhile."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Work = Callable[[ModelAdapter, TokenBatch], T]
 def each_batch(
     adapter: ModelAdapter, sequences: TokenSequences, samples: np.ndarray, tokens_per_batch: int, work: Work[T]
 ) -> Iterator[tuple[TokenBatch, T]]:
-    """Every batch of the samples and what ``work(adapter, batch)`` gives, in the order of `ModelAdapter.batches`.
+    """Yield every batch and the result of ``work(adapter, batch)``, in the order of `ModelAdapter.batches`.
 
     On a processor each of torch's threads has a batch and a twin of the adapter to itself: threads that
-    share one product wait for the slowest of them after every operation, and burn their time waiting.
+    share one product wait for the slowest of them after every operation.
     On a GPU a thread pads the next batches and sends them while the model runs.
     """
     batches, n_threads = adapter.batches(sequences, samples, tokens_per_batch), torch.get_num_threads()
     if adapter.device.type == "cpu" and n_threads > 1:
-        yield from _one_a_thread(adapter, batches, work, n_threads)
+        yield from _one_per_thread(adapter, batches, work, n_threads)
         return
     for batch in batches if adapter.device.type == "cpu" else _prepared(batches):
         yield batch, work(adapter, batch)
 
 
-def _one_a_thread(
+def _one_per_thread(
     adapter: ModelAdapter, batches: Iterator[TokenBatch], work: Work[T], n_threads: int
 ) -> Iterator[tuple[TokenBatch, T]]:
     own = threading.local()
@@ -61,7 +61,7 @@ def _one_a_thread(
 
 
 def _prepared(batches: Iterator[TokenBatch], n_ahead: int = 2) -> Iterator[TokenBatch]:
-    """The same batches, made by another thread before they are asked for."""
+    """Yield the same batches, prepared ahead by another thread."""
     with ThreadPoolExecutor(1) as pool:
         waiting = deque(pool.submit(next, batches, None) for _ in range(n_ahead))
         while (batch := waiting.popleft().result()) is not None:

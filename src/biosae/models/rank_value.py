@@ -20,7 +20,7 @@ def rank_value_encode(
     first: tuple[int, ...] = (),
     last: tuple[int, ...] = (),
 ) -> TokenSequences:
-    """Cells as gene tokens in descending order of ``count / gene median``.
+    """Return cells as gene tokens in descending order of ``count / gene median``.
 
     Ranks are computed in float64 and equal ratios are ordered by token id, so that neither the
     order of the columns nor the processor changes the result (the official tokenizer leaves the

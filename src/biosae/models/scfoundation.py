@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anndata
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from biosae.errors import ModelError, SettingError
 
-from .base import ModelAdapter
+from .cell_adapter import CellAdapter
 from .checkpoints import Weights, read_checkpoint
-from .folders import model_name, require_files, resolve_folder
-from .gene_match import GeneMatch, match_by_symbol
+from .folders import model_files
 from .scfoundation_network import DECODER, RENAME, ScFoundationNetwork
 from .scfoundation_tokens import INPUTS, DepthTarget, ScFoundationReading
 from .settings import check_choice
-from .symbols import token_of_any_name
 from .tokens import TokenBatch, TokenSequences
-from .transformer import key_mask, site_module
-from .weights import build_frozen, check_random_init, fingerprint, load_weights, renamed
+from .transformer import key_mask
+from .weights import Initialisation, renamed
 
 PUBLISHED = "https://github.com/biomap-research/scFoundation/tree/main/model"
 GENE_LIST = "OS_scRNA_gene_index.19264.tsv"
@@ -44,7 +42,7 @@ def load_scfoundation(
     random_init: str | bool = "false",
     seed: int = 0,
 ) -> ScFoundation:
-    """The encoder of scFoundation from ``models.ckpt`` and the published gene list.
+    """Load the encoder of scFoundation from ``models.ckpt`` and the published gene list.
 
     Parameters
     ----------
@@ -75,29 +73,27 @@ def load_scfoundation(
     SettingError
         If a setting is out of range.
     """
-    init = check_random_init(random_init)
-    check_choice("scfm.version", version, VERSIONS)
-    check_choice("scfm.pooling", pooling, POOLING)
-    check_choice("scfm.site", site, SITES)
-    check_choice("scfm.input", input, INPUTS)
+    init = Initialisation(random_init, seed)
+    check_choice("version", version, VERSIONS)
+    check_choice("pooling", pooling, POOLING)
+    check_choice("site", site, SITES)
+    check_choice("input", input, INPUTS)
     if not target_sum > 0:
-        raise SettingError(f"scfm.target_sum must be above 0, got {target_sum}")
+        raise SettingError(f"target_sum must be above 0, got {target_sum}", argument="target_sum")
     reading = ScFoundationReading(input, target_sum, DepthTarget(target_depth))
-    folder = resolve_folder(model_dir, PUBLISHED)
-    files = require_files(folder, PUBLISHED, ("models.safetensors", "models.ckpt"), (GENE_LIST,))
-    weights_file, genes = files[0], _read_gene_list(files[1])
-    weights, configs = read_checkpoint(weights_file)
-    weights, config = _one_version(weights, configs, version, weights_file)
+    files = ("models.safetensors", "models.ckpt"), (GENE_LIST,)
+    name, (weights_file, genes_file) = model_files(model_dir, PUBLISHED, *files)
+    genes = _read_gene_list(genes_file)
+    weights, config = _one_version(*read_checkpoint(weights_file), version, weights_file)
     weights = renamed(weights, RENAME, without=DECODER)
-    network = build_frozen(lambda: _network(config, len(genes) + 3, weights_file), seed, empty=init == "false")
-    load_weights(network, weights, ("gene_embedding.", "value_embedding."), init, weights_file)
-    name = f"{model_name(model_dir, folder)} ({version})"
-    model = ScFoundation(name, network.to(device), genes, reading, pooling, site)
-    model.fingerprint = fingerprint([weights_file], init, seed, version=version, genes=genes, site=site)
+    make = partial(_network, config, len(genes) + 3, weights_file)
+    network = init.network(make, weights, ("gene_embedding.", "value_embedding."), weights_file)
+    model = ScFoundation(f"{name} ({version})", network.to(device), genes, reading, pooling, site)
+    model.fingerprint = init.fingerprint([weights_file], version=version, genes=genes, site=site)
     return model
 
 
-class ScFoundation(ModelAdapter):
+class ScFoundation(CellAdapter):
     """Cells as a set of expressed genes, followed by T (wanted read depth) and S (own read depth)."""
 
     def __init__(
@@ -109,23 +105,13 @@ class ScFoundation(ModelAdapter):
         pooling: str,
         site: str,
     ):
-        self.name, self.network = name, network
-        self.vocabulary = self.token_names = np.array([*genes, "<T>", "<S>", "<pad>"])
-        self.d_model, self.n_layers = network.gene_embedding.embedding_dim, len(network.layers)
-        self._n_genes, self._reading, self._pooling, self._site = len(genes), reading, pooling, site
-        self.pad_token = len(genes) + 2
-        self._token_of_name = token_of_any_name({gene: n for n, gene in enumerate(genes)})
-
-    def match_genes(self, var: pd.DataFrame) -> GeneMatch:
-        """Which token each gene of a data set is; raises ModelError when hardly any is known."""
-        return match_by_symbol(var, self._token_of_name, self.name, self._n_genes)
+        vocabulary = [*genes, "<T>", "<S>", "<pad>"]
+        super().__init__(name, network, vocabulary, network.gene_embedding.embedding_dim, site=site)
+        self._n_genes, self._reading, self._pooling = len(genes), reading, pooling
 
     def tokenize(self, samples: anndata.AnnData) -> TokenSequences:
         token_of_column = self.match_genes(samples.var).token_of_column
         return self._reading.tokens(samples.X, samples.obs["n_counts"].to_numpy(float), token_of_column, self._n_genes)
-
-    def site(self, layer: int) -> nn.Module:
-        return site_module(self.network, self._site, layer)
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, batch.value, key_mask(batch))

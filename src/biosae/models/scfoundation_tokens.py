@@ -1,4 +1,4 @@
-"""How scFoundation reads a cell: log values of its genes, then two tokens for read depth (Hao et al. 2024)."""
+"""Tokens of scFoundation: log values of its genes, then two tokens for read depth (Hao et al. 2024)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class DepthTarget:
     def __init__(self, rule: str):
         match = re.fullmatch(r"([tfa])(\d+(?:\.\d+)?)", rule)
         if match is None:
-            message = "scfm.target_depth must be t, f or a and a number, such as t4 (10,000 counts), f2 or a1"
-            raise SettingError(f"{message}, got {rule}")
+            message = "target_depth must be t, f or a and a number, such as t4 (10,000 counts), f2 or a1"
+            raise SettingError(f"{message}, got {rule}", argument="target_depth")
         self._kind, self._number = match[1], float(match[2])
 
     def __call__(self, depth: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ class ScFoundationReading:
     def tokens(
         self, counts: sparse.csr_matrix, library: np.ndarray, token_of_column: np.ndarray, n_genes: int
     ) -> TokenSequences:
-        """Genes in the order of the list with ``log1p`` values, then T and S, whose ids follow those of the genes."""
+        """Return genes in the order of the list with ``log1p`` values, then T and S, whose ids come next."""
         blocks = count_blocks(counts, token_of_column, n_genes)
         return joined([self._block(block, library[rows], n_genes) for rows, block in blocks])
 

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anndata
-import numpy as np
-import pandas as pd
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from biosae.errors import ModelError
 
-from .base import ModelAdapter
+from .cell_adapter import CellAdapter
 from .checkpoints import Weights, read_weights
 from .dictionaries import read_dictionary, read_json
-from .folders import model_name, require_files, resolve_folder
-from .gene_match import GeneMatch, match_by_symbol
+from .folders import model_files
 from .scgpt_network import ALL_BUT_EXPRESSION, HEAD_RENAME, HEADS, RENAME, BatchNorms, ExpressionHead, ScGPTNetwork
 from .scgpt_tokens import ScGPTReading, batch_labels
 from .settings import check_choice, check_limit
-from .symbols import token_of_any_name
+from .symbols import is_special
 from .tokens import SpecialToken, TokenBatch, TokenSequences
-from .transformer import key_mask, site_module
-from .weights import build_frozen, check_random_init, fingerprint, load_weights, renamed
+from .transformer import key_mask
+from .weights import Initialisation, build_frozen, load_weights, renamed
 
 PUBLISHED = "https://github.com/bowang-lab/scGPT#pretrained-scgpt-model-zoo"
 SPECIAL = ("<pad>", "<cls>", "<eoc>")
@@ -47,7 +45,7 @@ def load_scgpt(
     random_init: str | bool = "false",
     seed: int = 0,
 ) -> ScGPT:
-    """A scGPT, pretrained or fine-tuned, from its files: ``args.json``, ``vocab.json`` and ``best_model.pt``.
+    """Load a scGPT, pretrained or fine-tuned, from its files: ``args.json``, ``vocab.json`` and ``best_model.pt``.
 
     Parameters
     ----------
@@ -59,10 +57,10 @@ def load_scgpt(
         Value that comes with ``<cls>``: -2 in the official zero-shot code, 0 in its fine-tuning code;
         None leaves ``<cls>`` out.
     binning
-        Which bin equal counts get: the ``middle`` one of those they span, or a ``random`` one as in the
+        Bin of equal counts: the ``middle`` one of those they span, or a ``random`` one as in the
         official code, here fixed by seed, cell name and gene.
     batch_key
-        Column of ``obs`` with the batch, for models fine-tuned with one batch norm a batch.
+        Column of ``obs`` with the batch, for models fine-tuned with one batch norm per batch.
     pooling
         Sample embedding: ``mean`` over genes, or ``cls``, the official one (of unit length).
     site
@@ -77,33 +75,31 @@ def load_scgpt(
     SettingError
         If a setting is out of range.
     """
-    init = check_random_init(random_init)
-    check_choice("scfm.pooling", pooling, POOLING)
-    check_choice("scfm.site", site, SITES)
-    folder = resolve_folder(model_dir, PUBLISHED)
+    init = Initialisation(random_init, seed)
+    check_choice("pooling", pooling, POOLING)
+    check_choice("site", site, SITES)
     files = ("args.json",), ("vocab.json",), ("model.safetensors", "best_model.pt")
-    args_file, vocabulary_file, weights_file = require_files(folder, PUBLISHED, *files)
+    name, (args_file, vocabulary_file, weights_file) = model_files(model_dir, PUBLISHED, *files)
     args, token = _read_args(args_file), _read_vocabulary(vocabulary_file)
     read = read_weights(weights_file)
     weights = renamed(read, RENAME, without=HEADS)
-    network = build_frozen(lambda: _network(args, weights, len(token)), seed, empty=init == "false")
-    load_weights(network, weights, ("gene_", "value_", "batch_norms."), init, weights_file)
+    make = partial(_network, args, weights, len(token))
+    network = init.network(make, weights, ("gene_", "value_", "batch_norms."), weights_file)
     reading = ScGPTReading(
         n_bins=args["n_bins"],
-        max_genes=check_limit("scfm.max_genes", max_genes, args["max_seq_len"] - (cls_value is not None), folder.name),
+        max_genes=check_limit("max_genes", max_genes, args["max_seq_len"] - (cls_value is not None), name),
         zero_genes=zero_genes,
         cls=None if cls_value is None else SpecialToken(token["<cls>"], cls_value),
-        random_bins=check_choice("scfm.binning", binning, BINNING) == "random",
+        random_bins=check_choice("binning", binning, BINNING) == "random",
         seed=seed,
     )
-    head = None if init != "false" else _expression_head(read, network, weights_file)
-    name = model_name(model_dir, folder)
+    head = _expression_head(read, network, weights_file) if init.is_trained else None
     model = ScGPT(name, network.to(device), token, reading, batch_key, pooling, site, head and head.to(device))
-    model.fingerprint = fingerprint([weights_file], init, seed, vocabulary=token, site=site)
+    model.fingerprint = init.fingerprint([weights_file], vocabulary=token, site=site)
     return model
 
 
-class ScGPT(ModelAdapter):
+class ScGPT(CellAdapter):
     """Cells as a set of genes with binned values."""
 
     def __init__(
@@ -117,26 +113,18 @@ class ScGPT(ModelAdapter):
         site: str,
         head: ExpressionHead | None = None,
     ):
-        self.name, self.network, self._head = name, network, head
+        vocabulary = sorted(token_of_gene, key=token_of_gene.__getitem__)
+        super().__init__(name, network, vocabulary, network.gene_embedding.embedding_dim, site=site)
+        self._head, self._reading, self._batch_key, self._pooling = head, reading, batch_key, pooling
         self.predicts = None if head is None else f"bins, 0 to {reading.n_bins - 1}"
-        self.vocabulary = self.token_names = np.array(sorted(token_of_gene, key=token_of_gene.__getitem__))
-        self.pad_token = token_of_gene["<pad>"]
-        self.d_model, self.n_layers = network.gene_embedding.embedding_dim, len(network.layers)
-        self._reading, self._batch_key, self._pooling, self._site = reading, batch_key, pooling, site
         self._n_batches = 0 if network.batch_norms is None else len(network.batch_norms.norms)
-        self._token_of_name = token_of_any_name({gene: n for gene, n in token_of_gene.items() if gene not in SPECIAL})
-
-    def match_genes(self, var: pd.DataFrame) -> GeneMatch:
-        """Which token each gene of a data set is; raises ModelError when hardly any is known."""
-        return match_by_symbol(var, self._token_of_name, self.name, len(self.vocabulary) - len(SPECIAL))
+        # In the order of the file: of two spellings of a symbol the first counts.
+        self._token_of_gene = {gene: n for gene, n in token_of_gene.items() if not is_special(gene)}
 
     def tokenize(self, samples: anndata.AnnData) -> TokenSequences:
         labels = batch_labels(samples.obs, self._batch_key, self._n_batches)
         token_of_column = self.match_genes(samples.var).token_of_column
         return replace(self._reading.tokens(samples, token_of_column, len(self.vocabulary)), batch_label=labels)
-
-    def site(self, layer: int) -> nn.Module:
-        return site_module(self.network, self._site, layer)
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, batch.value, key_mask(batch), batch.batch_label)
@@ -175,7 +163,7 @@ def _network(args: dict[str, Any], weights: Weights, n_vocabulary: int) -> ScGPT
 
 
 def _expression_head(read: Weights, network: ScGPTNetwork, path: Path) -> ExpressionHead | None:
-    """The head that predicts expression; None when the file lacks it, or it reads batches that the network does not."""
+    """Load the head that predicts expression; None if the file lacks it, or if only the head reads batches."""
     weights = renamed(read, HEAD_RENAME, without=ALL_BUT_EXPRESSION)
     if "mlp.0.weight" not in weights:
         return None

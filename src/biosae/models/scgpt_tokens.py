@@ -1,4 +1,4 @@
-"""How scGPT reads a cell: expressed genes with binned values, after ``<cls>`` (Cui et al. 2024)."""
+"""Tokens of scGPT: expressed genes with binned values, after ``<cls>`` (Cui et al. 2024)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .counts import count_blocks, row_of_entry
 from .keyed_random import cell_keys, keyed_uniform
 from .tokens import SpecialToken, TokenSequences, joined, with_special
 
-BINNING, SAMPLING = 0, 1  # what a random number is drawn for
+BINNING, SAMPLING = 0, 1  # purposes of random numbers
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class ScGPTReading:
     max_genes
         Genes kept per cell, drawn at random from its genes.
     zero_genes
-        Whether genes without a count are read, in bin 0.
+        If true, genes without a count are read, in bin 0.
     cls
         The token before the genes, if any.
     random_bins
-        Whether equal counts get a random one of the bins they span, or else the middle one.
+        If true, equal counts get a random one of the bins they span, else the middle one.
     seed
         Of the draws, which depend on cell name and gene only.
     """
@@ -47,7 +47,7 @@ class ScGPTReading:
     seed: int
 
     def tokens(self, cells: anndata.AnnData, token_of_column: np.ndarray, n_vocabulary: int) -> TokenSequences:
-        """The cells as tokens in ascending order (scGPT has no positions), values are bins."""
+        """Return the cells as tokens in ascending order (scGPT has no positions); values are bins."""
         keys = cell_keys(cells.obs_names)
         known = np.unique(token_of_column[token_of_column >= 0])
         blocks = count_blocks(cells.X, token_of_column, n_vocabulary)
@@ -87,7 +87,7 @@ def _with_zeros(
 
 
 def batch_labels(obs: pd.DataFrame, batch_key: str | None, n_batches: int) -> np.ndarray | None:
-    """``(n_cells,) int64`` batches in alphabetical order, as fine-tuning numbers them; None for a model without.
+    """Return batches, ``(n_cells,) int64``, numbered in alphabetical order as in fine-tuning; None for a model without.
 
     Raises
     ------
@@ -99,11 +99,12 @@ def batch_labels(obs: pd.DataFrame, batch_key: str | None, n_batches: int) -> np
     if n_batches == 1 and batch_key is None:
         return np.zeros(len(obs), dtype=np.int64)
     if batch_key not in obs:
-        expected = f"this scGPT was fine-tuned on {n_batches} batches: name their column of obs as scfm.batch_key="
-        raise ModelError(f"{expected}, got {batch_key}; obs has {', '.join(map(str, obs.columns))}")
+        expected = f"this scGPT was fine-tuned on {n_batches} batches: name their column of obs as batch_key"
+        message = f"{expected}, got {batch_key}; obs has {', '.join(map(str, obs.columns))}"
+        raise ModelError(message, argument="model.batch_key")
     column = obs[batch_key].astype("category")  # which one of some cells may be already, of the values of all cells
     names, labels = np.unique(column.cat.categories.astype(str), return_inverse=True)
     if len(names) != n_batches:
-        message = f"scfm.batch_key={batch_key} has {len(names)} batches, but this scGPT was fine-tuned on {n_batches}; "
-        raise ModelError(message + "it cannot read cells of batches that it does not know")
+        message = f"batch_key {batch_key} has {len(names)} batches, but this scGPT was fine-tuned on {n_batches}; "
+        raise ModelError(message + "it cannot read cells of batches that it does not know", "model.batch_key")
     return labels[column.cat.codes].astype(np.int64)

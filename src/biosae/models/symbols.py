@@ -11,9 +11,9 @@ from importlib import resources
 
 
 def token_of_any_name(token_of_symbol: Mapping[str, int]) -> dict[str, int]:
-    """The token by upper-case symbol, by Ensembl id and by former or present symbol of the same gene.
+    """Return the token by upper-case symbol, by Ensembl id and by former or present symbol of the same gene.
 
-    A symbol that the vocabulary has always means itself.
+    A symbol of the vocabulary always keeps its own token.
     """
     tokens = {}
     for symbol, token in token_of_symbol.items():
@@ -26,8 +26,13 @@ def token_of_any_name(token_of_symbol: Mapping[str, int]) -> dict[str, int]:
     return others | tokens
 
 
+def is_special(name: str) -> bool:
+    """Return whether a vocabulary entry stands for no gene, such as ``<pad>`` and ``<cls>``."""
+    return name.startswith("<")
+
+
 def approved_symbols() -> dict[str, str]:
-    """The symbol that HGNC approves, by Ensembl id, in its own case: capitals but for ``orf``."""
+    """Return the approved HGNC symbol by Ensembl id, in capitals but for ``orf``."""
     return {ensembl_id: _OPEN_FRAME.sub(r"\1orf\2", symbols[0]) for ensembl_id, symbols in _hgnc().items()}
 
 

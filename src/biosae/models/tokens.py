@@ -1,4 +1,4 @@
-"""Tokenised samples: what a foundation model reads, ragged as stored and padded as batched."""
+"""Tokenised samples, the input of a foundation model: ragged as stored, padded as batched."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TokenSequences:
         ``(n_tokens,) int32`` vocabulary ids, samples one after the other.
     value
         ``(n_tokens,) float32`` input value of each token in the unit of its model
-        (Geneformer: counts per 10,000; scGPT: the bin); what the model gives special tokens, else 0.
+        (Geneformer: counts per 10,000; scGPT: the bin); of special tokens the model's own, else 0.
     special
         ``(n_tokens,) bool``, true for tokens that stand for no gene or residue (``<cls>``, ``<eos>``).
     offsets
@@ -60,13 +60,13 @@ class TokenSequences:
         return self.offsets[samples + 1] - self.offsets[samples]
 
     def length_blocks(self) -> Iterator[np.ndarray]:
-        """`lengths`, some thousand at a time."""
+        """Yield `lengths`, some thousand at a time."""
         for first in range(0, self.n_samples, 1 << 16):
             yield np.diff(self.offsets[first : first + (1 << 16) + 1])
 
     @cached_property
     def hash(self) -> str:
-        """Changes when any token, value or border between samples changes."""
+        """Hash of all tokens, values and borders between samples."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
         present = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
         return settings_hash({name: hashlib.sha256(array).hexdigest() for name, array in present.items()})
@@ -108,7 +108,7 @@ class TokenBatch:
         return self.mask & ~self.special
 
     def to(self, device: torch.device) -> TokenBatch:
-        """The batch on a device; a GPU fetches it from pinned memory, so that nobody waits."""
+        """Return the batch on a device; to a GPU it is copied from pinned memory, asynchronously."""
 
         def moved(tensor: Tensor) -> Tensor:
             return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
@@ -118,7 +118,7 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class SpecialToken:
-    """A token that every sample with content gets; ``value`` is one number or one a sample."""
+    """A token that every sample with content gets; ``value`` is one number or one per sample."""
 
     id: int
     value: float | np.ndarray = 0.0
@@ -131,7 +131,7 @@ def with_special(
     first: Sequence[SpecialToken] = (),
     last: Sequence[SpecialToken] = (),
 ) -> TokenSequences:
-    """Sequences from content tokens stored end to end, with special tokens around each non-empty one.
+    """Return sequences of content tokens stored end to end, with special tokens around each non-empty one.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def with_special(
 
 
 def joined(parts: Sequence[TokenSequences]) -> TokenSequences:
-    """The samples of all parts, one part after the other."""
+    """Concatenate the samples of all parts."""
     lengths = np.concatenate([part.lengths for part in parts])
     return TokenSequences(
         token=np.concatenate([part.token for part in parts]),
@@ -175,9 +175,9 @@ def joined(parts: Sequence[TokenSequences]) -> TokenSequences:
 def joined_on_disk(
     parts: Iterable[TokenSequences], folder: Path, memory_tokens: int = TOKENS_IN_MEMORY
 ) -> TokenSequences:
-    """`joined`, where all but the first ``memory_tokens`` waits in unnamed files on the disk of ``folder``.
+    """Do as `joined`, with all but the first ``memory_tokens`` in unnamed files on the disk of ``folder``.
 
-    The arrays are then memory-mapped, and gone with the process.
+    The arrays are then memory-mapped, and the files disappear with the process.
     """
     kept: list[TokenSequences] = []
     parts = iter(parts)
@@ -209,7 +209,7 @@ def _joined_labels(labels: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 
 def pad_batch(sequences: TokenSequences, samples: np.ndarray, pad_token: int) -> TokenBatch:
-    """One padded batch of the given samples, in the given order."""
+    """Pad the given samples on the right to one batch, in the given order."""
     first, last = sequences.offsets[samples], sequences.offsets[np.asarray(samples) + 1]
     lengths = last - first
     width = int(lengths.max())
@@ -232,7 +232,7 @@ def pad_batch(sequences: TokenSequences, samples: np.ndarray, pad_token: int) ->
 
 
 def length_buckets(lengths: np.ndarray, samples: np.ndarray, tokens_per_batch: int) -> Iterator[np.ndarray]:
-    """Groups of samples of similar length whose padded size stays within ``tokens_per_batch``.
+    """Yield groups of samples of similar length whose padded size stays within ``tokens_per_batch``.
 
     ``lengths`` are those of ``samples``. Samples without tokens are in no group. The longest come first, so that a
     batch that does not fit in memory fails at once and not at the end. The samples of some of the groups alone, one

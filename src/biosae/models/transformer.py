@@ -1,4 +1,4 @@
-"""Transformer blocks of the networks that are written here: one fused projection, exact attention, no dropout."""
+"""Transformer blocks: one fused projection, exact attention, no dropout."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class PreNormBlock(nn.Module):
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Values mixed by the softmax of scaled products, ``(n, L, n_heads, d_head)`` from ``(n, n_heads, L, d_head)``."""
+    """Return ``(n, L, n_heads, d_head)`` values mixed by scaled softmax, from ``(n, n_heads, L, d_head)``."""
     if query.shape[2] >= LONG and onednn_takes(query) and not query.requires_grad:
         return _attention_by_heads(query, key, value, mask)
     # Contiguous heads: the copy costs a few per cent of what it saves in attention on the processor.
@@ -79,7 +79,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) ->
 
 
 def _attention_by_heads(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """`attention` by `linear`, as many queries at a time as leave the scores in the cache."""
+    """Compute `attention` by `linear`, in blocks of queries whose scores stay in the cache."""
     n_samples, n_heads, length, d_head = query.shape
     mixed = query.new_empty(n_samples, length, n_heads, d_head)
     n_rows = max(128, CACHED_SCORES // length)
@@ -94,7 +94,7 @@ def _attention_by_heads(query: Tensor, key: Tensor, value: Tensor, mask: Tensor 
 
 
 def normal_init(module: nn.Module) -> None:
-    """The initialisation of BERT and its kin: normal weights of standard deviation 0.02, no bias."""
+    """Initialise as BERT does: normal weights of standard deviation 0.02, no bias."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear):
@@ -102,30 +102,30 @@ def normal_init(module: nn.Module) -> None:
 
 
 def key_mask(batch: TokenBatch) -> Tensor | None:
-    """``(n, 1, 1, L) bool`` the keys that attention may read; None when nothing is padded, which is faster."""
+    """Return the keys that attention may read, ``(n, 1, 1, L) bool``; None when nothing is padded, which is faster."""
     return None if batch.mask.all() else batch.mask[:, None, None, :]
 
 
 def site_module(network: nn.Module, site: str, layer: int) -> nn.Module:
-    """The module whose output is read at a layer: the block (``residual``), its ``mlp``, or the final ``norm``."""
+    """Return the module that is read at a layer: the block (``residual``), its ``mlp``, or the final ``norm``."""
     if site != "norm":
         block = network.layers[layer]
         return block.mlp if site == "mlp" else block
     last = len(network.layers) - 1
     if layer != last:
-        raise SettingError(f"site=norm is after the last layer, {last}; got layer {layer}")
+        raise SettingError(f"site norm is after the last layer, {last}; got layer {layer}", argument="model.site")
     return network.norm
 
 
 def rotary_angles(length: int, inv_freq: Tensor) -> Rotation:
-    """Cosines and sines for positions ``0 ... length - 1`` (Su et al. 2021); ``inv_freq`` is ``(d_head / 2,)``."""
+    """Return cosines and sines of positions 0 to ``length - 1`` (Su et al. 2021); ``inv_freq`` has ``d_head / 2``."""
     angles = torch.arange(length, device=inv_freq.device, dtype=inv_freq.dtype)[:, None] * inv_freq
     angles = torch.cat([angles, angles], dim=-1)  # (L, d_head)
     return angles.cos(), angles.sin()
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Queries or keys ``(n, h, L, d_head)`` turned by the angle of their position."""
+    """Rotate queries or keys ``(n, h, L, d_head)`` by the angle of their position."""
     cos, sin = rotation
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin

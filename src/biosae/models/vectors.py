@@ -1,4 +1,4 @@
-"""Embeddings that others computed, as a model of one layer: what it computes stands in the file."""
+"""Precomputed embeddings as a model of one layer, whose activations are read from a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOKEN_OF_BYTE[[ord(letter) for letter in LETTERS]] = range(len(LETTERS))
 
 
 class Embeddings(Protocol):
-    """What is read: ``n_rows`` rows of width ``d`` for each sample."""
+    """Embeddings on disk: ``n_rows`` rows of width ``d`` for each sample."""
 
     n_rows: np.ndarray
     d: int
@@ -29,29 +29,27 @@ class Embeddings(Protocol):
 
 
 class StoredVectors(ModelAdapter):
-    """One token a stored row: the protein itself, or each of its residues.
+    """One token per stored row: the protein itself, or each of its residues.
 
     Parameters
     ----------
     name
-        What made the embeddings. An SAE reads those of the same name and width only.
+        Model that made the embeddings. An SAE reads those of the same name and width only.
     content
         Hash of the file.
     sequences
         Amino acids of each sample, as many as rows, so that tokens are residues by name.
     """
 
-    n_layers = 1
-    pad_token = 0
-
     def __init__(self, vectors: Embeddings, name: str, content: str, sequences: list[str] | None = None):
-        self.name, self.d_model, self._vectors, self._sequences = name, vectors.d, vectors, sequences
         one = RESIDUE if (vectors.n_rows > 1).any() else PROTEIN
-        self.vocabulary = self.token_names = np.array([one] if sequences is None else list(LETTERS))
+        network = nn.Module()
+        network.layers = nn.ModuleList([nn.Identity()])
+        network.register_parameter("place", nn.Parameter(torch.empty(0), requires_grad=False))
+        super().__init__(name, network, [one] if sequences is None else list(LETTERS), vectors.d)
+        self._vectors, self._sequences = vectors, sequences
         self.fingerprint = settings_hash({"vectors of": name, "d": vectors.d})
         self.reads_beside_tokens = content
-        self.network = nn.Identity()
-        self.network.register_parameter("place", nn.Parameter(torch.empty(0), requires_grad=False))
 
     def tokenize(self, samples: Embeddings) -> TokenSequences:
         n_rows = samples.n_rows
@@ -63,11 +61,8 @@ class StoredVectors(ModelAdapter):
         nothing = np.zeros(len(token), dtype=np.float32)
         return TokenSequences(token, nothing, nothing > 0, np.concatenate([[0], np.cumsum(n_rows)]))
 
-    def site(self, layer: int) -> nn.Module:
-        return self.network
-
     def run(self, batch: TokenBatch) -> Tensor:
         rows = torch.from_numpy(self._vectors.read(batch.sample.cpu().numpy())).to(self.device)
         hidden = torch.zeros(*batch.mask.shape, self.d_model, device=self.device)
         hidden[batch.mask] = rows
-        return self.network(hidden)
+        return self.network.layers[0](hidden)

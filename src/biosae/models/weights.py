@@ -1,4 +1,4 @@
-"""Putting the weights of a checkpoint into a network: nothing is skipped in silence."""
+"""Weights of a checkpoint in a network; nothing is skipped silently."""
 
 from __future__ import annotations
 
@@ -22,8 +22,47 @@ FIRST_SEED = 7_000_003
 """Seed 0 draws from here: a model pretrained from torch's seed 0, as many are, would else be its own control."""
 
 
+class Initialisation:
+    """Weights of a checkpoint, or random ones as a control for what a result owes to training.
+
+    Parameters
+    ----------
+    random_init
+        ``false`` takes all weights from the checkpoint, ``blocks`` its embeddings only, which leaves the layers
+        random, and ``all`` none.
+    seed
+        Seed of the random weights.
+
+    Raises
+    ------
+    SettingError
+        If ``random_init`` is none of these.
+    """
+
+    def __init__(self, random_init: str | bool, seed: int):
+        self.random_init = check_choice("random_init", str(random_init).lower(), RANDOM_INIT)
+        self.seed = seed
+
+    @property
+    def is_trained(self) -> bool:
+        return self.random_init == "false"
+
+    def network(
+        self, make: Callable[[], nn.Module], weights: Weights, embeddings: tuple[str, ...], path: Path
+    ) -> nn.Module:
+        """Return a frozen network in eval mode; arguments are those of `build_frozen` and `load_weights`."""
+        network = build_frozen(make, self.seed, empty=self.is_trained)
+        load_weights(network, weights, embeddings, self.random_init, path)
+        return network
+
+    def fingerprint(self, files: Sequence[Path], **settings: Any) -> str:
+        """Return 16 hex digits that change with the weight files, the random parts and the given settings."""
+        random = None if self.is_trained else [self.random_init, FIRST_SEED + self.seed]
+        return settings_hash({"files": [content_hash(file) for file in files], "random": random} | settings)
+
+
 def renamed(weights: Weights, rules: Mapping[str, str], without: str) -> Weights:
-    """Weights under our names.
+    """Return weights under our names.
 
     Parameters
     ----------
@@ -43,7 +82,7 @@ def renamed(weights: Weights, rules: Mapping[str, str], without: str) -> Weights
 
 
 def fuse_attention(weights: Weights) -> Weights:
-    """Weights with ``attention.query``, ``.key`` and ``.value`` of each layer stacked as ``attention.qkv``."""
+    """Return weights with ``attention.query``, ``.key`` and ``.value`` of each layer stacked as ``attention.qkv``."""
     part = re.compile(r"\.attention\.(query|key|value)\.")
     fused = {name: weight for name, weight in weights.items() if not part.search(name)}
     for name in {part.sub(".attention.{}.", name) for name in weights if part.search(name)}:
@@ -56,7 +95,7 @@ def fuse_attention(weights: Weights) -> Weights:
 
 
 def build_frozen(make: Callable[[], nn.Module], seed: int = 0, empty: bool = False) -> nn.Module:
-    """A network in eval mode without gradients, freshly initialised from ``seed``.
+    """Return a network in eval mode without gradients, freshly initialised from ``seed``.
 
     ``empty`` allocates nothing: every tensor must then come from `load_weights`. It saves the time
     and the memory of a random initialisation.
@@ -68,7 +107,7 @@ def build_frozen(make: Callable[[], nn.Module], seed: int = 0, empty: bool = Fal
 
 
 def load_weights(network: nn.Module, weights: Weights, embeddings: tuple[str, ...], init: str, path: Path) -> None:
-    """Fills the network from ``weights``, except for what ``init`` leaves as it was initialised.
+    """Fill the network with ``weights``, except for those that ``init`` leaves random.
 
     Parameters
     ----------
@@ -97,17 +136,6 @@ def load_weights(network: nn.Module, weights: Weights, embeddings: tuple[str, ..
         return
     kept = weights if init == "false" else {n: w for n, w in weights.items() if n.startswith(embeddings)}
     network.load_state_dict(kept, strict=init == "false", assign=True)
-
-
-def fingerprint(files: Sequence[Path], init: str, seed: int, **settings: Any) -> str:
-    """16 hex digits for a model: its weight files, its random parts, and the settings that decide what it computes."""
-    random = None if init == "false" else [init, FIRST_SEED + seed]
-    return settings_hash({"files": [content_hash(file) for file in files], "random": random} | settings)
-
-
-def check_random_init(value: str | bool) -> str:
-    """``false``, ``blocks`` or ``all``."""
-    return check_choice("random_init", str(value).lower(), RANDOM_INIT)
 
 
 def _named(missing: list[str], unknown: list[str]) -> tuple[tuple[str, list[str]], ...]:

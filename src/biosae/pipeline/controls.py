@@ -117,7 +117,7 @@ def control_axes(
 def is_finished(folder: Path, source: dict[str, str]) -> bool:
     """Return whether a control was trained to its end on the same activations, beside the same SAE."""
     path = folder / "evaluation.json"
-    return path.exists() and read_json(path, made_by="biosae analyze")["source"] == source
+    return path.exists() and read_json(path, made_by="the analyze stage")["source"] == source
 
 
 def freeze_decoder(sae: SAE) -> None:

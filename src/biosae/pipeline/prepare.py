@@ -87,7 +87,7 @@ def prepare_cells(settings: Settings) -> PreparedData:
     with arguments_of("data"):
         if data.name == "pbmc" and data.path is not None:
             message = f"path={data.path} would be taken for the PBMCs that come with biosae"
-            raise SettingError(f"{message}; choose data=h5ad with that path", argument="path")
+            raise SettingError(f"{message}; give your cells another name than pbmc", argument="path")
         cells = read_cells(
             data_paths(data.path),
             counts_layer=data.counts_layer,
@@ -209,7 +209,7 @@ def sequences_of(vectors: Vectors, path: str) -> list[str]:
     DataError
         If a protein is not in the FASTA file or has another length there.
     """
-    proteins = read_fasta(path)
+    proteins = read_fasta(path, argument="sequences")
     known = dict(zip(proteins.ids, proteins.sequences, strict=True))
     for name, n_rows in zip(vectors.ids, vectors.n_rows, strict=True):
         if len(known.get(name, "")) != n_rows:

@@ -24,7 +24,7 @@ STAGES = ("train", "features", "analyze", "steer", "benchmark", "report")
 
 
 def run(settings: Settings) -> Path:
-    """Run ``settings.stages`` one after the other; without ``train`` they read the run of ``sae_checkpoint``.
+    """Run ``settings.stages`` one after the other; without ``train`` they read a run that is there.
 
     Returns
     -------

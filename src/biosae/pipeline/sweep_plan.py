@@ -14,7 +14,7 @@ from biosae.training.trainer import SHARED
 
 
 def each_layer(sweep: Iterable[Settings]) -> list[Settings]:
-    """Return settings of one layer each: those with a list in ``sae.target_layer`` become several.
+    """Return settings of one layer each: those with a list of layers become several.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def with_same_inputs(sweep: Iterable[Settings]) -> list[list[Settings]]:
 
 
 def passes_of(sweep: Iterable[Settings]) -> list[Sequence[Settings]]:
-    """Group settings that learn from the same batches, at most ``experiment.saes_per_pass`` together."""
+    """Group settings that learn from the same batches, as many together as the experiment allows."""
 
     def drop_own(content: dict) -> None:
         content["sae"] = content["sae"]["target_layer"]

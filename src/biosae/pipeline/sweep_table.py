@@ -14,9 +14,9 @@ from biosae.runs.config_file import read_settings
 from biosae.runs.folders import RUN
 from biosae.runs.plain import plain
 
+from .training_plan import SETTINGS_OF_TRAINING
+
 MEASURES = ("fvu", "l0", "dead_fraction", "cosine", "recovery_vs_zero", "recovery_vs_mean")
-NO_SETTINGS = ("experiment", "sae_checkpoint", "analysis", "steer", "benchmark", "report", "stages")
-"""Sections of config.yaml that decide nothing about the SAE."""
 
 
 def write_sweep(parent: Path) -> pd.DataFrame:
@@ -51,13 +51,13 @@ def sweep_table(parent: Path) -> pd.DataFrame:
 def _settings(folder: Path) -> dict[str, Any]:
     """Return every setting by its dotted name."""
     content = plain(read_settings(folder))
-    flat = pd.json_normalize({name: value for name, value in content.items() if name not in NO_SETTINGS})
-    settings = flat.iloc[0].to_dict()
-    return {"variant": settings.pop("sae.variant")} | settings
+    variant = content["sae"].pop("variant")
+    flat = pd.json_normalize({name: content[name] for name in SETTINGS_OF_TRAINING})
+    return {"variant": variant} | flat.iloc[0].to_dict()
 
 
 def _evaluation(folder: Path) -> dict[str, float]:
-    return read_json(folder / "evaluation.json", made_by="biosae train")
+    return read_json(folder / "evaluation.json", made_by="the train stage")
 
 
 def _sortable(column: pd.Series) -> pd.Series:

@@ -92,7 +92,7 @@ def read_run(folder: Path) -> RunFolder:
     folder = Path(folder)
     run = RunFolder(
         folder=folder,
-        settings=read_json(folder / "run.json", made_by="biosae train"),
+        settings=read_json(folder / "run.json", made_by="the train stage"),
         table=read_table(folder / "features.h5ad"),
         scores=_read_scores(folder / "scores.csv"),
         evaluation=optional_json(folder / "evaluation.json", "biosae train"),

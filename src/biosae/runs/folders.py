@@ -70,7 +70,7 @@ def _markers(parent: Path, identity: str) -> list[Path]:
     found = []
     for marker in parent.glob(f"*/{UNFINISHED}"):
         with suppress(ArtefactError):  # finished while we looked
-            content = read_json(marker, made_by="biosae train")
+            content = read_json(marker, made_by="the train stage")
             if content["identity"] == identity:
                 found.append((content["started"], marker))
     return [marker for _, marker in sorted(found, reverse=True)]
@@ -138,8 +138,7 @@ def run_folder(root: str, experiment: str, timestamp: str = "latest") -> Path:
     parent = Path(root) / experiment
     finished = {path.parent.name: path.parent for path in parent.glob(f"*/{RUN}")}
     if not finished:
-        advice, argument = _what_there_is(parent)
-        raise ArtefactError(f"there is no finished run in {parent}; {advice}", argument=argument)
+        raise _no_run(parent)
     if timestamp == "latest":
         return max(finished.values(), key=lambda folder: (read_run(folder)["created"], folder.name))
     if timestamp not in finished:
@@ -148,23 +147,26 @@ def run_folder(root: str, experiment: str, timestamp: str = "latest") -> Path:
     return finished[timestamp]
 
 
-def _what_there_is(parent: Path) -> tuple[str, str | None]:
-    """Return where the run may be that was looked for, or else how one is made, and the argument that chooses it."""
+def _no_run(parent: Path) -> ArtefactError:
+    """Return an error that says where the run may be that was looked for, or else how one is made."""
+    message = f"there is no finished run in {parent}"
     compared = sorted(path.parent for path in parent.glob(f"*/*/{RUN}"))
     if compared:
         last = f"experiment={parent.name}/{compared[-1].parent.name}"
-        advice = f"a run of a comparison is chosen by {last} and its name as timestamp, {compared[-1].name}"
-        return advice, "sae_checkpoint.experiment"
-    unfinished = sorted(marker.parent.name for marker in parent.glob(f"*/{UNFINISHED}"))
+        message = f"{message}; a run of a comparison is chosen by {last} and its name as timestamp, {compared[-1].name}"
+        return ArtefactError(message, argument="sae_checkpoint.experiment")
+    unfinished = ", ".join(sorted(marker.parent.name for marker in parent.glob(f"*/{UNFINISHED}")))
     if unfinished:
-        names = ", ".join(unfinished)
-        return f"{names} is unfinished; unless it still runs, the same training started again continues it", None
-    others = sorted({path.parent.parent.name for path in parent.parent.glob(f"*/*/{RUN}")})
+        advice = "unless it still runs, the same training started again continues it"
+        return ArtefactError(f"{message}; {unfinished} is unfinished; {advice}")
+    others = " or ".join(sorted({path.parent.parent.name for path in parent.parent.glob(f"*/*/{RUN}")}))
     if others:
-        return f"there are finished runs with number={' or '.join(others)}", "experiment.number"
-    return "make one with the train stage, or choose another root", "experiment.root"
+        return ArtefactError(f"{message}; there are finished runs with number={others}", argument="experiment.number")
+    return ArtefactError(
+        f"{message}; make one with the train stage, or choose another root", argument="experiment.root"
+    )
 
 
 def read_run(folder: Path) -> dict:
     """Return ``run.json`` of a run."""
-    return read_json(folder / RUN, made_by="biosae train")
+    return read_json(folder / RUN, made_by="the train stage")
