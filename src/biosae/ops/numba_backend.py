@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Rows with a NaN are left to torch, with all others."""
+    """See `topk_search.largest_in_rows`; a matrix with a NaN is left to torch."""
     values = np.empty((len(matrix), k), dtype=np.float32)
     columns = np.empty((len(matrix), k), dtype=np.int64)
     entries = matrix.numpy()
@@ -40,6 +40,7 @@ def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def entries_above(matrix: Tensor, lowest: Tensor | float) -> tuple[Tensor, Tensor]:
+    """See `topk_search.entries_above`."""
     width = matrix.shape[1]
     bounds = torch.as_tensor(lowest, dtype=torch.float32).expand(width).contiguous().numpy()
     entries = matrix.numpy()
@@ -55,6 +56,7 @@ def entries_above(matrix: Tensor, lowest: Tensor | float) -> tuple[Tensor, Tenso
 
 
 def dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
+    """See `sparse_products.dot_products`."""
     products = np.empty(len(support.features), dtype=np.float32)
     given = [tensor.numpy() for tensor in (left, right, support.features, support.row_offsets)]
 
@@ -66,6 +68,7 @@ def dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
 
 
 def by_feature(support: Support, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """See `torch_backend.by_feature`."""
     features = support.features.numpy()
     entries, rows = np.empty(len(features), dtype=np.int64), np.empty(len(features), dtype=np.int64)
     numba_loops.count_by_feature(features, support.row_offsets.numpy(), offsets.numpy().copy(), entries, rows)
@@ -79,7 +82,7 @@ def adamw_step(
     max_grad_norm: float,
     unit_rows: nn.Parameter | None,
 ) -> None:
-    """Loops for matrices, which use up their gradients; vectors, and scaled losses, are left to torch."""
+    """See `adam.adamw_step`; loops use up the gradients of matrices; vectors and scaled losses are left to torch."""
     if scaler.is_enabled():
         return torch_backend.adamw_step(parameters, optimizer, scaler, max_grad_norm, unit_rows)
     options = {p: group for group in optimizer.param_groups for p in group["params"]}

@@ -21,7 +21,7 @@ PART_VALUES = 1 << 20
 
 
 def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Search in two stages.
+    """See `topk_search.largest_in_rows`.
 
     Columns are first joined into groups of ``g``, far apart. The ``k`` groups with the largest maxima
     hold the ``k`` largest entries, so only ``g * k`` candidates are searched.
@@ -47,12 +47,13 @@ def _group_size(width: int, k: int) -> int:
 
 
 def entries_above(matrix: Tensor, lowest: Tensor | float) -> tuple[Tensor, Tensor]:
+    """See `topk_search.entries_above`."""
     found = (matrix > lowest).view(-1).nonzero().squeeze(1)
     return found, matrix.view(-1).index_select(0, found)
 
 
 def weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor) -> Tensor:
-    """``embedding_bag``: on CPUs about twice as fast as products of CSR matrices."""
+    """See `sparse_products.weighted_sums`; on CPUs ``embedding_bag`` is about twice as fast as CSR products."""
     is_large = (len(offsets) - 1) * matrix.shape[1] > buffer_pool.LARGE
     if is_large and matrix.is_cpu and matrix.dtype == torch.float32:
         return _large_weighted_sums(weights, rows, offsets, matrix)
@@ -77,6 +78,7 @@ def _bags(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor) -> Ten
 
 
 def dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
+    """See `sparse_products.dot_products`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
         pattern = torch.sparse_csr_tensor(
@@ -90,6 +92,7 @@ def dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
 
 
 def by_feature(support: Support, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return numbers and rows of entries, by feature and then by row; ``offsets`` are the features'."""
     narrow = support.features.to(torch.int16 if support.d_sae <= 1 << 15 else torch.int32)  # sorts twice as fast
     entries = narrow.sort(stable=True).indices
     return entries, support.rows.index_select(0, entries)
@@ -102,7 +105,7 @@ def adamw_step(
     max_grad_norm: float,
     unit_rows: nn.Parameter | None,
 ) -> None:
-    """Operators, each of which goes through whole matrices; on any device, with any scaler."""
+    """See `adam.adamw_step`; each operator goes through whole matrices."""
     scaler.unscale_(optimizer)
     if unit_rows is not None:
         project_gradient_(unit_rows)

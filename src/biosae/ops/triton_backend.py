@@ -28,7 +28,7 @@ MOST_CANDIDATES = 16_384
 
 
 def weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor) -> Tensor:
-    """Sums are of the type of the weights."""
+    """See `sparse_products.weighted_sums`; sums are of the type of the weights."""
     matrix = matrix.contiguous()
     n_sums, width = len(offsets) - 1, matrix.shape[1]
     sums = weights.new_empty(n_sums, width)
@@ -39,7 +39,7 @@ def weighted_sums(weights: Tensor, rows: Tensor, offsets: Tensor, matrix: Tensor
 
 
 def dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
-    """Products are float32."""
+    """See `sparse_products.dot_products`; products are float32."""
     left, right = left.contiguous(), right.contiguous()
     products = left.new_empty(len(support.features), dtype=torch.float32)
     if len(support.features):
@@ -51,7 +51,7 @@ def dot_products(support: Support, left: Tensor, right: Tensor) -> Tensor:
 
 
 def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Searches without room are left to torch."""
+    """See `topk_search.largest_in_rows`; searches that no program has room for are left to torch."""
     n_rows, width = matrix.shape
     if not _has_room(width, k):
         return torch_backend.largest_in_rows(matrix, k)
