@@ -31,10 +31,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the commands do, for all l
 
 import torch
 from case import Case
-from one_product import in_chunks
 from peers import GPU_LIBRARIES, LIBRARIES
 from tables import write
 from torch import Tensor
+
+from biosae.ops.linear import few_rows, linear
+from biosae.saes.preactivations import CHUNK_VALUES
 
 warnings.filterwarnings("ignore")
 os.environ.setdefault("WANDB_MODE", "disabled")
@@ -141,6 +143,14 @@ def prepare(case: Case, batches: list[Tensor]) -> dict:
             steps.pop(name, None)
             print(f"{name} does not run {case.variant}: {type(error).__name__}: {error}"[:150], file=sys.stderr)
     return steps
+
+
+def in_chunks(x: Tensor, features: Tensor) -> None:
+    """The encoder's product as training computes it: each chunk of rows overwrites the one before."""
+    n_rows = max(few_rows(x), CHUNK_VALUES // len(features))
+    buffer, bias = x.new_empty(min(n_rows, len(x)), len(features)), x.new_zeros(len(features))
+    for rows in x.split(n_rows):
+        linear(rows, features, bias, buffer[: len(rows)])
 
 
 def activations(d_in: int, n: int, seed: int) -> Tensor:

@@ -1,13 +1,14 @@
-"""What goes over a support on a CPU; the other products are tested with the codes and the pre-activations."""
+"""Products over a support on a CPU; the other products are tested with the codes and the pre-activations."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from biosae.ops import compiled
 from biosae.ops.sparse_products import dot_products
 from biosae.ops.support import Support
+
+from .backends import only_torch
 
 
 @pytest.fixture(params=[True, False], ids=["numba", "torch"])
@@ -15,7 +16,8 @@ def with_numba(request, monkeypatch):
     """Both ways, and two threads, so that rows are shared out."""
     if request.param:
         pytest.importorskip("numba")
-    monkeypatch.setattr(compiled, "_has_numba", lambda: request.param)
+    else:
+        only_torch(monkeypatch)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

@@ -8,17 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biosae.distributed.processes import SINGLE
-from biosae.ops import compiled
-from biosae.ops.topk_search import (
-    batch_lower_bound,
-    entries_above,
-    grouped_largest_in_rows,
-    largest_in_rows,
-    largest_of_all,
-    nth_largest,
-)
+from biosae.ops import torch_backend
+from biosae.ops.topk_search import batch_lower_bound, entries_above, largest_in_rows, largest_of_all, nth_largest
 
-SEARCHES = {"compiled": largest_in_rows, "torch": grouped_largest_in_rows}
+from .backends import only_torch
+
+SEARCHES = {"chosen": largest_in_rows, "torch": torch_backend.largest_in_rows}
 
 
 @pytest.fixture(autouse=True)
@@ -28,13 +23,6 @@ def two_threads():
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
-
-
-def test_compiled_searches_are_what_is_tested_here():
-    pytest.importorskip("numba")
-    matrix = torch.zeros(2, 3)
-    assert compiled.fits(matrix)
-    assert not compiled.fits(matrix.double()) and not compiled.fits(matrix.t())
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -89,7 +77,7 @@ def test_entries_above_are_those_of_a_comparison(seed, n_rows, width, one_each):
 def test_without_numba_the_answers_are_the_same(monkeypatch):
     matrix = torch.randn(7, 512, generator=torch.Generator().manual_seed(1))
     fast = entries_above(matrix, 0.5), largest_in_rows(matrix, 9)
-    monkeypatch.setattr(compiled, "_has_numba", lambda: False)
+    only_torch(monkeypatch)
     plain = entries_above(matrix, 0.5), largest_in_rows(matrix, 9)
     assert all(torch.equal(*pair) for pair in zip(fast[0], plain[0], strict=True))
     assert torch.equal(fast[1][0].sort(1).values, plain[1][0].sort(1).values)

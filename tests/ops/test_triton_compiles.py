@@ -14,26 +14,26 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from biosae.saes import triton_products as products, triton_search as search
+from biosae.ops import triton_backend as kernels
 
 FLOATS, NUMBERS, WHOLE = "*fp32", "*i64", ["i32"] * 3
-ROWS = {"ENTRIES": products.ENTRIES, "COLUMNS": products.COLUMNS}
-KERNELS = [
-    (products._weighted_sums, [FLOATS, NUMBERS, NUMBERS, "*bf16", FLOATS, "i32"], ROWS),
-    (products._dot_products, ["*bf16", "*bf16", NUMBERS, NUMBERS, FLOATS, "i32"], ROWS),
+ROWS = {"ENTRIES": kernels.ENTRIES, "COLUMNS": kernels.COLUMNS}
+CASES = [
+    (kernels._weighted_sums_kernel, [FLOATS, NUMBERS, NUMBERS, "*bf16", FLOATS, "i32"], ROWS),
+    (kernels._dot_products_kernel, ["*bf16", "*bf16", NUMBERS, NUMBERS, FLOATS, "i32"], ROWS),
 ]
 for matrix, bits in (("*bf16", 16), ("*fp32", 32)):
     sizes = {"MEMBERS": 8, "BITS": bits}
-    KERNELS += [
-        (search._strongest_groups, [matrix, "*i32", *WHOLE], sizes | {"GROUPS": 1024}),
-        (search._largest_members, [matrix, "*i32", matrix, NUMBERS, *WHOLE], sizes | {"PLACES": 64}),
+    CASES += [
+        (kernels._strongest_groups, [matrix, "*i32", *WHOLE], sizes | {"GROUPS": 1024}),
+        (kernels._largest_members, [matrix, "*i32", matrix, NUMBERS, *WHOLE], sizes | {"PLACES": 64}),
     ]
-for kernel, types, sizes in KERNELS:
+for kernel, types, sizes in CASES:
     signature = dict.fromkeys(sizes, "constexpr") | dict(zip(kernel.arg_names, types))
     source = ASTSource(fn=kernel, signature=signature, constexprs=sizes)
     for compute_capability in (80, 90):  # A100, H100
         assert triton.compile(source, target=GPUTarget("cuda", compute_capability, 32)).asm["cubin"]
-print(len(KERNELS))
+print(len(CASES))
 """
 
 

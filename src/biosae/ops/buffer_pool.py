@@ -1,7 +1,7 @@
-"""Memory for large results, used again.
+"""A free list that reuses large float32 buffers between steps.
 
-The system's allocator fetches what is above 32 MB from the kernel anew and gives it back at once. The kernel clears
-it page by page, which takes as long as to compute a gradient of the weights.
+The system's allocator requests blocks above 32 MB from the kernel each time and returns them at once. The kernel
+clears them page by page, which takes as long as computing a gradient of the weights.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import torch
 from torch import Tensor
 
 LARGE = 1 << 23
-"""Numbers of float32 from which it is worth it: 32 MB."""
+"""Number of float32 values from which reuse pays: 32 MB."""
 
 _free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
 
 
 def take(n_rows: int, width: int) -> Tensor:
-    """An ``(n_rows, width) float32`` tensor on a processor, not cleared, whose memory comes back when it is dropped."""
+    """Return an uninitialised ``(n_rows, width) float32`` CPU tensor; its memory comes back when it is dropped."""
     size = n_rows * width
     if _free[size]:
         memory = _free[size].pop()
     else:
-        _free.clear()  # of other sizes, which may not be asked for again
+        _free.clear()  # other sizes may not be asked for again
         memory = np.empty(size, dtype=np.float32)
     lent = memory.view()  # lives as long as the tensor, its views and their storage
     weakref.finalize(lent, _give_back, memory).atexit = False

@@ -1,19 +1,23 @@
-"""Loops for numba: importing this module needs it, so `compiled` does it when it is first used."""
+"""Loops that numba compiles when this module is imported, in a few seconds, and keeps on disk for the next process."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
-from numba import bool_, float32, int64, njit, void
+from numba import bool_, float32, float64, int64, njit, void
 
 N_BINS = 256
 
-# What threads call has its types written out, so that it is compiled when this module is imported, by one thread alone.
+# Loops that threads call have their types written out, so that they are compiled at import, by one thread alone.
 MATRIX, NUMBERS, PLACES = float32[:, ::1], float32[::1], int64[::1]
+compiled = partial(njit, nogil=True, cache=True, error_model="numpy")
+summed = partial(compiled, fastmath={"reassoc", "contract"})  # sums in any order, which lets them use vector registers
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def kth_largest(values, n, k):
-    """The ``k``-th largest of the first ``n``, which change places (Hoare's selection)."""
+    """Return the ``k``-th largest of the first ``n`` values, which change places (Hoare's selection)."""
     low, high = 0, n - 1
     while low < high:
         pivot = values[(low + high) // 2]
@@ -36,9 +40,9 @@ def kth_largest(values, n, k):
     return values[k - 1]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def kth_largest_by_bins(values, n, k, bins, places):
-    """The same, exactly, with the values left in place: all are counted into bins, one bin is searched.
+    """Return the ``k``-th largest of the first ``n`` values, which stay in place: of 256 bins one is searched.
 
     Counting has no branch to mispredict, which makes it several times faster on a hundred values. ``bins`` and
     ``places`` are room for ``n`` of them.
@@ -65,9 +69,9 @@ def kth_largest_by_bins(values, n, k, bins, places):
     return kth_largest(places, n_places, k - n_above)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def candidates(row, k, guess, values, columns):
-    """Copies the entries above ``guess`` (and every NaN), or a lower one, at least ``k``; gives how many."""
+    """Copy at least ``k`` entries: those above ``guess``, or a lower one, and every NaN; return their number."""
     for _ in range(4):
         n = 0
         for column in range(row.size):
@@ -83,9 +87,9 @@ def candidates(row, k, guess, values, columns):
     return row.size
 
 
-@njit(bool_(MATRIX, int64, MATRIX, int64[:, ::1]), nogil=True, cache=True, error_model="numpy")
+@compiled(bool_(MATRIX, int64, MATRIX, int64[:, ::1]))
 def search_rows(matrix, k, out_values, out_columns):
-    """The ``k`` largest of every row by column, the first of equal ones; False when there was a NaN.
+    """Write the ``k`` largest of every row by column, the first of equal ones; return False if there was a NaN.
 
     Rows are alike, so a number somewhat below the last row's smallest leaves few candidates, rarely too few. What is
     found does not depend on it, nor on how rows are shared out to threads.
@@ -116,9 +120,9 @@ def search_rows(matrix, k, out_values, out_columns):
     return True
 
 
-@njit(int64(MATRIX, NUMBERS, int64, PLACES, NUMBERS), nogil=True, cache=True, error_model="numpy")
+@compiled(int64(MATRIX, NUMBERS, int64, PLACES, NUMBERS))
 def search_above(matrix, lowest, first, out_positions, out_values):
-    """Positions (from ``first`` on) and values of the entries above ``lowest``, one number a column; gives how many."""
+    """Write positions, from ``first`` on, and values of entries above the column's ``lowest``; return their number."""
     n = 0
     n_rows, width = matrix.shape
     for row in range(n_rows):
@@ -130,15 +134,9 @@ def search_above(matrix, lowest, first, out_positions, out_values):
     return n
 
 
-@njit(
-    void(MATRIX, MATRIX, PLACES, PLACES, int64, int64, NUMBERS),
-    nogil=True,
-    cache=True,
-    error_model="numpy",
-    fastmath={"reassoc", "contract"},
-)
-def dot_products(left, right, features, row_offsets, start, stop, out):
-    """For the rows from ``start`` to ``stop``; sums may be taken in any order, which lets them use vector registers."""
+@summed(void(MATRIX, MATRIX, PLACES, PLACES, int64, int64, NUMBERS))
+def dot_products_of_rows(left, right, features, row_offsets, start, stop, out):
+    """Write the products of the rows from ``start`` to ``stop``."""
     width = left.shape[1]
     for row in range(start, stop):
         own, entry, end = left[row], row_offsets[row], row_offsets[row + 1]
@@ -161,11 +159,49 @@ def dot_products(left, right, features, row_offsets, start, stop, out):
             out[last] = total
 
 
-@njit(void(PLACES, PLACES, PLACES, PLACES, PLACES), nogil=True, cache=True, error_model="numpy")
-def by_feature(features, row_offsets, next_place, out_entries, out_rows):
-    """Entries in the order of their features, by counting; ``next_place`` starts as the features' offsets and moves."""
+@compiled(void(PLACES, PLACES, PLACES, PLACES, PLACES))
+def count_by_feature(features, row_offsets, next_place, out_entries, out_rows):
+    """Sort entries by feature, by counting; ``next_place`` starts as the features' offsets and moves."""
     for row in range(row_offsets.size - 1):
         for entry in range(row_offsets[row], row_offsets[row + 1]):
             place = next_place[features[entry]]
             next_place[features[entry]] = place + 1
             out_entries[place], out_rows[place] = entry, row
+
+
+@summed(void(MATRIX, MATRIX, bool_, int64, int64, NUMBERS, float64[::1]))
+def gradient_squares(weights, gradient, has_unit_rows, start, stop, along, squares):
+    """Write the squared norms of the gradient's rows; for rows of unit norm, less the part ``along`` the row itself."""
+    for row in range(start, stop):
+        w, g = weights[row], gradient[row]
+        gg = np.float32(0)
+        for i in range(g.size):
+            gg += g[i] * g[i]
+        squares[row] = gg
+        if has_unit_rows:
+            gw, ww = np.float32(0), np.float32(0)
+            for i in range(g.size):
+                gw += g[i] * w[i]
+                ww += w[i] * w[i]
+            along[row] = gw
+            squares[row] = max(0.0, gg - gw * gw * (2.0 - ww))
+
+
+@summed(void(MATRIX, MATRIX, MATRIX, MATRIX, NUMBERS, bool_, NUMBERS, int64, int64))
+def adamw_rows(weights, gradient, means, squares, along, has_unit_rows, scalars, start, stop):
+    """Step the rows from ``start`` to ``stop``, then set rows of unit norm to that again."""
+    clip, decay, rate, new1, beta2, new2 = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4], scalars[5]
+    eps, spread = scalars[6], scalars[7]
+    for row in range(start, stop):
+        w, g, m, v, part = weights[row], gradient[row], means[row], squares[row], along[row]
+        norm = np.float32(0)
+        for i in range(w.size):
+            slope = clip * (g[i] - part * w[i])
+            m[i] += new1 * (slope - m[i])
+            v[i] = beta2 * v[i] + new2 * slope * slope
+            w[i] = decay * w[i] - rate * m[i] / (np.sqrt(v[i]) * spread + eps)
+            norm += w[i] * w[i]
+        if has_unit_rows:
+            scale = np.float32(1) / max(np.sqrt(norm), np.finfo(np.float32).tiny)
+            for i in range(w.size):
+                w[i] *= scale

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from . import compiled
+from .dispatch import implementation
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +82,8 @@ class Support:
     @cached_property
     def by_feature(self) -> ByFeature:
         offsets = torch.nn.functional.pad(self.counts.cumsum(0), (1, 0))
-        if compiled.takes_places(self.features):
-            return ByFeature(*compiled.by_feature(self.features, self.row_offsets, offsets), offsets)
-        narrow = self.features.to(torch.int16 if self.d_sae <= 1 << 15 else torch.int32)  # sorts twice as fast
-        entries = narrow.sort(stable=True).indices
-        return ByFeature(entries, self.rows.index_select(0, entries), offsets)
+        entries, rows = implementation("by_feature", self.features)(self, offsets)
+        return ByFeature(entries, rows, offsets)
 
     @cached_property
     def positions(self) -> Tensor:

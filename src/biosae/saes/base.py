@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import DataError, SettingError
+from biosae.ops.adam import normalize_rows_, project_gradient_
 
 from .architecture import PLAIN, Architecture
 from .checks import check_at_least
@@ -171,8 +172,7 @@ class SAE(nn.Module, ABC):
         """Sets every decoder row to unit norm, unless the architecture lets norms learn."""
         if self.architecture.decoder_norm != "unit":
             return
-        norm = self.W_dec.norm(dim=1).clamp(min=torch.finfo(self.W_dec.dtype).tiny)
-        self.W_dec.div_(norm[:, None])
+        norm = normalize_rows_(self.W_dec)
         if self.norm_moves_to_encoder:
             self.W_enc.mul_(norm)
             self.b_enc.mul_(norm)
@@ -180,10 +180,8 @@ class SAE(nn.Module, ABC):
     @torch.no_grad()
     def project_decoder_gradient(self) -> None:
         """Takes out the part of the decoder's gradient that would only change the norm of its rows."""
-        if not self.has_unit_norm_decoder:
-            return
-        along = (self.W_dec.grad * self.W_dec).sum(1, keepdim=True)
-        self.W_dec.grad.addcmul_(along, self.W_dec, value=-1)
+        if self.has_unit_norm_decoder:
+            project_gradient_(self.W_dec)
 
     @torch.no_grad()
     def fold(self) -> SAE:

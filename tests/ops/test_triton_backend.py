@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from biosae.ops import sparse_products
+from biosae.ops import dispatch
+from biosae.ops.dispatch import NARROW
 from biosae.ops.support import Support
-from biosae.ops.triton_modules import KERNEL_TYPES
 from biosae.saes.build import build
 from biosae.saes.parts.selection import batch_top_k, top_k
 from biosae.saes.preactivations import PreActivations
@@ -20,7 +20,7 @@ from biosae.training.settings import TrainerSettings
 from biosae.training.train_state import TrainState
 
 pytest.importorskip("triton")
-from biosae.ops import triton_products
+from biosae.ops import triton_backend
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 D_IN, D_SAE, N_ROWS, K = 133, 40, 13, 17  # none a multiple of a block, K a block and a bit
@@ -36,7 +36,7 @@ def random(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor
     n_features=st.integers(1, 40),
     width=st.sampled_from([1, 7, 127, 128, 129, 300]),
     share=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
-    dtype=st.sampled_from(KERNEL_TYPES),
+    dtype=st.sampled_from(NARROW),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=15, deadline=None)
@@ -48,10 +48,10 @@ def test_products_are_those_of_dense_matrices(n_rows, n_features, width, share, 
     written = torch.zeros(n_rows, n_features, dtype=torch.float64, device=DEVICE)
     written[support.rows, support.features] = values.double()
 
-    sums = triton_products.weighted_sums(values, support.features, support.row_offsets, right)
-    products = triton_products.dot_products(left, right, support.features, support.row_offsets)
+    sums = triton_backend.weighted_sums(values, support.features, support.row_offsets, right)
+    products = triton_backend.dot_products(support, left, right)
     order = support.by_feature
-    transposed = triton_products.weighted_sums(values[order.entries], order.rows, order.offsets, left)
+    transposed = triton_backend.weighted_sums(values[order.entries], order.rows, order.offsets, left)
 
     # Inputs are exact in either type; sums of up to 300 float32 products of order one.
     tolerance = {"rtol": 1e-5, "atol": 1e-4, "check_dtype": False}
@@ -66,7 +66,7 @@ def test_sums_have_the_type_of_the_weights():
     support = Support.from_indices(torch.tensor([[0, 2]], device=DEVICE), 3)
     matrix = random(3, 5, seed=0, dtype=torch.bfloat16)
     weights = torch.ones(2, dtype=torch.bfloat16, device=DEVICE)
-    sums = triton_products.weighted_sums(weights, support.features, support.row_offsets, matrix)
+    sums = triton_backend.weighted_sums(weights, support.features, support.row_offsets, matrix)
     assert sums.dtype == torch.bfloat16
     # One step of the type: the interpreter cuts where a GPU rounds.
     torch.testing.assert_close(sums[0].float(), matrix[0].float() + matrix[2].float(), rtol=2**-7, atol=0)
@@ -76,8 +76,8 @@ def test_not_a_number_is_not_hidden():
     support = Support.from_indices(torch.tensor([[0, 2], [1, 0]], device=DEVICE), 3)
     matrix = random(3, 5, seed=0)
     matrix[2, 3] = float("nan")
-    sums = triton_products.weighted_sums(random(4, seed=1), support.features, support.row_offsets, matrix)
-    products = triton_products.dot_products(random(2, 5, seed=2), matrix, support.features, support.row_offsets)
+    sums = triton_backend.weighted_sums(random(4, seed=1), support.features, support.row_offsets, matrix)
+    products = triton_backend.dot_products(support, random(2, 5, seed=2), matrix)
     assert sums.isnan().nonzero().tolist() == [[0, 3]]
     assert products.isnan().tolist() == [False, True, False, False]
 
@@ -122,7 +122,7 @@ SELECTIONS = {"top_k": lambda pre: top_k(pre, K), "batch_top_k": lambda pre: bat
 @pytest.mark.parametrize(("precision", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_a_step_with_the_kernels_equals_dense_autograd(selection, precision, tolerance, monkeypatch):
-    monkeypatch.setattr(sparse_products, "_kernels", lambda matrix: triton_products)
+    monkeypatch.setitem(dispatch.READS, "triton", lambda tensor: True)
     codes, reconstruction, gradients = outcome(SELECTIONS[selection], precision)
     expected_codes, expected_reconstruction, expected_gradients = dense_outcome(codes > 0)
     found = {"codes": codes, "reconstruction": reconstruction, **dict(zip(NAMES, gradients, strict=True))}
@@ -154,12 +154,64 @@ def test_training_with_the_kernels_ends_where_training_without_them_does(variant
             learner.step(x)
         return sae.state_dict()
 
-    monkeypatch.setattr(sparse_products, "_kernels", lambda matrix: None)
+    monkeypatch.setitem(dispatch.READS, "triton", lambda tensor: False)
     without = trained()
-    kernels = Mock(wraps=triton_products)
-    monkeypatch.setattr(sparse_products, "_kernels", lambda matrix: kernels)
+    monkeypatch.setitem(dispatch.READS, "triton", lambda tensor: True)
+    products = [Mock(wraps=getattr(triton_backend, name)) for name in ("weighted_sums", "dot_products")]
+    monkeypatch.setattr(triton_backend, "weighted_sums", products[0])
+    monkeypatch.setattr(triton_backend, "dot_products", products[1])
     state = trained()
-    assert kernels.weighted_sums.called and kernels.dot_products.called
+    assert all(product.called for product in products)
     for name, mine in state.items():
         # Three steps of at most 1e-3 each; Adam divides rounding by its size where a gradient is near zero.
         torch.testing.assert_close(mine, without[name], rtol=0, atol=1e-5, msg=name)
+
+
+def check(matrix: torch.Tensor, k: int) -> None:
+    """Values stand where the columns say, no column twice, and as a set they are those of a full sort."""
+    values, columns = triton_backend.largest_in_rows(matrix, k)
+    assert values.dtype == matrix.dtype
+    assert torch.equal(matrix.gather(1, columns).nan_to_num(nan=1e4), values.nan_to_num(nan=1e4))
+    assert all(len(set(row)) == k for row in columns.tolist())
+    expected = matrix.float().sort(dim=1, descending=True).values[:, :k]
+    found = values.float().sort(dim=1, descending=True).values
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@given(
+    width=st.sampled_from([1, 7, 100, 1000, 1024, 4097]),
+    dtype=st.sampled_from(NARROW),
+    levels=st.sampled_from([1, 10, 10**6]),
+    seed=st.integers(0, 1000),
+    data=st.data(),
+)
+@settings(max_examples=25, deadline=None)
+def test_it_finds_the_largest(width, dtype, levels, seed, data):
+    """Also with many ties, and with fewer distinct values than k."""
+    k = data.draw(st.integers(1, min(width, 70)))
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randint(-levels, levels, (3, width), generator=generator).to(DEVICE, dtype)
+    assert triton_backend._has_room(width, k)
+    check(matrix, k)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_not_a_number_is_largest_and_infinities_have_their_place(dtype):
+    matrix = torch.randn(3, 1024, generator=torch.Generator().manual_seed(0)).to(DEVICE, dtype)
+    matrix[0, 3], matrix[0, 900], matrix[1, 1000] = float("nan"), -float("nan"), float("inf")
+    matrix[2] = -float("inf")
+    check(matrix, 8)
+
+
+def test_every_size_of_a_dictionary_fits_with_a_usual_k():
+    for width in (32, 1000, 36_864, 327_680, 10**6):
+        assert triton_backend._has_room(width, min(64, width // 2))
+
+
+def test_rows_without_room_are_left_to_torch():
+    assert not triton_backend._has_room(10**6, 10_000)
+
+
+def test_no_rows_have_no_largest():
+    values, columns = triton_backend.largest_in_rows(torch.zeros(0, 20, device=DEVICE), 3)
+    assert values.shape == columns.shape == (0, 3)
