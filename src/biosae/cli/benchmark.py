@@ -14,7 +14,7 @@ from biosae.artefacts import atomic_write
 from biosae.benchmark.integration import Plan, benchmark_integration, cells_of, check_plan
 from biosae.errors import DataError
 from biosae.pl.integration import integration
-from biosae.steering.run import label_beside
+from biosae.steering.context import companion_label
 from biosae.steering.steered import read_steered_obs
 
 from .features import with_settings_of
@@ -72,7 +72,7 @@ def plan_of(cfg: DictConfig, obs: pd.DataFrame, label_keys: list[str], batch_key
     batch_key = settings.pop("batch_key") or batch_key
     if batch_key is None:
         raise DataError("integration needs a donor or batch column; name one with benchmark.batch_key=")
-    label_key = settings.pop("label_key") or label_beside(obs, label_keys, batch_key)
+    label_key = settings.pop("label_key") or companion_label(obs, label_keys, batch_key)
     if label_key is None:
         others = [key for key in label_keys if key != batch_key]
         why = f" ({', '.join(others)}: the same as {batch_key} in other words)" if others else ""

@@ -13,11 +13,10 @@ from biosae.errors import SettingError
 from biosae.features.table import read_table
 from biosae.pl.steering import perturbation_panels, steering_panels
 from biosae.saes import files
+from biosae.steering.choosing_samples import check_groups
 from biosae.steering.context import SteeringContext, check_chain
-from biosae.steering.contrast import check_groups
-from biosae.steering.perturbation import Perturbation, run_perturbation
-from biosae.steering.run import FeatureChoice, SteeringSweep, run_sweep, target_of
-from biosae.steering.sweep import Recipe
+from biosae.steering.plan import FeatureChoice, Recipe, SteeringPlan, target_of
+from biosae.steering.sweep import run_sweep
 
 from .features import check_same_model, with_settings_of
 from .inputs import Inputs, load_inputs
@@ -47,19 +46,12 @@ def write_steering(cfg: DictConfig, folder: Path, inputs: Inputs, is_scored: boo
     is_scored
         Whether an integration benchmark follows, which reads the sweep: a perturbation then stands beside it.
     """
-    run, host = read_run(folder), open_host(cfg, folder, inputs)
-    features_hash = content_hash(folder / "features.h5ad")
-    source = {"features": features_hash, "model": inputs.adapter.fingerprint}
-    source["settings"] = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["data", "scfm", "plm"]), resolve=True)
-    embedded = folder / "steering" / "embedded" / settings_hash(source)
-    with_what = {"label_keys": run["data"]["label_keys"], "batch_key": run["data"]["batch_key"], "seed": cfg.seed}
-    with_what |= {"features_hash": features_hash, "embedded": embedded}
+    context, plan = open_context(cfg, folder, inputs), plan_of(cfg)
     toward = cfg.steer.perturbation.key is not None
     if is_scored or not toward:
-        table = run_sweep(host, plan_of(cfg.steer), folder, **with_what)
-        steering_panels(table, folder / "steering" / "effects")
+        steering_panels(run_sweep(context, plan), folder / "steering" / "effects")
     if toward:
-        table = run_perturbation(host, perturbation_of(cfg.steer), folder, **with_what)
+        table = run_sweep(context, perturbation_of(cfg.steer, plan))
         perturbation_panels(table, folder / "steering" / "perturbation")
     logger.info("embeddings, tables and figures in %s and %s", folder, folder / "steering")
 
@@ -74,31 +66,44 @@ def check_steering(cfg: DictConfig, obs: pd.DataFrame, batch_key: str | None, is
     is_scored
         As in `write_steering`.
     """
-    toward = cfg.steer.perturbation.key is not None
+    toward, plan = cfg.steer.perturbation.key is not None, plan_of(cfg)
     if toward:
-        check_groups(obs, perturbation_of(cfg.steer).key, "steer.perturbation.key")
+        check_groups(obs, perturbation_of(cfg.steer, plan).target, "key")
     if is_scored or not toward:
-        target = target_of(plan_of(cfg.steer), batch_key)
+        target = target_of(plan, batch_key)
         if target is not None:
-            check_groups(obs, target, "steer.target")
+            check_groups(obs, target, "target")
 
 
-def open_host(cfg: DictConfig, folder: Path, inputs: Inputs) -> SteeringContext:
+def open_context(cfg: DictConfig, folder: Path, inputs: Inputs) -> SteeringContext:
     """The model with the SAE of a run, if both belong to its features."""
     run = read_run(folder)
     check_same_model(run, inputs)
     sae = files.load(folder, device=inputs.adapter.device)
     table = read_table(folder / "features.h5ad")
     check_chain(run, table, inputs.samples.names, sae, inputs.adapter)
+    features_hash = content_hash(folder / "features.h5ad")
+    source = {"features": features_hash, "model": inputs.adapter.fingerprint}
+    source["settings"] = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["data", "scfm", "plm"]), resolve=True)
     return SteeringContext(
-        inputs.adapter, sae, inputs.sequences, table, run["model"]["layer"], cfg.buffer.tokens_per_batch
+        adapter=inputs.adapter,
+        sae=sae,
+        sequences=inputs.sequences,
+        table=table,
+        layer=run["model"]["layer"],
+        tokens_per_batch=cfg.buffer.tokens_per_batch,
+        folder=folder,
+        cache=folder / "steering" / "embedded" / settings_hash(source),
+        features_hash=features_hash,
+        label_keys=tuple(run["data"]["label_keys"]),
+        batch_key=run["data"]["batch_key"],
     )
 
 
-def plan_of(steer: DictConfig) -> SteeringSweep:
+def plan_of(cfg: DictConfig) -> SteeringPlan:
     """The settings of the section ``steer`` as the Python API takes them."""
-    choose = steer.choose
-    return SteeringSweep(
+    steer, choose = cfg.steer, cfg.steer.choose
+    return SteeringPlan(
         choice=FeatureChoice(choose.by, choose.score, choose.descending, tuple(choose.features), choose.file),
         target=steer.target,
         n_features_list=tuple(steer.n_features_list),
@@ -107,24 +112,16 @@ def plan_of(steer: DictConfig) -> SteeringSweep:
         baselines=tuple(steer.baselines),
         parts=tuple(steer.parts),
         off_target_samples=steer.off_target_samples,
+        seed=cfg.seed,
     )
 
 
-def perturbation_of(steer: DictConfig) -> Perturbation:
-    """The settings of a perturbation as the Python API takes them."""
+def perturbation_of(steer: DictConfig, plan: SteeringPlan) -> SteeringPlan:
+    """The plan of a perturbation as the Python API takes it."""
     named = steer.perturbation
     if named.control is None or named.treated is None:
         message = (
             f"steer.perturbation.key={named.key} needs two of its values: steer.perturbation.control= and .treated="
         )
         raise SettingError(message)
-    return Perturbation(
-        key=named.key,
-        control=named.control,
-        treated=named.treated,
-        n_features_list=tuple(steer.n_features_list),
-        strengths=tuple(named.strengths),
-        seeds=tuple(steer.seeds),
-        baselines=tuple(steer.baselines),
-        off_target_samples=steer.off_target_samples,
-    )
+    return plan.toward(named.key, named.control, named.treated, tuple(named.strengths))

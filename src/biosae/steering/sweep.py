@@ -1,183 +1,84 @@
-"""The settings of a sweep: numbers of features x values x seeds, and the baselines that stand beside them."""
+"""A sweep of edits, from plan to artefacts: embedded, compared with the unedited model and with baselines, written.
+
+A perturbation is the sweep whose features and doses come from the difference of two conditions: it steers control
+samples toward treated ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import logging
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
-from biosae.errors import SettingError
+from biosae.errors import DataError
 
-from .activity import Activity
-from .choose import matched_ranking, random_ranking
-from .operations import OPERATIONS, UNITS, WHERE, amounts
-from .setting import BASELINES, Setting
+from .choosing_samples import rows_of
+from .closeness import perturbation_effects
+from .context import SteeringContext
+from .effects import sweep_effects
+from .embed import SteeredSamples
+from .off_target import off_target_tables
+from .plan import SteeringPlan, target_of
+from .settings import sweep_settings
+from .steered import provenance, with_settings, write_steered, write_tables
 
-ERRORS = ("keep", "replace")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is done to the chosen features.
-
-    Attributes
-    ----------
-    operation
-        ``clamp``, ``scale``, ``add`` or ``ablate``.
-    values
-        The dose: one setting each; not used by ``ablate``.
-    unit
-        ``scale`` measures clamp and add in the feature's own mean active code, ``absolute`` in codes.
-    where
-        ``all`` tokens or those where the feature is ``active``.
-    error
-        ``keep`` or ``replace`` what the SAE does not explain.
-    """
-
-    operation: str
-    values: tuple[float, ...]
-    unit: str
-    where: str
-    error: str
-
-    def __post_init__(self):
-        known = {"operation": tuple(OPERATIONS), "unit": UNITS, "where": WHERE, "error": ERRORS}
-        for name, choices in known.items():
-            if getattr(self, name) not in choices:
-                raise SettingError(f"steer.{name} must be one of {', '.join(choices)}, got {getattr(self, name)}")
-        if not self.values:
-            raise SettingError("steer.values must hold at least one number")
-
-    @property
-    def doses(self) -> tuple[float, ...]:
-        """The values; ablation has only one."""
-        return (0.0,) if self.operation == "ablate" else self.values
-
-    def in_words(self, n_features: int, value: float) -> str:
-        """The edit as a person would say it."""
-        features = f"{n_features} feature{'s' * (n_features != 1)}"
-        unit = " x own scale" if self.unit == "scale" and value else ""
-        words = {
-            "ablate": f"ablate {features}",
-            "clamp": f"clamp {features} to {value:g}{unit}",
-            "add": f"add {value:g}{unit} to {features}",
-            "scale": f"scale {features} by {value:g}",
-        }
-        where = " where active" if self.where == "active" else ""
-        return words[self.operation] + where + (", SAE error dropped" if self.error == "replace" else "")
+logger = logging.getLogger(__name__)
 
 
-def sweep(
-    ranking: np.ndarray | None,
-    chooser: str,
-    n_features_list: Sequence[int],
-    recipe: Recipe,
-    seeds: Sequence[int],
-    baselines: Sequence[str],
-    activity: Activity,
-    target: str,
-) -> list[Setting]:
-    """All settings of a sweep.
+def run_sweep(context: SteeringContext, plan: SteeringPlan) -> pd.DataFrame:
+    """Write steered.h5ad and, in ``steering/``, effects.csv and off_target.csv with its kin; return the effects.
 
-    Parameters
-    ----------
-    ranking
-        Features, the first first; None draws them at random, with each seed anew.
-    target
-        Column of obs that the baselines without features edit away.
+    A perturbation writes perturbation.h5ad, perturbation.csv and perturbation_off_target.csv in their place, the last
+    for the strengths that are best on select.
 
     Raises
     ------
-    SettingError
-        If more features are asked for than the ranking has, or a baseline is unknown.
+    BiosaeError
+        If features, columns, values or parts do not exist, before anything is embedded.
     """
-    _check_counts(n_features_list, len(activity.alive) if ranking is None else len(ranking), chooser, seeds, baselines)
-    settings = []
-    wants_matched = ranking is not None and "matched_features" in baselines
-    # Matched to the longest list, so that no seed draws a feature that a longer edit chooses.
-    longest = ranking[: max(n_features_list)] if wants_matched else None
-    matched = {seed: matched_ranking(longest, activity.frequency, seed) for seed in seeds if wants_matched}
-    for n in n_features_list:
-        for value in recipe.doses:
-            if ranking is None:
-                settings += _random_features(n, value, recipe, seeds, activity)
-                continue
-            chosen = _setting("sae", ranking[:n], value, recipe, activity)
-            chosen = replace(chosen, chooser=chooser, label=f"{chosen.label} by {chooser}")
-            settings.append(chosen)
-            settings += _beside(chosen, matched, recipe, seeds, baselines, activity)
-    if "difference_in_means" in baselines:
-        words = f"differences between the means of {target} projected out"
-        settings.append(Setting("difference_in_means", words, target=target))
-    if "centring" in baselines:
-        settings.append(Setting("centring", f"activations centred within each {target}", target=target))
-    return settings
+    plan = replace(plan, target=target_of(plan, context.batch_key))
+    settings = sweep_settings(context, plan)
+    rows, goal = samples_of(context, plan)
+    logger.info("%d settings on %d samples", len(settings), len(rows))
+    steered = SteeredSamples.compute(context, settings, rows, goal)
+    is_sweep, folder = plan.between is None, context.folder
+    file = "steered.h5ad" if is_sweep else "perturbation.h5ad"
+    write_steered(folder / file, context.table.obs, steered.each(), settings, provenance(context, plan))
+    measure = sweep_effects if is_sweep else perturbation_effects
+    table = with_settings(measure(context, plan, steered), settings)
+    write_tables(folder / "steering", {"effects" if is_sweep else "perturbation": table})
+    if not is_sweep:
+        settings = {key: settings[key] for key in table.loc[table["best_on_select"], "key"].unique()}
+    test = np.intersect1d(rows, rows_of(context.table, ("test",)))
+    found = off_target_tables(context, plan, settings, test)
+    found["off_target"] = with_settings(found["off_target"], settings)
+    write_tables(folder / "steering", {("" if is_sweep else "perturbation_") + name: t for name, t in found.items()})
+    return table
 
 
-def _beside(
-    chosen: Setting,
-    matched: dict[int, np.ndarray],
-    recipe: Recipe,
-    seeds: Sequence[int],
-    baselines: Sequence[str],
-    activity: Activity,
-) -> list[Setting]:
-    """The baselines with features that stand beside one edit."""
-    beside = []
-    if "random_features" in baselines:
-        beside += _random_features(chosen.n_features, chosen.value, recipe, seeds, activity)
-    for seed in seeds:
-        if seed in matched:
-            features = matched[seed][: chosen.n_features]
-            found = _setting("matched_features", features, chosen.value, recipe, activity)
-            words = f"{found.label} of matched frequency drawn at random (seed {seed})"
-            beside.append(replace(found, chooser="matched", seed=seed, label=words))
-        if "random_direction" in baselines:
-            words = f"a random direction (seed {seed}), as far as: {chosen.label}"
-            beside.append(replace(chosen, method="random_direction", seed=seed, label=words))
-    return beside
+def samples_of(context: SteeringContext, plan: SteeringPlan) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the rows of the samples to edit, and of the treated ones that a perturbation compares them with.
+
+    Raises
+    ------
+    DataError
+        If a part has no samples, or for a perturbation fewer than two of a condition.
+    """
+    if plan.between is None:
+        return rows_of(context.table, plan.parts), None
+    control, treated = (_rows_of_condition(context, plan, value) for value in plan.between)
+    return control, treated
 
 
-def _random_features(n: int, value: float, recipe: Recipe, seeds: Sequence[int], activity: Activity) -> list[Setting]:
-    drawn = [_setting("random_features", random_ranking(activity.alive, s)[:n], value, recipe, activity) for s in seeds]
-    return [
-        replace(found, chooser="random", seed=seed, label=f"{found.label} drawn at random (seed {seed})")
-        for found, seed in zip(drawn, seeds, strict=True)
-    ]
-
-
-def _setting(method: str, features: np.ndarray, value: float, recipe: Recipe, activity: Activity) -> Setting:
-    amount = amounts(recipe.operation, value, recipe.unit, features, activity.active_scale)
-    return Setting(
-        method=method,
-        label=recipe.in_words(len(features), value),
-        n_features=len(features),
-        operation=recipe.operation,
-        value=float(value),
-        unit=recipe.unit,
-        where=recipe.where,
-        error=recipe.error,
-        features=tuple(features.tolist()),
-        amount=tuple(amount.tolist()),
-    )
-
-
-def _check_counts(
-    n_features_list: Sequence[int], n_known: int, chooser: str, seeds: Sequence[int], baselines: Sequence[str]
-) -> None:
-    if not n_features_list or min(n_features_list) < 1:
-        raise SettingError(f"steer.n_features_list must hold numbers above 0, got {list(n_features_list)}")
-    if max(n_features_list) > n_known:
-        message = f"steer.n_features_list asks for {max(n_features_list)} features, but {chooser} gives {n_known}"
-        raise SettingError(message)
-    check_baselines(baselines, seeds)
-
-
-def check_baselines(baselines: Sequence[str], seeds: Sequence[int]) -> None:
-    """Raises `SettingError` for an unknown baseline, or when there is no seed."""
-    unknown = set(baselines) - set(BASELINES)
-    if unknown:
-        raise SettingError(f"steer.baselines must be some of {', '.join(BASELINES)}, got {sorted(unknown)[0]}")
-    if not seeds:
-        raise SettingError("steer.seeds must hold at least one number")
+def _rows_of_condition(context: SteeringContext, plan: SteeringPlan, value: str) -> np.ndarray:
+    by_part = []
+    for part in plan.parts:
+        rows = rows_of(context.table, (part,))
+        rows = rows[context.column(plan.target, rows).group == value]
+        if len(rows) < 2:
+            message = f"{plan.target}={value} has {len(rows)} samples in the part {part}; at least 2 are needed"
+            raise DataError(f"{message}: use more samples or a larger split")
+        by_part.append(rows)
+    return np.sort(np.concatenate(by_part))
