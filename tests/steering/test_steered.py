@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -16,10 +17,17 @@ EDIT = FeatureEdit(torch.tensor([1, 5]), "ablate", torch.zeros(2, dtype=torch.fl
 SETTING = Setting("sae", "ablate 2 features", EDIT, EDIT, Dose("ablate", 0.0, "scale"), "label:batch/ami")
 
 
-def test_the_file_is_aligned_and_says_what_each_setting_is(tmp_path):
-    path, rows = tmp_path / "steered.h5ad", np.array([1, 3])
-    pairs = [("original", rows, np.ones((2, 3))), ("s000", rows, np.full((2, 3), 2.0))]
-    write_steered(path, OBS, iter(pairs), {"s000": SETTING}, {"sae_hash": "x", "samples": ["test"]})
+@pytest.fixture
+def context(make_context):
+    uns = {"biosae": {"sae_hash": "x", "model": "curved"}}
+    return make_context(None, None, anndata.AnnData(obs=OBS, uns=uns))
+
+
+def test_the_file_is_aligned_and_says_what_each_setting_is(context):
+    path, rows = context.folder / "steered.h5ad", np.array([1, 3])
+    each = [("original", rows, np.ones((2, 3))), ("s000", rows, np.full((2, 3), 2.0))]
+    plan = SimpleNamespace(is_perturbation=False, parts=("test",), target=None)
+    write_steered(context, plan, SimpleNamespace(settings={"s000": SETTING}, each=lambda: iter(each)))
     steered, settings = read_steered(path)
     assert steered.shape == (4, 0) and list(steered.obs_names) == list(OBS.index)
     assert steered.obsm["s000"].dtype == np.float32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,20 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from biosae.artefacts import atomic_write, settings_hash
+from biosae.errors import DataError
 from biosae.models.base import Edit, ModelAdapter
 from biosae.models.parallel import each_batch
 from biosae.models.tokens import TokenBatch
 from biosae.progress import Advance, progress_bar
 from biosae.saes.base import SAE
 
+from .choosing_samples import rows_of
 from .context import SteeringContext
 from .edits import EditableTokens, TokenEdit, unedited
+from .plan import SteeringPlan
 from .settings import Setting
+
+logger = logging.getLogger(__name__)
 
 ORIGINAL = "original"
 """Name of the embeddings of the unedited model."""
@@ -99,16 +105,23 @@ class SteeredSamples:
     goal: SteeredEmbeddings | None
 
     @classmethod
-    def compute(
-        cls, context: SteeringContext, settings: dict[str, Setting], rows: np.ndarray, goal: np.ndarray | None
-    ) -> SteeredSamples:
-        """Embed the samples of some rows under every setting, and those of ``goal`` unedited."""
-        found = SteeredEmbeddings(context, rows)
-        found.compute({setting.identity: setting.edit for setting in settings.values()})
-        treated = None if goal is None else SteeredEmbeddings(context, goal)
-        if treated is not None:
-            treated.compute({})
-        return cls(settings, found, treated)
+    def compute(cls, context: SteeringContext, plan: SteeringPlan, settings: dict[str, Setting]) -> SteeredSamples:
+        """Embed the samples of the plan's parts under every setting; treated ones of a perturbation unedited.
+
+        Raises
+        ------
+        DataError
+            If a part has no samples, or for a perturbation fewer than two of a condition.
+        """
+        samples = [rows_of(context.table, plan.parts)]
+        if plan.is_perturbation:
+            samples = [_rows_of_condition(context, plan, value) for value in plan.between]
+        logger.info("%d settings on %d samples", len(settings), len(samples[0]))
+        found = [SteeredEmbeddings(context, rows) for rows in samples]
+        found[0].compute({setting.identity: setting.edit for setting in settings.values()})
+        for goal in found[1:]:
+            goal.compute({})
+        return cls(settings, found[0], found[1] if plan.is_perturbation else None)
 
     def of(self, key: str) -> np.ndarray:
         """Return the embeddings of the edited samples under a setting or `ORIGINAL`, ``(n_samples, d) float32``."""
@@ -123,6 +136,18 @@ class SteeredSamples:
             both = np.concatenate([rows, self.goal.samples])
             yield ORIGINAL, both, np.concatenate([original, self.goal.of(ORIGINAL)])
         yield from ((key, rows, self.of(key)) for key in self.settings)
+
+
+def _rows_of_condition(context: SteeringContext, plan: SteeringPlan, value: str) -> np.ndarray:
+    by_part = []
+    for part in plan.parts:
+        rows = rows_of(context.table, (part,))
+        rows = rows[context.column(plan.target, rows).group == value]
+        if len(rows) < 2:
+            message = f"{plan.target}={value} has {len(rows)} samples in the part {part}; at least 2 are needed"
+            raise DataError(f"{message}: use more samples or a larger split")
+        by_part.append(rows)
+    return np.sort(np.concatenate(by_part))
 
 
 def _embed(

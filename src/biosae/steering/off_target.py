@@ -14,6 +14,7 @@ from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import progress_bar
 from biosae.saes.codes import Codes
 
+from .choosing_samples import rows_of
 from .context import Column, SteeringContext
 from .edits import EditableTokens, TokenEdit, unedited
 from .embed import sharing_tokens
@@ -100,18 +101,14 @@ class Reading:
 
 
 def off_target_tables(
-    context: SteeringContext, plan: SteeringPlan, settings: Mapping[str, Setting], samples: np.ndarray
+    context: SteeringContext, plan: SteeringPlan, settings: Mapping[str, Setting]
 ) -> dict[str, pd.DataFrame]:
     """Return ``off_target``, ``off_target_features`` and, for a model that predicts expression, ``off_target_genes``.
 
-    Parameters
-    ----------
-    samples
-        Rows of test samples, of which the plan's ``off_target_samples`` are drawn at random.
+    They are of the plan's ``off_target_samples``, drawn at random from the test samples that a setting edits.
     """
-    n = min(len(samples), plan.off_target_samples)
-    drawn = np.sort(np.random.default_rng(plan.seed).choice(samples, n, replace=False))
-    observed, adapter = Observed.of(drawn, _columns(context, plan, drawn)), context.adapter
+    drawn, adapter = _drawn_samples(context, plan), context.adapter
+    observed = Observed.of(drawn, _columns(context, plan, drawn))
     reading = read_again(context, observed, {key: setting.edit for key, setting in settings.items()})
     summary, features = off_target(reading, observed, {key: setting.features for key, setting in settings.items()})
     summary["genes"] = adapter.predicts or NO_HEAD.format(adapter.name)
@@ -208,10 +205,18 @@ def _n_for_most(size: np.ndarray) -> int:
     return int(np.searchsorted(np.cumsum(np.sort(size)[::-1]), 0.9 * total) + 1) if total > 0 else 0
 
 
+def _drawn_samples(context: SteeringContext, plan: SteeringPlan) -> np.ndarray:
+    rows = rows_of(context.table, ("test",))
+    if plan.is_perturbation:
+        rows = rows[context.column(plan.target, rows).group == plan.between[0]]
+    n = min(len(rows), plan.off_target_samples)
+    return np.sort(np.random.default_rng(plan.seed).choice(rows, n, replace=False))
+
+
 def _columns(context: SteeringContext, plan: SteeringPlan, rows: np.ndarray) -> list[Column]:
     """Return the label, target and batch of some samples; those of a perturbation all have one value of its target."""
     names = [context.companion_label(plan.target), plan.target, context.batch_key]
-    left_out = (None,) if plan.between is None else (None, plan.target)
+    left_out = (None, plan.target) if plan.is_perturbation else (None,)
     return [context.column(name, rows) for name in dict.fromkeys(names) if name not in left_out]
 
 

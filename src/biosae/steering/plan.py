@@ -145,6 +145,10 @@ class SteeringPlan:
             message = f"parts must include test, where effects are read, got {', '.join(self.parts)}"
             raise SettingError(message, argument="steer.parts")
 
+    @property
+    def is_perturbation(self) -> bool:
+        return self.between is not None
+
     def toward(self, key: str, control: str, treated: str, strengths: Sequence[float]) -> SteeringPlan:
         """Return the plan that steers control samples toward treated ones.
 

@@ -124,10 +124,10 @@ class _Builder:
     def __init__(self, context: SteeringContext, plan: SteeringPlan):
         self._context, self._plan = context, plan
         self._firing = activity(context.table)
-        self._difference = None if plan.between is None else difference(context.table, plan.target, *plan.between)
+        self._difference = difference(context.table, plan.target, *plan.between) if plan.is_perturbation else None
         self._ranking, self._chooser = ranked_features(context, plan, self._difference)
         self._counts = self._numbers_of_features()
-        is_read = plan.between is None and plan.target is not None
+        is_read = not plan.is_perturbation and plan.target is not None
         self._means = group_means(context.table, plan.target, "target") if is_read else None
         self._matched: dict[int, np.ndarray] = {}
         if self._ranking is not None and "matched_features" in plan.baselines:

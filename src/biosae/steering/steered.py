@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import anndata
 import h5py
@@ -18,6 +19,7 @@ from biosae.artefacts import atomic_write
 from biosae.errors import ArtefactError
 
 from .context import SteeringContext
+from .embed import SteeredSamples
 from .plan import SteeringPlan
 from .settings import Setting
 
@@ -26,37 +28,29 @@ DESCRIBED = ("method", "chooser", "n_features", "operation", "value", "unit", "s
 """What tables say of a setting."""
 
 
-def write_steered(
-    path: Path,
-    obs: pd.DataFrame,
-    embeddings: Iterable[tuple[str, np.ndarray, np.ndarray]],
-    settings: dict[str, Setting],
-    origin: dict,
-) -> None:
-    """Write one embedding after the other, aligned to features.h5ad; memory holds one of them.
+def write_steered(context: SteeringContext, plan: SteeringPlan, steered: SteeredSamples) -> None:
+    """Write steered.h5ad, or perturbation.h5ad: the embeddings of a sweep, aligned to features.h5ad.
 
-    Parameters
-    ----------
-    embeddings
-        Key, rows that were embedded (the others become NaN) and ``(n_rows, d)`` array, the original among them.
-    origin
-        See `provenance`.
+    Samples that were not embedded are NaN. One embedding is written after the other; memory holds one of them.
     """
-    described = [{"key": key, **setting.row} for key, setting in settings.items()]
+    obs = context.table.obs
+    described = [{"key": key, **setting.row} for key, setting in steered.settings.items()]
+    path = context.folder / ("perturbation.h5ad" if plan.is_perturbation else "steered.h5ad")
     with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         write_elem(file, "obs", obs)
         write_elem(file, "var", pd.DataFrame(index=pd.Index([], dtype=str)))
         write_elem(file, "obsm", {})
-        for key, rows, embedding in embeddings:
+        for key, rows, embedding in steered.each():
             whole = np.full((len(obs), embedding.shape[1]), np.nan, dtype=np.float32)
             whole[rows] = embedding
             write_elem(file, f"obsm/{key}", whole, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
-        write_elem(file, "uns", {"biosae": {"format": FORMAT, **origin, "settings": json.dumps(described)}})
+        write_elem(
+            file, "uns", {"biosae": {"format": FORMAT, **_origin(context, plan), "settings": json.dumps(described)}}
+        )
 
 
-def provenance(context: SteeringContext, plan: SteeringPlan) -> dict:
-    """Return what steered.h5ad says of its origin."""
+def _origin(context: SteeringContext, plan: SteeringPlan) -> dict[str, Any]:
     made = context.table.uns["biosae"]
     return {
         "sae_hash": made["sae_hash"],
@@ -70,9 +64,9 @@ def provenance(context: SteeringContext, plan: SteeringPlan) -> dict:
 
 
 def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
-    """Write ``<name>.csv`` for each table."""
+    """Write ``steering/<name>.csv`` of a run folder for each table."""
     for name, table in tables.items():
-        with atomic_write(folder / f"{name}.csv") as temporary:
+        with atomic_write(folder / "steering" / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")
 
 
