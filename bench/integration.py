@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from biosae.benchmark.families import family_scores, load_metrics
-from biosae.benchmark.transfer import label_transfer
+from biosae.benchmark.label_transfer import label_transfer
+from biosae.benchmark.metric_families import family_scores, load_metrics
 
 D, N_BATCHES, N_LABELS = 128, 3, 8
 

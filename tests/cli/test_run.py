@@ -173,7 +173,7 @@ TOWARD_MONO = tuple(f"steer.perturbation.{word}" for word in ("key=cell_type_coa
         ),
         (
             ("stages=[train,benchmark]", "benchmark.batch_key=cell_type"),
-            "the run has none (cell_type_coarse: the same as cell_type in other words); name one with benchmark.label_",
+            "the run has none (cell_type_coarse: nested with cell_type); name one as benchmark.label_key",
         ),
         (
             ("stages=[train,steer]", "steer.perturbation.key=cell_type_coarse"),

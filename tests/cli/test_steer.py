@@ -138,7 +138,10 @@ def test_a_benchmark_that_follows_has_the_sweep_that_it_scores(steered_run, bios
         ((*BY_TYPE, "steer.n_features_list=[5000]"), "asks for 5000 features, but label:cell_type_coarse/auroc gives"),
         ((*BY_TYPE, "scfm.random_init=all"), "this SAE was trained on geneformer-mini"),
         ((*BY_TYPE, "data.n_cells=300"), "features.h5ad holds 400 other samples than the 300 that were read"),
-        (("steer.perturbation.key=cell_type_coarse",), "needs two of its values: steer.perturbation.control="),
+        (
+            ("steer.perturbation.key=cell_type_coarse",),
+            "steer.perturbation.key=cell_type_coarse needs two of its values, as control and treated",
+        ),
         (
             ("steer.perturbation.key=cell_type_coarse", "steer.perturbation.control=B", "steer.perturbation.treated=Z"),
             "steer.perturbation.treated must be a value of cell_type_coarse",

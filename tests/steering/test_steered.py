@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from biosae.errors import ArtefactError
+from biosae.steering.edit_settings import Dose, Setting
 from biosae.steering.edits import FeatureEdit
-from biosae.steering.settings import Dose, Setting
 from biosae.steering.steered import read_steered, with_settings, write_steered
 
 OBS = pd.DataFrame({"batch": list("aabb")}, index=[f"s{i}" for i in range(4)])

@@ -11,7 +11,9 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from biosae.artefacts import atomic_write
-from biosae.benchmark.integration import Plan, benchmark_integration, cells_of, check_plan
+from biosae.benchmark.benchmark_plan import BenchmarkPlan
+from biosae.benchmark.chosen_cells import scored_cells
+from biosae.benchmark.integration import benchmark_integration
 from biosae.errors import DataError
 from biosae.pl.integration import integration
 from biosae.steering.context import companion_label
@@ -61,22 +63,23 @@ def check_integration(cfg: DictConfig, obs: pd.DataFrame, label_keys: list[str],
         With ``biosae_part`` and ``biosae_n_tokens``.
     """
     plan = plan_of(cfg, obs, label_keys, batch_key)
-    check_plan(plan)
+    plan.check()
     will_be_embedded = obs["biosae_part"].isin(list(cfg.steer.parts)) & (obs["biosae_n_tokens"] > 0)
-    cells_of(plan, obs, will_be_embedded.to_numpy())
+    scored_cells(obs, will_be_embedded.to_numpy(), plan)
 
 
-def plan_of(cfg: DictConfig, obs: pd.DataFrame, label_keys: list[str], batch_key: str | None) -> Plan:
+def plan_of(cfg: DictConfig, obs: pd.DataFrame, label_keys: list[str], batch_key: str | None) -> BenchmarkPlan:
     """The settings of the section ``benchmark``; columns that are not named are those of the run."""
     settings = dict(cfg.benchmark)
     batch_key = settings.pop("batch_key") or batch_key
     if batch_key is None:
-        raise DataError("integration needs a donor or batch column; name one with benchmark.batch_key=")
+        message = "integration needs a donor or batch column; name one as batch_key"
+        raise DataError(message, argument="benchmark.batch_key")
     label_key = settings.pop("label_key") or companion_label(obs, label_keys, batch_key)
     if label_key is None:
         others = [key for key in label_keys if key != batch_key]
-        why = f" ({', '.join(others)}: the same as {batch_key} in other words)" if others else ""
+        why = f" ({', '.join(others)}: nested with {batch_key})" if others else ""
         message = f"integration needs a column of labels to keep apart, and the run has none{why}"
-        raise DataError(f"{message}; name one with benchmark.label_key=")
+        raise DataError(f"{message}; name one as label_key", argument="benchmark.label_key")
     lists = {name: tuple(settings.pop(name)) for name in ("parts", "context")}
-    return Plan(batch_key=batch_key, label_key=label_key, seed=cfg.seed, **lists, **settings)
+    return BenchmarkPlan(batch_key=batch_key, label_key=label_key, seed=cfg.seed, **lists, **settings)

@@ -16,7 +16,7 @@ from biosae.saes import files
 from biosae.steering.choosing_samples import check_groups
 from biosae.steering.context import SteeringContext, check_chain
 from biosae.steering.plan import FeatureChoice, Recipe, SteeringPlan, target_of
-from biosae.steering.sweep import run_sweep
+from biosae.steering.steer import steer_samples
 
 from .features import check_same_model, with_settings_of
 from .inputs import Inputs, load_inputs
@@ -49,9 +49,9 @@ def write_steering(cfg: DictConfig, folder: Path, inputs: Inputs, is_scored: boo
     context, plan = open_context(cfg, folder, inputs), plan_of(cfg)
     toward = cfg.steer.perturbation.key is not None
     if is_scored or not toward:
-        steering_panels(run_sweep(context, plan), folder / "steering" / "effects")
+        steering_panels(steer_samples(context, plan), folder / "steering" / "effects")
     if toward:
-        table = run_sweep(context, perturbation_of(cfg.steer, plan))
+        table = steer_samples(context, perturbation_of(cfg.steer, plan))
         perturbation_panels(table, folder / "steering" / "perturbation")
     logger.info("embeddings, tables and figures in %s and %s", folder, folder / "steering")
 
@@ -120,8 +120,6 @@ def perturbation_of(steer: DictConfig, plan: SteeringPlan) -> SteeringPlan:
     """The plan of a perturbation as the Python API takes it."""
     named = steer.perturbation
     if named.control is None or named.treated is None:
-        message = (
-            f"steer.perturbation.key={named.key} needs two of its values: steer.perturbation.control= and .treated="
-        )
-        raise SettingError(message)
+        message = f"key={named.key} needs two of its values, as control and treated"
+        raise SettingError(message, argument="steer.key")
     return plan.toward(named.key, named.control, named.treated, tuple(named.strengths))

@@ -14,10 +14,10 @@ from biosae.progress import progress_bar
 
 from .choosing_samples import rows_of
 from .context import Column, SteeringContext
+from .edit_settings import Setting
 from .effects import MIN_PER_GROUP, Vote, weighted_mean
 from .embed import ORIGINAL, SteeredSamples
 from .plan import SteeringPlan
-from .settings import Setting
 
 COLUMNS = ("key", "part", "group_by", "group", "metric", "estimate", "low", "high", "n_control", "n_treated")
 MAX_PAIRS_FROM = 2000  # samples of each side that energy distances are computed on

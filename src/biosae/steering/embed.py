@@ -22,9 +22,9 @@ from biosae.saes.base import SAE
 
 from .choosing_samples import rows_of
 from .context import SteeringContext
+from .edit_settings import Setting
 from .edits import EditableTokens, TokenEdit, unedited
 from .plan import SteeringPlan
-from .settings import Setting
 
 logger = logging.getLogger(__name__)
 

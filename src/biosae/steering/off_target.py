@@ -16,10 +16,10 @@ from biosae.saes.codes import Codes
 
 from .choosing_samples import rows_of
 from .context import Column, SteeringContext
+from .edit_settings import Setting
 from .edits import EditableTokens, TokenEdit, unedited
 from .embed import sharing_tokens
 from .plan import SteeringPlan
-from .settings import Setting
 
 N_LISTED = 20
 MIN_PER_GROUP = 5  # samples of a label or donor that get rows of their own, and samples that must have a gene

@@ -19,9 +19,9 @@ from biosae.artefacts import atomic_write
 from biosae.errors import ArtefactError
 
 from .context import SteeringContext
+from .edit_settings import Setting
 from .embed import SteeredSamples
 from .plan import SteeringPlan
-from .settings import Setting
 
 FORMAT = 1
 DESCRIBED = ("method", "chooser", "n_features", "operation", "value", "unit", "seed")

@@ -13,8 +13,8 @@ from biosae.errors import DataError
 from biosae.models.tokens import TokenSequences
 from biosae.saes.variants.standard import Standard
 from biosae.steering.plan import FeatureChoice, Recipe, SteeringPlan
+from biosae.steering.steer import steer_samples
 from biosae.steering.steered import read_steered
-from biosae.steering.sweep import run_sweep
 
 D, N, LENGTH = 6, 240, 3
 ABLATE = Recipe("ablate", (0.0,), "scale", "all", "keep")
@@ -66,7 +66,7 @@ def table_of(codes, obs, x):
 
 
 def test_the_planted_feature_closes_the_distance(context, tmp_path):
-    table = run_sweep(context, PLAN)
+    table = steer_samples(context, PLAN)
     best = table[table["best_on_select"] & (table["part"] == "test") & (table["group_by"] == "all")]
     closed = best[best["metric"] == "distance_closed"]
     of = {method: rows["estimate"].to_numpy() for method, rows in closed.groupby("method")}
@@ -80,7 +80,7 @@ def test_the_planted_feature_closes_the_distance(context, tmp_path):
 
 
 def test_every_donor_has_numbers_of_its_own(context, tmp_path):
-    table = run_sweep(context, PLAN)
+    table = steer_samples(context, PLAN)
     by_donor = table[(table["group_by"] == "donor") & (table["part"] == "test")]
     assert set(by_donor["group"]) == {"p", "q"}
     assert (by_donor["n_control"] + by_donor["n_treated"] == N // 3 // 2).all()
@@ -90,14 +90,14 @@ def test_donors_that_are_held_out_decide_nothing_and_are_reported_one_by_one(con
     obs = context.table.obs
     new = np.tile(["r", "r", "s", "s"], N // 4)
     obs["donor"] = np.select([obs["biosae_part"] == "train", obs["biosae_part"] == "select"], ["p", "q"], new)
-    table = run_sweep(context, PLAN)
+    table = steer_samples(context, PLAN)
     assert set(table.loc[(table["group_by"] == "donor") & (table["part"] == "test"), "group"]) == {"r", "s"}
     settings = read_steered(tmp_path / "perturbation.h5ad")[1]
     unseen = (obs["biosae_part"] == "test").to_numpy()
     factor = np.where(unseen, 9, 1).astype(np.float32)
     context.table.layers["sum"] = context.table.layers["sum"].multiply(factor[:, None]).tocsr()
     context.table.obsm["X_model"][unseen] *= -1
-    run_sweep(replace(context, folder=tmp_path / "other", cache=tmp_path / "other"), PLAN)
+    steer_samples(replace(context, folder=tmp_path / "other", cache=tmp_path / "other"), PLAN)
     again = read_steered(tmp_path / "other" / "perturbation.h5ad")[1]
     assert settings["features"].equals(again["features"]) and settings["amount"].equals(again["amount"])
 
@@ -105,7 +105,7 @@ def test_donors_that_are_held_out_decide_nothing_and_are_reported_one_by_one(con
 def test_labels_are_voted_for_by_the_nearest_unedited_cells(context, tmp_path):
     x, state = context.table.obsm["X_model"][:, 0], context.table.obs["state"]
     context.table.obs["type"] = np.where(x > pd.Series(x).groupby(state.to_numpy()).transform("median"), "A", "B")
-    table = run_sweep(replace(context, label_keys=("type",)), PLAN)
+    table = steer_samples(replace(context, label_keys=("type",)), PLAN)
     rows = table[(table["part"] == "test") & (table["group_by"] == "all")].set_index(["key", "metric"])["estimate"]
     assert rows["original", "label_kept"] == 1
     steered, _ = read_steered(tmp_path / "perturbation.h5ad")
@@ -121,7 +121,7 @@ def test_labels_are_voted_for_by_the_nearest_unedited_cells(context, tmp_path):
 
 
 def test_the_strength_is_chosen_on_select(context, tmp_path):
-    table = run_sweep(context, PLAN)
+    table = steer_samples(context, PLAN)
     overall = table[(table["metric"] == "distance_closed") & (table["group_by"] == "all") & (table["part"] == "select")]
     one = overall[(overall["method"] == "sae") & (overall["n_features"] == 3)]
     assert one.loc[one["estimate"].idxmax(), "best_on_select"] and one["best_on_select"].sum() == 1
@@ -133,10 +133,10 @@ def test_the_strength_is_chosen_on_select(context, tmp_path):
 
 
 def test_the_way_back_is_not_mistaken_for_the_way_there(context, tmp_path):
-    there = run_sweep(context, PLAN)
+    there = steer_samples(context, PLAN)
     other_way = replace(PLAN, between=("stim", "ctrl"))
-    back = run_sweep(context, other_way)
-    fresh = run_sweep(replace(context, cache=tmp_path / "fresh"), other_way)
+    back = steer_samples(context, other_way)
+    fresh = steer_samples(replace(context, cache=tmp_path / "fresh"), other_way)
     pd.testing.assert_frame_equal(back, fresh)
     assert not there["estimate"].equals(back["estimate"])
 
@@ -144,11 +144,11 @@ def test_the_way_back_is_not_mistaken_for_the_way_there(context, tmp_path):
 def test_a_part_without_one_of_the_two_is_refused(context, tmp_path):
     context.table.obs.loc[(context.table.obs["biosae_part"] == "test").to_numpy(), "state"] = "ctrl"
     with pytest.raises(DataError, match="state=stim has 0 samples in the part test"):
-        run_sweep(context, PLAN)
+        steer_samples(context, PLAN)
 
 
 def test_a_sweep_ablates_the_planted_feature(context, tmp_path):
-    table = run_sweep(context, replace(SWEEP, target="state"))
+    table = steer_samples(context, replace(SWEEP, target="state"))
     gap = table[table["metric"] == "target_gap"].set_index("method")["estimate"]
     assert gap["difference_in_means"] < 0.2 < gap["sae"] < 0.8 < gap["matched_features"].min()
     steered, settings = read_steered(tmp_path / "steered.h5ad")

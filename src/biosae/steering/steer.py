@@ -12,15 +12,15 @@ import pandas as pd
 
 from .closeness import perturbation_effects
 from .context import SteeringContext
+from .edit_settings import edit_settings
 from .effects import sweep_effects
 from .embed import SteeredSamples
 from .off_target import off_target_tables
 from .plan import SteeringPlan, target_of
-from .settings import sweep_settings
 from .steered import with_settings, write_steered, write_tables
 
 
-def run_sweep(context: SteeringContext, plan: SteeringPlan) -> pd.DataFrame:
+def steer_samples(context: SteeringContext, plan: SteeringPlan) -> pd.DataFrame:
     """Write steered.h5ad and, in ``steering/``, effects.csv and off_target.csv with its kin; return the effects.
 
     A perturbation writes perturbation.h5ad, perturbation.csv and perturbation_off_target.csv in their place, the last
@@ -32,7 +32,7 @@ def run_sweep(context: SteeringContext, plan: SteeringPlan) -> pd.DataFrame:
         If features, columns, values or parts do not exist, before anything is embedded.
     """
     plan = replace(plan, target=target_of(plan, context.batch_key))
-    settings = sweep_settings(context, plan)
+    settings = edit_settings(context, plan)
     steered = SteeredSamples.compute(context, plan, settings)
     write_steered(context, plan, steered)
     effects = (perturbation_effects if plan.is_perturbation else sweep_effects)(context, plan, steered)

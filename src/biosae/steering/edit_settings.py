@@ -106,7 +106,7 @@ class Setting:
         return settings_hash({name: value for name, value in self.row.items() if name not in ("label", "chooser")})
 
 
-def sweep_settings(context: SteeringContext, plan: SteeringPlan) -> dict[str, Setting]:
+def edit_settings(context: SteeringContext, plan: SteeringPlan) -> dict[str, Setting]:
     """Return the settings of a plan by key, ``s000``, ``s001``, ...; samples that report decide none of them.
 
     Raises

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from biosae.errors import SettingError
-from biosae.steering import settings as module
+from biosae.steering import edit_settings as module
 from biosae.steering.choosing_samples import Activity, difference
+from biosae.steering.edit_settings import amounts, edit_settings
 from biosae.steering.edits import Centre, ProjectOut
 from biosae.steering.plan import FeatureChoice, Recipe, SteeringPlan
-from biosae.steering.settings import amounts, sweep_settings
 
 ACTIVITY = Activity(np.linspace(0.01, 0.5, 40), np.linspace(1, 3, 40))
 RANKING = np.array([7, 3, 30, 12])
@@ -32,7 +32,7 @@ def settings(context, monkeypatch):
     def settings(ranking=RANKING, **changes):
         monkeypatch.setattr(module, "activity", lambda table: ACTIVITY)
         monkeypatch.setattr(module, "ranked_features", lambda *of: (ranking, "label:batch/ami"))
-        return list(sweep_settings(context, replace(PLAN, **changes)).values())
+        return list(edit_settings(context, replace(PLAN, **changes)).values())
 
     return settings
 
@@ -117,7 +117,7 @@ def test_a_given_list_is_also_edited_whole(settings):
 
 def test_a_perturbation_adds_the_difference_at_every_strength(context, table):
     plan = replace(PLAN, n_features_list=(1, 3)).toward("batch", "a", "b", (0.5, 2.0))
-    settings = list(sweep_settings(context, plan).values())
+    settings = list(edit_settings(context, plan).values())
     found, sae = difference(table, "batch", "a", "b"), of("sae", settings)
     assert [dose(s) for s in sae] == [(1, 0.5), (3, 0.5), (1, 2.0), (3, 2.0)]
     assert {s.dose.unit for s in settings} == {s.chooser for s in sae} == {"difference"}
