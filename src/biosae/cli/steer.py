@@ -49,7 +49,8 @@ def write_steering(cfg: DictConfig, folder: Path, inputs: Inputs, is_scored: boo
     context, plan = open_context(cfg, folder, inputs), plan_of(cfg)
     toward = cfg.steer.perturbation.key is not None
     if is_scored or not toward:
-        steering_panels(steer_samples(context, plan), folder / "steering" / "effects")
+        table = steer_samples(context, plan)
+        steering_panels(table, folder / "steering" / "effects")
     if toward:
         table = steer_samples(context, perturbation_of(cfg.steer, plan))
         perturbation_panels(table, folder / "steering" / "perturbation")

@@ -81,7 +81,7 @@ def companion_label(
 
 
 def is_nested(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether one column of names determines the other, over the samples that have both (None is missing)."""
+    """Return whether one column of names determines the other, over the samples that have both (None is missing)."""
     pairs = pd.DataFrame({"one": one, "other": other}).dropna().drop_duplicates()
     return not (pairs["one"].duplicated().any() and pairs["other"].duplicated().any())
 

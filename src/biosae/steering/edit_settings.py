@@ -25,7 +25,7 @@ ROW = (
     *("method", "label", "chooser", "n_features", "operation", "value", "unit"),
     *("where", "error", "seed", "features", "amount", "target"),
 )
-"""What steered.h5ad says of a setting."""
+"""Fields of a setting in steered.h5ad."""
 
 IN_CODE_UNITS = ("clamp", "add")
 """Operations whose amount is a code; the others' is a factor or nothing."""

@@ -39,7 +39,7 @@ class FeatureChoice:
 
     @property
     def is_given(self) -> bool:
-        """Whether the user names the features; all of them are then edited too, whatever the numbers asked for."""
+        """True when the user names the features; all of them are then edited too, whatever the numbers asked for."""
         return self.by in ("list", "file")
 
 

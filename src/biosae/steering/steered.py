@@ -25,7 +25,7 @@ from .plan import SteeringPlan
 
 FORMAT = 1
 DESCRIBED = ("method", "chooser", "n_features", "operation", "value", "unit", "seed")
-"""What tables say of a setting."""
+"""Fields of a setting in tables."""
 
 
 def write_steered(context: SteeringContext, plan: SteeringPlan, steered: SteeredSamples) -> None:
