@@ -59,11 +59,11 @@ def test_the_stage_of_run_writes_tables_and_figures(run_to_score, where, biosae)
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ((), "needs a donor or batch column; name one with benchmark.batch_key="),
-        (("benchmark.batch_key=donor",), "benchmark.batch_key=donor is no column of the samples; they have"),
-        (("benchmark.batch_key=batch", "benchmark.label_key=state"), "benchmark.label_key=state is no column"),
-        (("benchmark.batch_key=batch", "benchmark.parts=[train]"), "takes validate and test, got train"),
-        (("benchmark.batch_key=batch", "benchmark.context=[mnn]"), "takes pca, harmony, scvi, got mnn"),
+        ((), "needs a donor or batch column; name one as benchmark.batch_key"),
+        (("benchmark.batch_key=donor",), "benchmark.batch_key=donor is not a column of the samples; they have"),
+        (("benchmark.batch_key=batch", "benchmark.label_key=state"), "benchmark.label_key=state is not a column"),
+        (("benchmark.batch_key=batch", "benchmark.parts=[train]"), "benchmark.parts takes validate and test"),
+        (("benchmark.batch_key=batch", "benchmark.context=[mnn]"), "benchmark.context takes pca, harmony, scvi"),
     ],
 )
 def test_what_cannot_be_scored_is_one_line(where, biosae, words, expected):

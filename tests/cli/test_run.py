@@ -159,13 +159,13 @@ TOWARD_MONO = tuple(f"steer.perturbation.{word}" for word in ("key=cell_type_coa
     [
         (
             ("stages=[train,steer]",),
-            "the run has no donor or batch column to steer by; name a column with steer.target=",
+            "the run has no donor or batch column to steer by; name a column as steer.target",
         ),
         (("stages=[train,steer]", "steer.target=donor"), "steer.target: the features have no column donor; they have"),
         (("stages=[train,steer]", "steer.target=cell_type", "steer.operation=melt"), "steer.operation must be one of"),
         (
             ("stages=[train,benchmark]", "benchmark.batch_key=batch"),
-            "benchmark.batch_key=batch is no column of the samples; they have",
+            "benchmark.batch_key=batch is not a column of the samples; they have",
         ),
         (
             ("stages=[train,benchmark]", "benchmark.batch_key=cell_type", "benchmark.label_key=cell_type_coarse"),
@@ -173,15 +173,15 @@ TOWARD_MONO = tuple(f"steer.perturbation.{word}" for word in ("key=cell_type_coa
         ),
         (
             ("stages=[train,benchmark]", "benchmark.batch_key=cell_type"),
-            "the run has none (cell_type_coarse: the same as cell_type in other words); name one with benchmark.label_",
+            "the run has none (cell_type_coarse: nested with cell_type); name one as benchmark.label_key",
         ),
         (
             ("stages=[train,steer]", "steer.perturbation.key=cell_type_coarse"),
-            "needs two of its values: steer.perturbation.control=",
+            "steer.perturbation.key=cell_type_coarse needs two of its values, as control and treated",
         ),
         (  # the benchmark scores the sweep, which needs a column of its own
             ("stages=[train,steer,benchmark]", *TOWARD_MONO, "benchmark.batch_key=cell_type"),
-            "the run has no donor or batch column to steer by; name a column with steer.target=",
+            "the run has no donor or batch column to steer by; name a column as steer.target",
         ),
     ],
 )

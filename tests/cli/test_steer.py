@@ -54,17 +54,17 @@ def test_features_of_types_ablated_beside_every_baseline(steered_run, steer):
 
 
 def test_a_second_sweep_computes_what_is_new_and_keeps_every_bit(steered_run, steer, monkeypatch):
-    from biosae.steering import embed
+    from biosae.models.base import ModelAdapter
 
     assert steer(*BY_TYPE)[0] == 0
     before = read_steered(steered_run / "steered.h5ad")[0].obsm["s000"]
-    asked, real = [], embed.embed_batch
+    asked, real = [], ModelAdapter.embed_each
 
-    def spy(adapter, sae, batch, layer, edits):
+    def spy(adapter, batch, layer, edits):
         asked.append(len(edits))
-        return real(adapter, sae, batch, layer, edits)
+        return real(adapter, batch, layer, edits)
 
-    monkeypatch.setattr(embed, "embed_batch", spy)
+    monkeypatch.setattr(ModelAdapter, "embed_each", spy)
     assert steer(*BY_TYPE)[0] == 0
     assert asked == []
     assert np.array_equal(before, read_steered(steered_run / "steered.h5ad")[0].obsm["s000"], equal_nan=True)
@@ -127,7 +127,7 @@ def test_a_benchmark_that_follows_has_the_sweep_that_it_scores(steered_run, bios
 @pytest.mark.parametrize(
     "words, message",
     [
-        ((), "the run has no donor or batch column to steer by; name a column with steer.target="),
+        ((), "the run has no donor or batch column to steer by; name a column as steer.target"),
         (("steer.target=donor",), "the features have no column donor; they have"),
         (("steer.choose.score=label:cell_type_coarse/f1",), "is a score of the test samples, on which steering is"),
         (("steer.choose.score=label:cell_typ_coarse/auroc",), "did you mean label:cell_type_coarse/auroc?"),
@@ -138,7 +138,10 @@ def test_a_benchmark_that_follows_has_the_sweep_that_it_scores(steered_run, bios
         ((*BY_TYPE, "steer.n_features_list=[5000]"), "asks for 5000 features, but label:cell_type_coarse/auroc gives"),
         ((*BY_TYPE, "scfm.random_init=all"), "this SAE was trained on geneformer-mini"),
         ((*BY_TYPE, "data.n_cells=300"), "features.h5ad holds 400 other samples than the 300 that were read"),
-        (("steer.perturbation.key=cell_type_coarse",), "needs two of its values: steer.perturbation.control="),
+        (
+            ("steer.perturbation.key=cell_type_coarse",),
+            "steer.perturbation.key=cell_type_coarse needs two of its values, as control and treated",
+        ),
         (
             ("steer.perturbation.key=cell_type_coarse", "steer.perturbation.control=B", "steer.perturbation.treated=Z"),
             "steer.perturbation.treated must be a value of cell_type_coarse",

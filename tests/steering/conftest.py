@@ -14,6 +14,7 @@ from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences
 from biosae.saes.variants.standard import Standard
 from biosae.saes.variants.topk import TopK
+from biosae.steering.context import SteeringContext
 
 D, D_SAE = 6, 16
 LENGTHS = [4, 0, 5, 6, 3, 2, 4, 5]
@@ -81,6 +82,18 @@ def make_table(codes, obs, n_tokens, x_model=None):
     if x_model is not None:
         table.obsm["X_model"] = x_model.astype(np.float32)
     return table
+
+
+@pytest.fixture
+def make_context(adapter, tmp_path):
+    """A context in an empty run folder, of layer 0."""
+
+    def make(sae, sequences, table, tokens_per_batch=4096, label_keys=(), batch_key=None):
+        folders = {"folder": tmp_path, "cache": tmp_path / "cache", "features_hash": "f"}
+        columns = {"label_keys": label_keys, "batch_key": batch_key}
+        return SteeringContext(adapter, sae, sequences, table, 0, tokens_per_batch, **folders, **columns)
+
+    return make
 
 
 @pytest.fixture

@@ -1,9 +1,58 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from biosae.steering.edits import Centre, EditableTokens, FeatureEdit, ProjectOut, RandomDirection, Shift, codes_of
+from biosae.steering.edits import (
+    OPERATIONS,
+    Centre,
+    EditableTokens,
+    FeatureEdit,
+    ProjectOut,
+    RandomDirection,
+    Shift,
+    codes_of,
+    edited_codes,
+)
 
 FEATURES = torch.tensor([5, 2, 11])
+CODES = torch.tensor([[0.0, 2.0], [1.5, 0.0]])
+AMOUNT = torch.tensor([3.0, -1.0])
+
+
+@pytest.mark.parametrize(
+    "operation, expected",
+    [
+        ("clamp", [[3.0, -1.0], [3.0, -1.0]]),
+        ("scale", [[0.0, -2.0], [4.5, 0.0]]),
+        ("add", [[3.0, 1.0], [4.5, -1.0]]),
+        ("ablate", [[0.0, 0.0], [0.0, 0.0]]),
+    ],
+)
+def test_operations_by_hand(operation, expected):
+    assert edited_codes(CODES, operation, AMOUNT, "all").tolist() == expected
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_silent_features_stay_silent_where_only_active_ones_are_edited(operation):
+    edited = edited_codes(CODES, operation, AMOUNT, "active")
+    everywhere = edited_codes(CODES, operation, AMOUNT, "all")
+    assert edited[CODES == 0].tolist() == [0.0, 0.0]
+    assert torch.equal(edited[CODES > 0], everywhere[CODES > 0])
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@given(values=st.lists(st.floats(0, 100, width=32), min_size=2, max_size=2))
+def test_operations_leave_their_input_alone(operation, values):
+    codes = torch.tensor([values])
+    before = codes.clone()
+    edited_codes(codes, operation, AMOUNT, "all")
+    assert torch.equal(codes, before)
+
+
+@pytest.mark.parametrize("operation, amount", [("scale", 1.0), ("add", 0.0)])
+def test_some_operations_can_do_nothing(operation, amount):
+    assert torch.equal(edited_codes(CODES, operation, torch.full((2,), amount), "all"), CODES)
 
 
 def tokens_of(sae, x):

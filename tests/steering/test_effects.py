@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
+from biosae.steering.context import Column
 from biosae.steering.effects import N_NEIGHBOURS, Subjects, Vote, effects, gap, weighted_mean
 
 N = 120
@@ -17,7 +18,7 @@ def embedding():
 
 
 def subjects(x, batch, kind):
-    return Subjects.of(x, batch, kind, batch, {"target": "batch", "label": "kind", "donor": "batch"}, seed=0)
+    return Subjects.of(x, Column("batch", batch), Column("kind", kind), Column("batch", batch), seed=0)
 
 
 def of_all(table, metric):
@@ -90,8 +91,7 @@ def test_samples_without_a_label_do_not_vote(embedding):
 def test_batches_are_not_resampled_whole_when_their_gap_is_what_counts(embedding):
     x, _, kind = embedding
     six = np.tile(list("abcdef"), N // 6).astype(object)
-    names = {"target": "batch", "label": "kind", "donor": "batch"}
-    table = effects(Subjects.of(x, six, kind, six, names, seed=0), [("s000", x)], 1)
+    table = effects(subjects(x, six, kind), [("s000", x)], 1)
     assert of_all(table, "target_gap").notna().all()
-    by_donor = Subjects.of(x, kind, None, six, {"target": "kind", "donor": "donor"}, seed=0)
+    by_donor = Subjects.of(x, Column("kind", kind), None, Column("donor", six), seed=0)
     assert all(len(np.unique(by_donor.weights[six == donor], axis=0)) == 1 for donor in "abcdef")

@@ -5,8 +5,8 @@ from safetensors.numpy import load_file
 
 from biosae.models.tokens import pad_batch
 from biosae.steering import embed
-from biosae.steering.edits import FeatureEdit, ProjectOut, RandomDirection, unedited
-from biosae.steering.embed import SteeredEmbeddings, embed_batch
+from biosae.steering.edits import FeatureEdit, ProjectOut, RandomDirection
+from biosae.steering.embed import SteeredEmbeddings, sharing_tokens
 
 SAMPLES = np.array([0, 2, 3, 4, 5, 6, 7])
 FEATURES = torch.tensor([5, 2, 11])
@@ -17,7 +17,6 @@ def edits():
     ablate = FeatureEdit(FEATURES, "ablate", torch.zeros(3))
     basis = torch.linalg.qr(torch.randn(6, 1, generator=torch.Generator().manual_seed(0)))[0]
     return {
-        "original": unedited,
         "ablate": ablate,
         "same": FeatureEdit(FEATURES, "scale", torch.ones(3)),
         "direction": RandomDirection(ablate, basis[:, 0]),
@@ -26,10 +25,10 @@ def edits():
 
 
 @pytest.fixture
-def compute(adapter, sae, sequences, tmp_path):
+def compute(sae, sequences, make_context):
     def compute(edits, samples=SAMPLES):
-        found = SteeredEmbeddings(tmp_path / "embedded", samples)
-        found.compute(adapter, sae, sequences, 0, edits, tokens_per_batch=9)
+        found = SteeredEmbeddings(make_context(sae, sequences, None, tokens_per_batch=9), samples)
+        found.compute(edits)
         return found
 
     return compute
@@ -56,22 +55,23 @@ def test_embeddings_are_those_of_the_edited_activations(adapter, sae, sequences,
 def test_a_batch_is_encoded_once_for_all_edits(adapter, sae, sequences, edits, monkeypatch):
     encoded, encode = [], type(sae).encode
     monkeypatch.setattr(type(sae), "encode", lambda self, x: encoded.append(len(x)) or encode(self, x))
-    embed_batch(adapter, sae, pad_batch(sequences, SAMPLES[:3], 0), 0, edits.values())
+    batch = pad_batch(sequences, SAMPLES[:3], 0)
+    adapter.embed_each(batch, 0, sharing_tokens(sae, batch, edits.values()))
     assert len(encoded) == 1
 
 
-def test_what_is_there_is_not_computed_again(compute, edits, monkeypatch):
+def test_what_is_there_is_not_computed_again(adapter, compute, edits, monkeypatch):
     monkeypatch.setattr(embed, "CHUNK_SAMPLES", 3)
-    asked, real = [], embed.embed_batch
+    asked, real = [], type(adapter).embed_each
 
-    def spy(adapter, sae, batch, layer, edits):
+    def spy(adapter, batch, layer, edits):
         asked.append(len(edits))
-        return real(adapter, sae, batch, layer, edits)
+        return real(adapter, batch, layer, edits)
 
-    monkeypatch.setattr(embed, "embed_batch", spy)
-    first = {name: edits[name] for name in ("original", "ablate")}
+    monkeypatch.setattr(type(adapter), "embed_each", spy)
+    first = {"ablate": edits["ablate"]}
     before = compute(first).of("ablate")
-    assert set(asked) == {2}
+    assert set(asked) == {2}  # the original is always among them
     asked.clear()
     found = compute(edits)
     assert set(asked) == {3} and np.array_equal(found.of("ablate"), before)
@@ -83,7 +83,7 @@ def test_what_is_there_is_not_computed_again(compute, edits, monkeypatch):
 def test_a_stopped_run_goes_on_where_it_stopped(compute, edits, monkeypatch, tmp_path):
     monkeypatch.setattr(embed, "CHUNK_SAMPLES", 3)
     whole = {name: compute(edits).of(name) for name in edits}
-    chunks = sorted((tmp_path / "embedded").iterdir())
+    chunks = sorted((tmp_path / "cache").glob("*/chunk-*"))
     assert len(chunks) == 3
     chunks[1].unlink()
     chunks[2].write_bytes(b"half a file")

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from anndata import AnnData
 
-from biosae.steering.context import SteeringContext
+from biosae.steering.context import Column
 from biosae.steering.edits import FeatureEdit, unedited
 from biosae.steering.off_target import Observed, Reading, moved_genes, off_target, read_again
 
@@ -14,7 +13,7 @@ EDIT = FeatureEdit(torch.tensor([5, 2]), "add", torch.tensor([0.5, 0.5]))
 @pytest.fixture
 def observed():
     """Seven samples; five are of donor a, too few of b, and one of neither."""
-    return Observed.of(SAMPLES, {"donor": np.array(["a", "a", "b", "a", "a", None, "a"], dtype=object)})
+    return Observed.of(SAMPLES, [Column("donor", np.array(["a", "a", "b", "a", "a", None, "a"], dtype=object))])
 
 
 @pytest.fixture
@@ -29,9 +28,10 @@ def rows_of(sequences, samples):
     return np.concatenate([np.arange(*sequences.offsets[s : s + 2]) for s in samples])
 
 
-def read(adapter, sae, sequences, observed, tokens_per_batch=9):
-    host = SteeringContext(adapter, sae, sequences, AnnData(shape=(8, sae.d_sae)), 0, tokens_per_batch)
-    return read_again(host, observed, {"same": unedited, "edit": EDIT})
+@pytest.fixture
+def read(make_context, sae, sequences, observed):
+    context = make_context(sae, sequences, None, tokens_per_batch=9)
+    return lambda: read_again(context, observed, {"same": unedited, "edit": EDIT})
 
 
 def test_small_groups_have_no_numbers_of_their_own(observed):
@@ -39,8 +39,8 @@ def test_small_groups_have_no_numbers_of_their_own(observed):
     assert observed.sizes.tolist() == [7, 5]
 
 
-def test_mean_codes_are_of_the_edited_activations_of_each_group(adapter, sae, sequences, observed):
-    reading = read(adapter, sae, sequences, observed)
+def test_mean_codes_are_of_the_edited_activations_of_each_group(adapter, sae, sequences, observed, read):
+    reading = read()
     for n, member in enumerate(observed.member):
         rows = rows_of(sequences, SAMPLES[member])
         x = adapter.network["first"](torch.from_numpy(sequences.token[rows]).long())
@@ -51,9 +51,9 @@ def test_mean_codes_are_of_the_edited_activations_of_each_group(adapter, sae, se
     assert reading.expression == {}
 
 
-def test_expression_is_predicted_from_the_edited_states(predicting, sae, sequences, observed):
+def test_expression_is_predicted_from_the_edited_states(predicting, sae, sequences, read):
     sequences.token[rows_of(sequences, [2])[0]] = sequences.token[0]  # a gene that two samples share
-    reading = read(predicting, sae, sequences, observed)
+    reading = read()
     rows = rows_of(sequences, SAMPLES)
     token = torch.from_numpy(sequences.token[rows]).long()
     x = predicting.network["first"](token)

@@ -1,4 +1,4 @@
-"""Which samples an integration benchmark scores, and what it leaves out."""
+"""The samples that an integration benchmark scores, and those that it leaves out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pandas as pd
 from biosae.analysis.labels.classes import class_names
 from biosae.errors import ArtefactError, DataError, SettingError
 
-UNSEEN = ("validate", "test")
+from .benchmark_plan import UNSEEN, BenchmarkPlan
+
 MIN_CELLS = 200  # half of them must hold the 90 neighbours of LISI
 MIN_PER_LABEL = 10
 
@@ -40,12 +41,12 @@ class ScoredCells:
 
     @property
     def stratum(self) -> np.ndarray:
-        """``(n,) int`` the batch and label of each sample as one number."""
+        """``(n,) int`` batch and label of each sample as one number."""
         return pd.MultiIndex.from_arrays([self.batch, self.label]).factorize(sort=True)[0]
 
     @property
     def labels_in_one_batch(self) -> list[str]:
-        """Labels that no second batch has: nothing can be mixed there, and no label transferred."""
+        """Labels of a single batch: nothing can be mixed there, and no label transferred."""
         batches = pd.Series(self.batch).groupby(self.label).nunique()
         return batches.index[batches == 1].tolist()
 
@@ -55,16 +56,8 @@ class ScoredCells:
         return int((~np.isin(self.label, self.labels_in_one_batch)).sum())
 
 
-def scored_cells(
-    obs: pd.DataFrame,
-    embedded: np.ndarray,
-    batch_key: str,
-    label_key: str,
-    parts: Sequence[str],
-    max_cells: int,
-    seed: int,
-) -> ScoredCells:
-    """Embedded samples of the parts that have a batch and a label; at most ``max_cells``, drawn within batch x label.
+def scored_cells(obs: pd.DataFrame, embedded: np.ndarray, plan: BenchmarkPlan) -> ScoredCells:
+    """Return embedded samples of the plan's parts with batch and label; ``max_cells`` drawn within batch x label.
 
     Parameters
     ----------
@@ -76,32 +69,34 @@ def scored_cells(
     BiosaeError
         If a column does not exist, the parts chose features, or too few batches, labels or samples are left.
     """
-    check_columns(obs, batch_key, label_key)
-    in_parts = _in_unseen_parts(obs, parts)
+    check_columns(obs, plan.batch_key, plan.label_key)
+    in_parts = _in_unseen_parts(obs, plan.parts)
     if not (in_parts & embedded).any():
-        message = f"steered.h5ad has no embedding of a sample of the parts {', '.join(parts)}"
-        raise ArtefactError(f"{message}; make it again with `biosae steer steer.parts=[{','.join(parts)}]`")
-    batch, label = class_names(obs[batch_key]), class_names(obs[label_key])
+        message = f"steered.h5ad has no embedding of a sample of the parts {', '.join(plan.parts)}"
+        raise ArtefactError(f"{message}; run the steer stage with these parts", argument="steer.parts")
+    batch, label = class_names(obs[plan.batch_key]), class_names(obs[plan.label_key])
     kept = in_parts & embedded & (batch != None) & (label != None)  # noqa: E711, elementwise
     kept, left_out = _without_rare_labels(kept, label)
-    _check_enough(kept, batch, label, batch_key, label_key)
+    _check_enough(kept, batch, label, plan)
     rows = np.flatnonzero(kept)
-    drawn = rows[draw_within(np.char.add(batch[rows].astype(str), label[rows].astype(str)), max_cells, seed)]
+    drawn = rows[draw_within(np.char.add(batch[rows].astype(str), label[rows].astype(str)), plan.max_cells, plan.seed)]
     return ScoredCells(drawn, batch[drawn].astype(str), label[drawn].astype(str), len(rows), left_out)
 
 
 def check_columns(obs: pd.DataFrame, batch_key: str, label_key: str) -> None:
-    """Raises `DataError` for a column that does not exist."""
-    for setting, key in (("benchmark.batch_key", batch_key), ("benchmark.label_key", label_key)):
+    """Raise `DataError` for a column that does not exist."""
+    for argument, key in (("batch_key", batch_key), ("label_key", label_key)):
         if key not in obs:
             known = ", ".join(name for name in obs.columns if not name.startswith("biosae_"))
-            raise DataError(f"{setting}={key} is no column of the samples; they have {known}")
+            message = f"{argument}={key} is not a column of the samples; they have {known}"
+            raise DataError(message, argument=f"benchmark.{argument}")
     if batch_key == label_key:
-        raise SettingError(f"batch and label must be two columns, got {batch_key} twice; set benchmark.label_key=")
+        message = f"label_key must be another column than the batch, got {batch_key} twice"
+        raise SettingError(message, argument="benchmark.label_key")
 
 
 def draw_within(stratum: np.ndarray, n_wanted: int, seed: int) -> np.ndarray:
-    """Sorted places of at most ``n_wanted`` samples, the same share of every stratum, and no stratum without one."""
+    """Draw at most ``n_wanted`` samples, the same share of every stratum and at least one; sorted places."""
     if len(stratum) <= n_wanted:
         return np.arange(len(stratum))
     generator = np.random.default_rng(seed)
@@ -116,8 +111,9 @@ def draw_within(stratum: np.ndarray, n_wanted: int, seed: int) -> np.ndarray:
 def _in_unseen_parts(obs: pd.DataFrame, parts: Sequence[str]) -> np.ndarray:
     seen = [part for part in parts if part not in UNSEEN]
     if seen or not parts:
-        message = "features were chosen, and baselines fitted, on the parts train and select"
-        raise SettingError(f"{message}; benchmark.parts takes {' and '.join(UNSEEN)}, got {', '.join(parts) or 'none'}")
+        message = f"parts takes {' and '.join(UNSEEN)}, got {', '.join(parts) or 'none'}"
+        reason = "features were chosen, and baselines fitted, on train and select"
+        raise SettingError(f"{message}; {reason}", argument="benchmark.parts")
     return obs["biosae_part"].astype(str).isin(list(parts)).to_numpy()
 
 
@@ -128,13 +124,16 @@ def _without_rare_labels(kept: np.ndarray, label: np.ndarray) -> tuple[np.ndarra
     return kept & ~np.isin(label, list(left_out)), left_out
 
 
-def _check_enough(kept: np.ndarray, batch: np.ndarray, label: np.ndarray, batch_key: str, label_key: str) -> None:
+def _check_enough(kept: np.ndarray, batch: np.ndarray, label: np.ndarray, plan: BenchmarkPlan) -> None:
     n = int(kept.sum())
-    for key, values, what in ((batch_key, batch, "batch"), (label_key, label, "label")):
+    for argument, values in (("batch_key", batch), ("label_key", label)):
         found = sorted(set(values[kept]))
         if n and len(found) < 2:
-            message = f"integration needs two values of {key} at least, the {n} scored samples have one: {found[0]}"
-            raise DataError(f"{message}; set benchmark.{what}_key= or hold out samples of several")
+            key = getattr(plan, argument)
+            message = f"{argument}={key} needs two values at least, the {n} scored samples have one: {found[0]}"
+            message = f"{message}; take another column or hold out samples of several"
+            raise DataError(message, argument=f"benchmark.{argument}")
     if n < MIN_CELLS:
         message = f"integration scores need {MIN_CELLS} samples with batch and label, got {n}"
-        raise DataError(f"{message}; use more data, a larger data.preprocess.split, or benchmark.parts=[validate,test]")
+        message = f"{message}; use more data, a larger split, or both parts, validate and test"
+        raise DataError(message, argument="benchmark.parts")

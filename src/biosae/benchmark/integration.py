@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,12 +13,12 @@ import pandas as pd
 
 from biosae.analysis.labels.classes import class_names
 from biosae.artefacts import atomic_write, content_hash, write_json
-from biosae.errors import ArtefactError, DataError, SettingError
+from biosae.errors import ArtefactError, DataError
 from biosae.steering.steered import read_steered
 
+from .benchmark_plan import BenchmarkPlan
 from .chosen_cells import ScoredCells, draw_within, scored_cells
-from .context import LABELS, check_context, context_embeddings
-from .families import load_metrics
+from .count_embeddings import LABELS, count_embeddings
 from .jackknife import random_halves
 from .scores import score_all
 from .tables import ARM, ORIGINAL, long_table, summary_table, transfer_table, versus_table
@@ -27,49 +26,13 @@ from .tables import ARM, ORIGINAL, long_table, summary_table, transfer_table, ve
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-STALE = "steered.h5ad was made from another features.h5ad than the one beside it; make it again with `biosae steer`"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to score, and how.
-
-    Attributes
-    ----------
-    batch_key, label_key
-        Columns of obs.
-    parts
-        Parts of the split whose samples are scored: of ``test`` and ``validate``.
-    max_cells
-        More samples than this are thinned, evenly over batch x label.
-    context
-        Methods on the counts: some of ``pca``, ``harmony``, ``scvi``.
-    context_cells
-        Cells that the context methods are fitted on: the scored ones and others, drawn at random.
-    n_halves
-        Random halves behind each interval; 0 gives none.
-    kbet
-        Whether kBET counts in the family of batch correction.
-    n_neighbours
-        That vote in label transfer.
-    """
-
-    batch_key: str
-    label_key: str
-    parts: tuple[str, ...]
-    max_cells: int
-    context: tuple[str, ...]
-    context_cells: int
-    n_halves: int
-    kbet: bool
-    n_neighbours: int
-    seed: int
+STALE = "steered.h5ad was made from another features.h5ad than the one beside it; make it again with the steer stage"
 
 
 def benchmark_integration(
-    run: Path, plan: Plan, read_counts: Callable[[], anndata.AnnData] | None
+    run: Path, plan: BenchmarkPlan, read_counts: Callable[[], anndata.AnnData] | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Writes integration.csv, its summary and kin, and integration.json; gives the first two.
+    """Write integration.csv, its summary and kin, and integration.json; return the first two.
 
     Parameters
     ----------
@@ -82,16 +45,16 @@ def benchmark_integration(
         If steered.h5ad is missing or stale, a column or package is missing, or too little can be scored.
     """
     steered, settings = open_steered(run)
-    check_plan(plan)
+    plan.check()
     embedded = ~np.isnan(steered.obsm[ORIGINAL]).any(axis=1)
-    cells = cells_of(plan, steered.obs, embedded)
+    cells = scored_cells(steered.obs, embedded, plan)
     _log_cells(cells, plan)
     found = {} if read_counts is None else fitted_context(read_counts(), steered.obs, cells, plan)
     embeddings = {key: steered.obsm[key][cells.rows] for key in (ORIGINAL, *settings["key"])}
     embeddings |= {name: found[name] for name in plan.context if name in found}
     reference = found.get("pca", embeddings[ORIGINAL])
     halves = random_halves(cells.stratum, plan.n_halves, np.random.default_rng(plan.seed))
-    scores = score_all(embeddings, reference, cells, halves, plan.kbet, plan.n_neighbours)
+    scores = score_all(embeddings, reference, cells, halves, plan)
     described = described_settings(settings, [name for name in embeddings if name in LABELS])
     tables = {
         "integration": long_table(scores, described, len(cells.rows), cells.n_transferable),
@@ -107,36 +70,24 @@ def benchmark_integration(
 
 
 def open_steered(run: Path) -> tuple[anndata.AnnData, pd.DataFrame]:
-    """steered.h5ad of a run and its settings, if it belongs to the run's features.h5ad."""
+    """Return steered.h5ad of a run and its settings, if it belongs to the run's features.h5ad."""
     steered, settings = read_steered(run / "steered.h5ad")
     if not (run / "features.h5ad").exists():
-        raise ArtefactError(f"{run / 'features.h5ad'} does not exist; make it with `biosae features`")
+        raise ArtefactError(f"{run / 'features.h5ad'} does not exist; make it with the features stage")
     if steered.uns["biosae"]["features_hash"] != content_hash(run / "features.h5ad"):
         raise ArtefactError(STALE)
     if lacking := [key for key in (ORIGINAL, *settings["key"]) if key not in steered.obsm]:
-        raise ArtefactError(f"steered.h5ad has no embeddings {lacking[0]}; make it again with `biosae steer`")
+        raise ArtefactError(f"steered.h5ad has no embeddings {lacking[0]}; make it again with the steer stage")
     return steered, settings
 
 
-def cells_of(plan: Plan, obs: pd.DataFrame, embedded: np.ndarray) -> ScoredCells:
-    """The samples that a plan scores; see `scored_cells`."""
-    return scored_cells(obs, embedded, plan.batch_key, plan.label_key, plan.parts, plan.max_cells, plan.seed)
-
-
-def check_plan(plan: Plan) -> None:
-    """Raises before any work when a setting is out of range or a package is missing."""
-    if plan.n_halves == 1 or plan.n_halves < 0:
-        raise SettingError(f"benchmark.n_halves must be 0 or at least 2, got {plan.n_halves}")
-    if plan.n_neighbours < 1:
-        raise SettingError(f"benchmark.n_neighbours must be at least 1, got {plan.n_neighbours}")
-    check_context(plan.context)
-    load_metrics()
-
-
-def fitted_context(counts: anndata.AnnData, obs: pd.DataFrame, cells: ScoredCells, plan: Plan) -> dict[str, np.ndarray]:
-    """Context embeddings of the scored cells, fitted on them and on others of the run."""
+def fitted_context(
+    counts: anndata.AnnData, obs: pd.DataFrame, cells: ScoredCells, plan: BenchmarkPlan
+) -> dict[str, np.ndarray]:
+    """Return the context embeddings of the scored cells, fitted on them and on others of the run."""
     if not obs.index.isin(counts.obs_names).all():
-        raise DataError("steered.h5ad has cells that the data does not have; run `biosae features` and `biosae steer`")
+        message = "steered.h5ad has cells that the data does not have"
+        raise DataError(f"{message}; run the features stage and the steer stage again")
     has_batch = np.flatnonzero(class_names(obs[plan.batch_key]) != None)  # noqa: E711, elementwise
     others = np.setdiff1d(has_batch, cells.rows)
     room = max(0, plan.context_cells - len(cells.rows))
@@ -144,12 +95,12 @@ def fitted_context(counts: anndata.AnnData, obs: pd.DataFrame, cells: ScoredCell
     rows = np.concatenate([cells.rows, chosen])
     batch = class_names(obs[plan.batch_key])[rows].astype(str)
     logger.info("context: %s on the counts of %s cells", ", ".join(plan.context) or "none", f"{len(rows):,}")
-    found = context_embeddings(counts[obs.index[rows]], batch, plan.context, plan.seed)
+    found = count_embeddings(counts[obs.index[rows]], batch, plan.context, plan.seed)
     return {name: embedding[: len(cells.rows)] for name, embedding in found.items()}
 
 
 def described_settings(settings: pd.DataFrame, context: list[str]) -> pd.DataFrame:
-    """One row an embedding: the original, every setting, every context method."""
+    """Return one row per embedding: the original, every setting, every context method."""
     first = {"key": ORIGINAL, "method": ORIGINAL, "label": "the model, not edited"}
     last = [{"key": name, "method": name, "label": LABELS[name]} for name in context]
     table = pd.concat([pd.DataFrame([first]), settings, pd.DataFrame(last)], ignore_index=True)
@@ -157,8 +108,8 @@ def described_settings(settings: pd.DataFrame, context: list[str]) -> pd.DataFra
     return table.astype({"n_features": "Int64", "seed": "Int64"})
 
 
-def provenance(run: Path, plan: Plan, cells: ScoredCells, reference: str) -> dict:
-    """What integration.json says of how the numbers came about; ``reference`` is what PC regression compares with."""
+def provenance(run: Path, plan: BenchmarkPlan, cells: ScoredCells, reference: str) -> dict:
+    """Return the content of integration.json; ``reference`` names the embedding that PC regression compares with."""
     batches, counts = np.unique(cells.batch, return_counts=True)
     return {
         "format": FORMAT,
@@ -175,8 +126,8 @@ def provenance(run: Path, plan: Plan, cells: ScoredCells, reference: str) -> dic
     }
 
 
-def _log_cells(cells: ScoredCells, plan: Plan) -> None:
-    thinned = "" if len(cells.rows) == cells.n_available else f" of {cells.n_available:,} (benchmark.max_cells)"
+def _log_cells(cells: ScoredCells, plan: BenchmarkPlan) -> None:
+    thinned = "" if len(cells.rows) == cells.n_available else f" of {cells.n_available:,} (max_cells)"
     n_batches, n_labels = len(np.unique(cells.batch)), len(np.unique(cells.label))
     words = "%s samples%s of %s, %d batches (%s), %d labels (%s)"
     n, parts = f"{len(cells.rows):,}", " and ".join(plan.parts)

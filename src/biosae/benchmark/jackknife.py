@@ -12,9 +12,9 @@ from scipy.stats import t
 
 
 def random_halves(stratum: np.ndarray, n_halves: int, generator: np.random.Generator) -> list[np.ndarray]:
-    """Sorted places of half of every stratum; every half is of the same composition, so compiled scores fit all.
+    """Draw half of every stratum, several times; each half has the same composition, so that compiled scores fit all.
 
-    Odd strata give their larger half; two of a stratum of three, say.
+    Odd strata give their larger half (two of three). Returns sorted places of the samples of each half.
     """
     members = [np.flatnonzero(stratum == name) for name in np.unique(stratum)]
     return [
@@ -26,10 +26,10 @@ def random_halves(stratum: np.ndarray, n_halves: int, generator: np.random.Gener
 def interval(
     estimate: np.ndarray, over_halves: np.ndarray, share: float, over_seeds: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % intervals of several scores, each ``(n_metrics,)``; NaN without halves.
+    """Return the ends of the 95 % intervals of several scores, each ``(n_metrics,)``; NaN without halves.
 
-    The variance over samples and, where an edit was drawn with several seeds, that of the mean over seeds add up;
-    the degrees of freedom are those of Welch and Satterthwaite.
+    The variance over samples and, for an edit drawn with several seeds, the variance of the mean over seeds add up;
+    degrees of freedom after Welch and Satterthwaite.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def interval(
     over_halves
         ``(n_halves, n_metrics)`` the same on halves of the samples.
     share
-        Of the samples in a half; a little above 0.5 with odd strata, which is corrected for.
+        Share of the samples in a half; a little above 0.5 with odd strata, which is corrected for.
     over_seeds
         ``(n_seeds, n_metrics)`` on all samples; None or one row when nothing was drawn.
     """

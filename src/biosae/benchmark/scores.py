@@ -9,10 +9,11 @@ import numpy as np
 
 from biosae.progress import progress_bar
 
+from .benchmark_plan import BenchmarkPlan
 from .chosen_cells import ScoredCells
-from .families import BATCH, BIO, KBET, TOTALS, family_scores
-from .transfer import METRICS as TRANSFER
-from .transfer import label_transfer
+from .label_transfer import METRICS as TRANSFER
+from .label_transfer import label_transfer
+from .metric_families import BATCH, BIO, KBET, TOTALS, family_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class Scores:
     halves
         Key -> ``(n_halves, n_metrics)``; every embedding on the same halves.
     share
-        Of the samples in a half.
+        Share of the samples in a half.
     """
 
     metrics: tuple[str, ...]
@@ -38,12 +39,12 @@ class Scores:
 
 
 def metrics_of(with_kbet: bool) -> tuple[str, ...]:
-    """Names of all metrics, in the order of the arrays."""
+    """Return the names of all metrics, in the order of the arrays."""
     return (*BIO, *BATCH, *([KBET] if with_kbet else []), *TOTALS, *TRANSFER)
 
 
 def family_of(metric: str) -> str:
-    """``bio_conservation``, ``batch_correction``, ``total`` or ``label_transfer``."""
+    """Return the family of a metric: ``bio_conservation``, ``batch_correction``, ``total`` or ``label_transfer``."""
     families = {"bio_conservation": (*BIO, TOTALS[0]), "batch_correction": (*BATCH, KBET, TOTALS[1])}
     families |= {"total": TOTALS[2:], "label_transfer": TRANSFER}
     return next(family for family, names in families.items() if metric in names)
@@ -54,10 +55,9 @@ def score_all(
     reference: np.ndarray,
     cells: ScoredCells,
     halves: list[np.ndarray],
-    with_kbet: bool,
-    n_neighbours: int,
+    plan: BenchmarkPlan,
 ) -> Scores:
-    """Scores of all embeddings.
+    """Score all embeddings, on all samples and on halves of them.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ def score_all(
     halves
         Places of the samples of each half.
     """
-    metrics = metrics_of(with_kbet)
+    metrics = metrics_of(plan.kbet)
 
     def score(embedding: np.ndarray, rows: np.ndarray) -> np.ndarray:
         groups = cells.batch[rows], cells.label[rows]
-        found = family_scores(embedding[rows], reference[rows], *groups, with_kbet)
-        found |= label_transfer(embedding[rows], *groups, n_neighbours)
+        found = family_scores(embedding[rows], reference[rows], *groups, plan.kbet)
+        found |= label_transfer(embedding[rows], *groups, plan.n_neighbours)
         return np.array([found[name] for name in metrics])
 
     everyone = np.arange(len(cells.rows))

@@ -1,4 +1,4 @@
-"""Scores with intervals, a row a setting and a row an arm, and the SAE's features less every other arm."""
+"""Tables of scores with intervals: per setting, per arm, and the SAE's features less every other arm."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pandas as pd
 
 from .chosen_cells import ScoredCells
 from .jackknife import interval
+from .label_transfer import METRICS as TRANSFER
+from .label_transfer import transfer_to_each
 from .scores import Scores, family_of
-from .transfer import METRICS as TRANSFER
-from .transfer import transfer_to_each
 
 ORIGINAL = "original"
 ARM = ("method", "chooser", "n_features", "operation", "value", "unit", "where", "error")
@@ -20,12 +20,12 @@ SUMMARISED = ("bio_conservation", "batch_correction", "total", "transfer_accurac
 
 
 def long_table(scores: Scores, settings: pd.DataFrame, n_samples: int, n_transferable: int) -> pd.DataFrame:
-    """One row a setting and metric; ``difference`` is to the unedited model, on the same halves.
+    """Return one row per setting and metric; ``difference`` is to the unedited model, on the same halves.
 
     Parameters
     ----------
     settings
-        One row an embedding: ``key``, ``label``, ``seed`` and the columns `ARM`.
+        One row per embedding: ``key``, ``label``, ``seed`` and the columns `ARM`.
     n_transferable
         Samples that label transfer scores.
     """
@@ -41,7 +41,7 @@ def long_table(scores: Scores, settings: pd.DataFrame, n_samples: int, n_transfe
 
 
 def summary_table(scores: Scores, settings: pd.DataFrame, n_samples: int) -> pd.DataFrame:
-    """One row an arm, the settings that differ by their seed alone, with means over seeds."""
+    """Return one row per arm (settings that differ by their seed alone), with means over seeds."""
     rows = []
     for arm, members in settings.groupby(list(ARM), sort=False, dropna=False):
         found = intervals_of(scores, list(members["key"]))
@@ -58,7 +58,7 @@ def summary_table(scores: Scores, settings: pd.DataFrame, n_samples: int) -> pd.
 def transfer_table(
     embeddings: Mapping[str, np.ndarray], settings: pd.DataFrame, cells: ScoredCells, n_neighbours: int
 ) -> pd.DataFrame:
-    """One row an embedding and batch that was left out: how far scores differ between batches."""
+    """Return one row per embedding and left-out batch, which shows how far scores differ between batches."""
     described = settings.set_index("key")[["method", "n_features", "operation", "value", "seed"]]
     found = {
         key: transfer_to_each(embedding, cells.batch, cells.label, n_neighbours)
@@ -70,9 +70,9 @@ def transfer_table(
 
 
 def versus_table(scores: Scores, settings: pd.DataFrame) -> pd.DataFrame:
-    """One row an edit of the SAE's chosen features, another arm and metric: how much better the SAE's features score.
+    """Return one row per edit of the SAE's chosen features, other arm and metric: the advantage of the SAE's features.
 
-    Other arms are those that edit as many features by as much, and those that edit none. ``difference`` is paired: both
+    Other arms edit as many features by as much, or none. ``difference`` is paired: both
     were scored on the same halves. Above 0 the SAE's features are better; an interval that holds 0 leaves it open.
     """
     arms = [
@@ -105,7 +105,7 @@ def _versus_rows(scores: Scores, chosen: dict, keys: list[str], method: str, oth
 
 
 def intervals_of(scores: Scores, keys: list[str]) -> dict[str, np.ndarray]:
-    """``estimate``, ``low``, ``high`` and the same of the ``difference`` to the original, each ``(n_metrics,)``.
+    """Return ``estimate``, ``low``, ``high`` and those of the ``difference`` to the original, each ``(n_metrics,)``.
 
     Several keys are the seeds of one arm: estimates are means over them. Intervals of scores end where scores do.
     """
@@ -118,7 +118,7 @@ def intervals_of(scores: Scores, keys: list[str]) -> dict[str, np.ndarray]:
 
 
 def paired_difference(scores: Scores, keys: list[str], others: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over the seeds of one arm less that of another, and the ends of its interval, each ``(n_metrics,)``.
+    """Return the mean over seeds of one arm less another, and the ends of its interval, each ``(n_metrics,)``.
 
     Only one of the two may have several seeds.
     """

@@ -11,12 +11,14 @@ import anndata
 import pandas as pd
 
 from biosae.artefacts import atomic_write
-from biosae.benchmark.integration import Plan, benchmark_integration, cells_of, check_plan
+from biosae.benchmark.benchmark_plan import BenchmarkPlan
+from biosae.benchmark.chosen_cells import scored_cells
+from biosae.benchmark.integration import benchmark_integration
 from biosae.errors import DataError, arguments_of
 from biosae.pl.integration import integration
 from biosae.runs.folders import read_run
 from biosae.runs.settings import BenchmarkSettings, Settings
-from biosae.steering.run import label_beside
+from biosae.steering.context import companion_label
 from biosae.steering.steered import read_steered_obs
 
 from .prepare import PreparedData
@@ -63,24 +65,24 @@ def check_benchmark(settings: Settings, obs: pd.DataFrame, label_keys: list[str]
     """
     with arguments_of("benchmark"):
         plan = plan_of(settings.benchmark, obs, label_keys, batch_key, settings.seed)
-        check_plan(plan)
+        plan.check()
         will_be_embedded = obs["biosae_part"].isin(settings.steer.parts) & (obs["biosae_n_tokens"] > 0)
-        cells_of(plan, obs, will_be_embedded.to_numpy())
+        scored_cells(obs, will_be_embedded.to_numpy(), plan)
 
 
 def plan_of(
     settings: BenchmarkSettings, obs: pd.DataFrame, label_keys: list[str], batch_key: str | None, seed: int
-) -> Plan:
+) -> BenchmarkPlan:
     """Return the benchmark that settings describe; columns that are not named are those of the run."""
     options = asdict(settings)
     batch_key = options.pop("batch_key") or batch_key
     if batch_key is None:
-        raise DataError("integration needs a donor or batch column: batch_key is not set", argument="batch_key")
-    label_key = options.pop("label_key") or label_beside(obs, label_keys, batch_key)
+        raise DataError("integration needs a donor or batch column; name one as batch_key", argument="batch_key")
+    label_key = options.pop("label_key") or companion_label(obs, label_keys, batch_key)
     if label_key is None:
         others = [key for key in label_keys if key != batch_key]
         why = f" ({', '.join(others)}: nested with {batch_key})" if others else ""
-        message = f"integration needs a column of labels to keep apart: label_key is not set and the run has none{why}"
-        raise DataError(message, argument="label_key")
+        message = f"integration needs a column of labels to keep apart, and the run has none{why}"
+        raise DataError(f"{message}; name one as label_key", argument="label_key")
     lists = {name: tuple(options.pop(name)) for name in ("parts", "context")}
-    return Plan(batch_key=batch_key, label_key=label_key, seed=seed, **lists, **options)
+    return BenchmarkPlan(batch_key=batch_key, label_key=label_key, seed=seed, **lists, **options)

@@ -52,7 +52,7 @@ def check_ahead(settings: Settings, prepared: PreparedData) -> None:
     samples, n_tokens = prepared.samples, prepared.sequences.lengths
     obs = samples.obs.assign(biosae_part=prepared.split.part, biosae_n_tokens=n_tokens)
     if "steer" in settings.stages:
-        check_steering(settings.steer, obs, samples.batch_key, is_scored="benchmark" in settings.stages)
+        check_steering(settings, obs, samples.batch_key, is_scored="benchmark" in settings.stages)
     if "benchmark" in settings.stages:
         check_benchmark(settings, obs, samples.label_keys, samples.batch_key)
 

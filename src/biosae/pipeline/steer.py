@@ -15,11 +15,10 @@ from biosae.runs.folders import read_run
 from biosae.runs.plain import plain
 from biosae.runs.settings import Settings, SteerSettings
 from biosae.saes import files
+from biosae.steering.choosing_samples import check_groups
 from biosae.steering.context import SteeringContext, check_chain
-from biosae.steering.contrast import check_groups
-from biosae.steering.perturbation import Perturbation, run_perturbation
-from biosae.steering.run import FeatureChoice, SteeringSweep, run_sweep, target_of
-from biosae.steering.sweep import Recipe
+from biosae.steering.plan import FeatureChoice, Recipe, SteeringPlan, target_of
+from biosae.steering.steer import steer_samples
 
 from .encode import check_same_model
 from .prepare import PreparedData, prepare
@@ -43,29 +42,17 @@ def steer(folder: Path, settings: Settings, prepared: PreparedData | None = None
     """
     prepared = prepare(settings) if prepared is None else prepared
     with arguments_of("steer"):
-        _steer(folder, settings, prepared, is_scored)
+        sweep, perturbation = plans_of(settings.steer, settings.seed, is_scored)
+        context = open_context(folder, settings, prepared)
+        if sweep is not None:
+            steering_panels(steer_samples(context, sweep), folder / "steering" / "effects")
+        if perturbation is not None:
+            perturbation_panels(steer_samples(context, perturbation), folder / "steering" / "perturbation")
     logger.info("embeddings, tables and figures in %s and %s", folder, folder / "steering")
     return folder
 
 
-def _steer(folder: Path, settings: Settings, prepared: PreparedData, is_scored: bool) -> None:
-    run, context = read_run(folder), open_context(folder, settings, prepared)
-    features_hash, content = content_hash(folder / "features.h5ad"), plain(settings)
-    source = {"features": features_hash, "model": prepared.adapter.fingerprint}
-    source["settings"] = {name: content[name] for name in ("data", "scfm", "plm")}
-    embedded = folder / "steering" / "embedded" / settings_hash(source)
-    options = {"label_keys": run["data"]["label_keys"], "batch_key": run["data"]["batch_key"], "seed": settings.seed}
-    options |= {"features_hash": features_hash, "embedded": embedded}
-    is_perturbation = settings.steer.perturbation.key is not None
-    if is_scored or not is_perturbation:
-        table = run_sweep(context, sweep_of(settings.steer), folder, **options)
-        steering_panels(table, folder / "steering" / "effects")
-    if is_perturbation:
-        table = run_perturbation(context, perturbation_of(settings.steer), folder, **options)
-        perturbation_panels(table, folder / "steering" / "perturbation")
-
-
-def check_steering(settings: SteerSettings, obs: pd.DataFrame, batch_key: str | None, is_scored: bool) -> None:
+def check_steering(settings: Settings, obs: pd.DataFrame, batch_key: str | None, is_scored: bool) -> None:
     """Raise what can be known to be wrong before there is an SAE.
 
     Parameters
@@ -75,14 +62,13 @@ def check_steering(settings: SteerSettings, obs: pd.DataFrame, batch_key: str | 
     is_scored
         As in `steer`.
     """
-    is_perturbation = settings.perturbation.key is not None
     with arguments_of("steer"):
-        if is_perturbation:
-            check_groups(obs, perturbation_of(settings).key, "key")
-        if is_scored or not is_perturbation:
-            target = target_of(sweep_of(settings), batch_key)
-            if target is not None:
-                check_groups(obs, target, "target")
+        sweep, perturbation = plans_of(settings.steer, settings.seed, is_scored)
+        if perturbation is not None:
+            check_groups(obs, perturbation.target, "key")
+        target = None if sweep is None else target_of(sweep, batch_key)
+        if target is not None:
+            check_groups(obs, target, "target")
 
 
 def open_context(folder: Path, settings: Settings, prepared: PreparedData) -> SteeringContext:
@@ -92,38 +78,47 @@ def open_context(folder: Path, settings: Settings, prepared: PreparedData) -> St
     sae = files.load(folder, device=prepared.adapter.device)
     table = read_table(folder / "features.h5ad")
     check_chain(run, table, prepared.samples.names, sae, prepared.adapter)
-    layer, per_batch = run["model"]["layer"], settings.buffer.tokens_per_batch
-    return SteeringContext(prepared.adapter, sae, prepared.sequences, table, layer, per_batch)
-
-
-def sweep_of(settings: SteerSettings) -> SteeringSweep:
-    """Return the sweep that settings describe."""
-    choose = settings.choose
-    return SteeringSweep(
-        choice=FeatureChoice(choose.by, choose.score, choose.descending, tuple(choose.features), choose.file),
-        target=settings.target,
-        n_features_list=tuple(settings.n_features_list),
-        recipe=Recipe(settings.operation, tuple(settings.values), settings.unit, settings.where, settings.error),
-        seeds=tuple(settings.seeds),
-        baselines=tuple(settings.baselines),
-        parts=tuple(settings.parts),
-        off_target_samples=settings.off_target_samples,
+    features_hash, content = content_hash(folder / "features.h5ad"), plain(settings)
+    source = {"features": features_hash, "model": prepared.adapter.fingerprint}
+    source["settings"] = {name: content[name] for name in ("data", "scfm", "plm")}
+    return SteeringContext(
+        adapter=prepared.adapter,
+        sae=sae,
+        sequences=prepared.sequences,
+        table=table,
+        layer=run["model"]["layer"],
+        tokens_per_batch=settings.buffer.tokens_per_batch,
+        folder=folder,
+        cache=folder / "steering" / "embedded" / settings_hash(source),
+        features_hash=features_hash,
+        label_keys=tuple(run["data"]["label_keys"]),
+        batch_key=run["data"]["batch_key"],
     )
 
 
-def perturbation_of(settings: SteerSettings) -> Perturbation:
-    """Return the perturbation that settings describe."""
-    named = settings.perturbation
+def plans_of(settings: SteerSettings, seed: int, is_scored: bool) -> tuple[SteeringPlan | None, SteeringPlan | None]:
+    """Return the plan of the sweep and that of the perturbation, each None where settings do not ask for it."""
+    sweep, named = sweep_of(settings, seed), settings.perturbation
+    if named.key is None:
+        return sweep, None
     if named.control is None or named.treated is None:
-        message = f"key={named.key} needs two of its values: control and treated"
-        raise SettingError(message, argument="perturbation.key")
-    return Perturbation(
-        key=named.key,
-        control=named.control,
-        treated=named.treated,
+        message = f"key={named.key} needs two of its values, as control and treated"
+        raise SettingError(message, argument="key")
+    perturbation = sweep.toward(named.key, named.control, named.treated, tuple(named.strengths))
+    return (sweep if is_scored else None), perturbation
+
+
+def sweep_of(settings: SteerSettings, seed: int) -> SteeringPlan:
+    """Return the sweep that settings describe."""
+    choose = settings.choose
+    return SteeringPlan(
+        choice=FeatureChoice(choose.by, choose.score, choose.descending, tuple(choose.features), choose.file),
+        recipe=Recipe(settings.operation, tuple(settings.values), settings.unit, settings.where, settings.error),
         n_features_list=tuple(settings.n_features_list),
-        strengths=tuple(named.strengths),
         seeds=tuple(settings.seeds),
         baselines=tuple(settings.baselines),
+        target=settings.target,
+        parts=tuple(settings.parts),
         off_target_samples=settings.off_target_samples,
+        seed=seed,
     )

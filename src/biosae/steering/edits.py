@@ -12,7 +12,16 @@ from torch import Tensor
 from biosae.saes.base import SAE
 from biosae.saes.codes import Codes
 
-from .operations import edited_codes
+OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "clamp": lambda codes, amount: amount.expand_as(codes),
+    "scale": lambda codes, amount: codes * amount,
+    "add": lambda codes, amount: codes + amount,
+    "ablate": lambda codes, amount: torch.zeros_like(codes),
+}
+"""Codes ``(n_tokens, n_features)`` and amounts ``(n_features,)`` to the codes after the edit, which may be negative."""
+
+WHERE = ("all", "active")
+ERRORS = ("keep", "replace")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +31,7 @@ class EditableTokens:
     Attributes
     ----------
     x
-        ``(n_tokens, d_in)`` in the host's units.
+        ``(n_tokens, d_in)`` in activation units.
     sample
         ``(n_tokens,) int64`` row of the token's sample in the data set.
     """
@@ -45,7 +54,7 @@ TokenEdit = Callable[[EditableTokens], Tensor]
 
 
 def unedited(tokens: EditableTokens) -> Tensor:
-    """The activations as they are."""
+    """Return the activations as they are."""
     return tokens.x
 
 
@@ -79,10 +88,10 @@ class FeatureEdit:
         return base.index_add(0, rows, change.to(base.dtype)) if len(rows) else base
 
     def change(self, tokens: EditableTokens) -> tuple[Tensor, Tensor]:
-        """Rows of the tokens that change, and ``(n_rows, d_in)`` by how much."""
+        """Return the rows of the tokens that change, and their changes ``(n_rows, d_in)``."""
         sae, features = tokens.sae, self.features.to(tokens.x.device)
         before = codes_of(tokens.codes, features)
-        difference = edited_codes(before, self.operation, self.amount.to(tokens.x.device), self.where) - before
+        difference = edited_codes(before, self.operation, self.amount, self.where) - before
         rows = difference.any(dim=1).nonzero().squeeze(1)
         if len(rows) == 0:
             return rows, tokens.x[:0]
@@ -98,6 +107,12 @@ class RandomDirection:
     like: FeatureEdit
     direction: Tensor
 
+    @classmethod
+    def drawn(cls, like: FeatureEdit, d_in: int, seed: int) -> RandomDirection:
+        """Draw the direction uniformly from the unit sphere."""
+        drawn = torch.randn(d_in, generator=torch.Generator().manual_seed(seed))
+        return cls(like, torch.nn.functional.normalize(drawn, dim=0))
+
     def __call__(self, tokens: EditableTokens) -> Tensor:
         rows, change = self.like.change(tokens)
         length = change.norm(dim=1, keepdim=True)
@@ -106,7 +121,7 @@ class RandomDirection:
 
 @dataclass(frozen=True, eq=False)
 class ProjectOut:
-    """Takes out what lies along some directions, measured from a centre: difference-in-means erasure.
+    """Removes the component along some directions, measured from a centre: difference-in-means erasure.
 
     Attributes
     ----------
@@ -155,8 +170,15 @@ class Shift:
         return tokens.x + self.vector.to(tokens.x)
 
 
+def edited_codes(codes: Tensor, operation: str, amount: Tensor, where: str) -> Tensor:
+    """Apply an operation on ``all`` tokens, or only on those where the feature is ``active``."""
+    # Two steps: not every device holds the float64 of amounts.
+    edited = OPERATIONS[operation](codes, amount.to(codes.dtype).to(codes.device))
+    return torch.where(codes > 0, edited, codes) if where == "active" else edited
+
+
 def codes_of(codes: Codes, features: Tensor) -> Tensor:
-    """``(n_tokens, n_features)`` the codes of the given features, zeros written out."""
+    """Return the codes of the given features, zeros written out, ``(n_tokens, n_features)``."""
     if codes.support is None:
         return codes.values[:, features]
     column = torch.full((codes.d_sae,), -1, dtype=torch.long, device=features.device)

@@ -1,4 +1,4 @@
-"""What steering does to embeddings: how far samples move, how far groups stay apart, which labels survive."""
+"""Effects of a sweep on embeddings: distances that samples move, gaps left between groups, labels that survive."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from biosae.analysis.stats.intervals import resample_weights
 from biosae.progress import progress_bar
+
+from .context import Column, SteeringContext
+from .embed import ORIGINAL, SteeredSamples
+from .plan import SteeringPlan
 
 N_NEIGHBOURS = 15
 MIN_PER_GROUP = 5  # samples that a group needs for numbers of its own
@@ -27,46 +31,49 @@ class Subjects:
     original
         ``(n, d)`` unedited embeddings.
     target, label
-        ``(n,)`` groups that steering should bring together, and those that it should leave apart; None for a
-        sample without one.
+        Groups that steering should bring together, and those that it should leave apart.
     donor
-        ``(n,)`` donor or batch, whole ones of which are resampled where there are enough; or None.
-    names
-        Column of obs of each of the three.
+        Donors or batches.
     weights
-        ``(n, n_resamples)`` how often each resample draws each sample.
+        ``(n, n_resamples)`` number of times that each resample draws each sample.
     """
 
     original: np.ndarray
-    target: np.ndarray | None
-    label: np.ndarray | None
-    donor: np.ndarray | None
-    names: dict[str, str]
+    target: Column | None
+    label: Column | None
+    donor: Column | None
     weights: np.ndarray
 
     @classmethod
     def of(
-        cls,
-        original: np.ndarray,
-        target: np.ndarray | None,
-        label: np.ndarray | None,
-        donor: np.ndarray | None,
-        names: dict[str, str],
-        seed: int,
+        cls, original: np.ndarray, target: Column | None, label: Column | None, donor: Column | None, seed: int
     ) -> Subjects:
+        """Draw the resamples: of whole donors where there are enough, unless their gap is what counts."""
         # Resampling whole batches would lose some of the very groups whose distance is measured.
-        is_target = donor is None or names.get("donor") == names.get("target")
-        group = None if is_target else donor.astype(str)
-        weights = resample_weights(group, len(original), np.random.default_rng(seed))
-        return cls(original.astype(np.float64), target, label, donor, names, weights)
+        is_target = donor is None or (target is not None and donor.name == target.name)
+        unit = None if is_target else donor.group.astype(str)
+        weights = resample_weights(unit, len(original), np.random.default_rng(seed))
+        return cls(original.astype(np.float64), target, label, donor, weights)
+
+
+def sweep_effects(context: SteeringContext, plan: SteeringPlan, steered: SteeredSamples) -> pd.DataFrame:
+    """Return the `effects` of every setting on the test samples."""
+    part = context.table.obs["biosae_part"].astype(str).to_numpy()
+    is_test = part[steered.edited.samples] == "test"
+    rows = steered.edited.samples[is_test]
+    names = (plan.target, context.companion_label(plan.target), context.batch_key)
+    columns = (context.column(name, rows) for name in names)
+    subjects = Subjects.of(steered.of(ORIGINAL)[is_test], *columns, plan.seed)
+    edited = ((key, steered.of(key)[is_test]) for key in steered.settings)
+    return effects(subjects, edited, len(steered.settings))
 
 
 def effects(subjects: Subjects, edited: Iterable[tuple[str, np.ndarray]], n_settings: int) -> pd.DataFrame:
-    """One row a setting, group of samples and metric: ``key``, then `COLUMNS`, with 95 % bootstrap intervals.
+    """Return one row per setting, group of samples and metric: ``key``, then `COLUMNS`, with 95 % bootstrap intervals.
 
     ``shift`` is the mean distance that samples move, in units of the root mean square distance of unedited
-    samples from their mean; ``target_gap`` and ``label_gap`` what is left of the distance between the means of
-    groups (`gap`); ``label_kept`` the share of samples whose nearest unedited samples still vote for the
+    samples from their mean; ``target_gap`` and ``label_gap`` are what is left of the distance between the means of
+    groups (`gap`); ``label_kept`` is the share of samples whose nearest unedited samples still vote for the
     label they voted for before.
 
     Parameters
@@ -75,7 +82,7 @@ def effects(subjects: Subjects, edited: Iterable[tuple[str, np.ndarray]], n_sett
         Key and ``(n, d)`` embeddings of the same samples, one setting after the other.
     """
     spread = np.sqrt(np.square(subjects.original - subjects.original.mean(axis=0)).sum(axis=1).mean())
-    vote = None if subjects.label is None else Vote(subjects.original, subjects.label)
+    vote = None if subjects.label is None else Vote(subjects.original, subjects.label.group)
     rows = []
     with progress_bar("effects", n_settings, "settings") as advance:
         for key, embedding in edited:
@@ -91,30 +98,28 @@ def _of_setting(subjects: Subjects, edited: np.ndarray, spread: float, vote: Vot
     for by, name, chosen in _groups(subjects):
         for metric, values in per_sample.items():
             yield by, name, metric, *weighted_mean(values, subjects.weights, chosen), int(chosen.sum())
-    for role in ("target", "label"):
-        group = getattr(subjects, role)
-        if group is not None:
-            known = int((group != None).sum())  # noqa: E711, elementwise
-            yield "all", "", f"{role}_gap", *gap(subjects.original, edited, group, subjects.weights), known
+    for role, column in (("target", subjects.target), ("label", subjects.label)):
+        if column is not None:
+            known = int((column.group != None).sum())  # noqa: E711, elementwise
+            yield "all", "", f"{role}_gap", *gap(subjects.original, edited, column.group, subjects.weights), known
 
 
 def _groups(subjects: Subjects) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Column, value and members: everyone, then each label, then each donor."""
+    """Yield column, value and members: everyone, then each label, then each donor."""
     yield "all", "", np.ones(len(subjects.original), dtype=bool)
-    for role in ("label", "donor"):
-        group = getattr(subjects, role)
-        if group is not None and not (role == "donor" and subjects.names["donor"] == subjects.names.get("label")):
-            yield from ((subjects.names[role], name, group == name) for name in large_groups(group))
+    for column in (subjects.label, subjects.donor):
+        if column is not None:
+            yield from ((column.name, name, column.group == name) for name in large_groups(column.group))
 
 
 def large_groups(group: np.ndarray) -> list[str]:
-    """Names of the groups with at least `MIN_PER_GROUP` samples."""
+    """Return the names of the groups with at least `MIN_PER_GROUP` samples."""
     counts = pd.Series(group).value_counts()
     return sorted(counts.index[counts >= MIN_PER_GROUP])
 
 
 def weighted_mean(values: np.ndarray, weights: np.ndarray, chosen: np.ndarray) -> tuple[float, float, float]:
-    """Mean over the chosen samples and the ends of its 95 % bootstrap interval."""
+    """Return the mean over the chosen samples and the ends of its 95 % bootstrap interval."""
     drawn = weights[chosen]
     total = drawn.sum(axis=0)
     means = (values[chosen] @ drawn)[total > 0] / total[total > 0]
@@ -122,7 +127,7 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray, chosen: np.ndarray) -
 
 
 def gap(original: np.ndarray, edited: np.ndarray, group: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
-    """What is left of the distances between group means, summed over pairs of groups, and its 95 % interval.
+    """Return the share of the distances between group means, summed over pairs, that is left, and its 95 % interval.
 
     ``sum ||m'_a - m'_b|| / sum ||m_a - m_b||``: 1 when the edit leaves them, 0 when all means coincide. Means of
     few samples never coincide exactly, so that resampling pushes a gap near 0 upwards; groups of fewer than
@@ -169,7 +174,7 @@ class Vote:
         self.before = self(original)
 
     def __call__(self, embedding: np.ndarray) -> np.ndarray:
-        """``(n,)`` the label of the vote for each of the same samples, wherever they are now."""
+        """Return the label of the vote for each of the same samples, wherever they are now, ``(n,)``."""
         near = self._search.kneighbors(embedding, return_distance=False)
         counts = np.zeros((len(embedding), len(self._names)))
         others = self._voters[near] != np.arange(len(embedding))[:, None]

@@ -1,8 +1,10 @@
-"""Embeddings of many samples under many settings: lower layers once, nothing computed twice, safe to stop."""
+"""Embeddings of many samples under many edits: lower layers once, nothing computed twice, safe to stop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +12,24 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from biosae.artefacts import atomic_write
+from biosae.artefacts import atomic_write, settings_hash
+from biosae.errors import DataError
 from biosae.models.base import Edit, ModelAdapter
 from biosae.models.parallel import each_batch
-from biosae.models.tokens import TokenBatch, TokenSequences
-from biosae.progress import progress_bar
+from biosae.models.tokens import TokenBatch
+from biosae.progress import Advance, progress_bar
 from biosae.saes.base import SAE
 
-from .edits import EditableTokens, TokenEdit
+from .choosing_samples import rows_of
+from .context import SteeringContext
+from .edit_settings import Setting
+from .edits import EditableTokens, TokenEdit, unedited
+from .plan import SteeringPlan
+
+logger = logging.getLogger(__name__)
+
+ORIGINAL = "original"
+"""Name of the embeddings of the unedited model."""
 
 CHUNK_SAMPLES = 512  # what a stopped run loses at most
 
@@ -25,41 +37,32 @@ CHUNK_SAMPLES = 512  # what a stopped run loses at most
 class SteeredEmbeddings:
     """Embeddings of some samples under named edits, kept in one file for every `CHUNK_SAMPLES` samples.
 
-    A file holds one tensor an edit, so that a later sweep adds to it what is new.
+    A file holds one tensor per edit, so that a later sweep adds only its new edits. Edits are told apart by their
+    names: a name must cover everything that decides the edit.
 
     Parameters
     ----------
-    folder
-        Of these samples, tokens, model and SAE alone: edits are told apart by their names.
     samples
         Rows of the samples, all with tokens.
     """
 
-    def __init__(self, folder: Path, samples: np.ndarray):
-        self._folder, self.samples = Path(folder), samples
+    def __init__(self, context: SteeringContext, samples: np.ndarray):
+        self._context, self.samples = context, samples
+        self._folder = context.cache / settings_hash({"samples": samples.tolist()})
         self._chunks = [samples[start : start + CHUNK_SAMPLES] for start in range(0, len(samples), CHUNK_SAMPLES)]
 
-    def compute(
-        self,
-        adapter: ModelAdapter,
-        sae: SAE,
-        sequences: TokenSequences,
-        layer: int,
-        edits: Mapping[str, TokenEdit],
-        tokens_per_batch: int,
-    ) -> None:
-        """Embeds what is not there yet."""
+    def compute(self, edits: Mapping[str, TokenEdit]) -> None:
+        """Embed the samples unedited (`ORIGINAL`) and under every edit, unless the folder has them already."""
+        edits = {ORIGINAL: unedited, **edits}
         missing = [{name: edit for name, edit in edits.items() if name not in self._names(n)} for n in self._numbers()]
         total = sum(len(chunk) * len(lacking) for chunk, lacking in zip(self._chunks, missing, strict=True))
         with progress_bar("steering", total, "embeddings") as advance:
             for number, lacking in enumerate(missing):
                 if lacking:
-                    chunk = self._chunks[number]
-                    found = _embed(adapter, sae, sequences, chunk, layer, lacking, tokens_per_batch, advance)
-                    self._add(number, found)
+                    self._add(number, _embed(self._context, self._chunks[number], lacking, advance))
 
     def of(self, name: str) -> np.ndarray:
-        """``(n_samples, d) float32`` embeddings of the samples under an edit."""
+        """Return the embeddings of the samples under an edit, ``(n_samples, d) float32``."""
         parts = []
         for number in self._numbers():
             with safe_open(self._path(number), framework="np") as file:
@@ -85,24 +88,81 @@ class SteeredEmbeddings:
             save_file(known | found, temporary)
 
 
+@dataclass(frozen=True, eq=False)
+class SteeredSamples:
+    """The embeddings of a sweep.
+
+    Attributes
+    ----------
+    edited
+        Samples that every setting edits.
+    goal
+        Treated samples of a perturbation, which nothing edits; None in other sweeps.
+    """
+
+    settings: dict[str, Setting]
+    edited: SteeredEmbeddings
+    goal: SteeredEmbeddings | None
+
+    @classmethod
+    def compute(cls, context: SteeringContext, plan: SteeringPlan, settings: dict[str, Setting]) -> SteeredSamples:
+        """Embed the samples of the plan's parts under every setting; treated ones of a perturbation unedited.
+
+        Raises
+        ------
+        DataError
+            If a part has no samples, or for a perturbation fewer than two of a condition.
+        """
+        samples = [rows_of(context.table, plan.parts)]
+        if plan.is_perturbation:
+            samples = [_rows_of_condition(context, plan, value) for value in plan.between]
+        logger.info("%d settings on %d samples", len(settings), len(samples[0]))
+        found = [SteeredEmbeddings(context, rows) for rows in samples]
+        found[0].compute({setting.identity: setting.edit for setting in settings.values()})
+        for goal in found[1:]:
+            goal.compute({})
+        return cls(settings, found[0], found[1] if plan.is_perturbation else None)
+
+    def of(self, key: str) -> np.ndarray:
+        """Return the embeddings of the edited samples under a setting or `ORIGINAL`, ``(n_samples, d) float32``."""
+        return self.edited.of(key if key == ORIGINAL else self.settings[key].identity)
+
+    def each(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Yield the key, rows and embeddings of the unedited model, then of every setting."""
+        rows, original = self.edited.samples, self.of(ORIGINAL)
+        if self.goal is None:
+            yield ORIGINAL, rows, original
+        else:
+            both = np.concatenate([rows, self.goal.samples])
+            yield ORIGINAL, both, np.concatenate([original, self.goal.of(ORIGINAL)])
+        yield from ((key, rows, self.of(key)) for key in self.settings)
+
+
+def _rows_of_condition(context: SteeringContext, plan: SteeringPlan, value: str) -> np.ndarray:
+    by_part = []
+    for part in plan.parts:
+        rows = rows_of(context.table, (part,))
+        rows = rows[context.column(plan.target, rows).group == value]
+        if len(rows) < 2:
+            message = f"{plan.target}={value} has {len(rows)} samples in the part {part}; at least 2 are needed"
+            raise DataError(f"{message}: use more samples or a larger split")
+        by_part.append(rows)
+    return np.sort(np.concatenate(by_part))
+
+
 def _embed(
-    adapter: ModelAdapter,
-    sae: SAE,
-    sequences: TokenSequences,
-    samples: np.ndarray,
-    layer: int,
-    edits: Mapping[str, TokenEdit],
-    tokens_per_batch: int,
-    advance,
+    context: SteeringContext, samples: np.ndarray, edits: Mapping[str, TokenEdit], advance: Advance
 ) -> dict[str, np.ndarray]:
-    """``(n, d) float32`` embeddings of the samples under every edit."""
+    """Return the embeddings of the samples under every edit, each ``(n, d) float32``."""
     place = {sample: row for row, sample in enumerate(samples.tolist())}
     out: dict[str, np.ndarray] = {}
 
     def edited(adapter: ModelAdapter, batch: TokenBatch) -> list[Tensor]:
-        return [embedding.float().cpu() for embedding in embed_batch(adapter, sae, batch, layer, edits.values())]
+        # Each thread has an adapter of its own, a twin of the context's.
+        bound = sharing_tokens(context.sae, batch, edits.values())
+        return [embedding.float().cpu() for embedding in adapter.embed_each(batch, context.layer, bound)]
 
-    for batch, embeddings in each_batch(adapter, sequences, samples, tokens_per_batch, edited):
+    for batch, embeddings in each_batch(context.adapter, context.sequences, samples, context.tokens_per_batch, edited):
         rows = [place[sample] for sample in batch.sample.tolist()]
         for name, embedding in zip(edits, embeddings, strict=True):
             if name not in out:
@@ -112,13 +172,8 @@ def _embed(
     return out
 
 
-def embed_batch(adapter: ModelAdapter, sae: SAE, batch: TokenBatch, layer: int, edits) -> list[Tensor]:
-    """`ModelAdapter.embed_each` for edits that also read codes; the batch is encoded once."""
-    return adapter.embed_each(batch, layer, sharing_tokens(sae, batch, edits))
-
-
-def sharing_tokens(sae: SAE, batch: TokenBatch, edits) -> list[Edit]:
-    """Every edit sees the same activations, so their codes are shared."""
+def sharing_tokens(sae: SAE, batch: TokenBatch, edits: Iterable[TokenEdit]) -> list[Edit]:
+    """Return the edits as the model takes them; all see the same tokens, so that a batch is encoded once."""
     sample = batch.sample.repeat_interleave(batch.content.sum(1))
     shared: list[EditableTokens] = []
 

@@ -1,8 +1,8 @@
-"""What an edit moves beside its features: other features, and genes where the model predicts their expression."""
+"""Side effects of edits: on other features, and on genes where the model predicts their expression."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,16 @@ from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import progress_bar
 from biosae.saes.codes import Codes
 
-from .context import SteeringContext
-from .edits import EditableTokens, TokenEdit
+from .choosing_samples import rows_of
+from .context import Column, SteeringContext
+from .edit_settings import Setting
+from .edits import EditableTokens, TokenEdit, unedited
 from .embed import sharing_tokens
+from .plan import SteeringPlan
 
 N_LISTED = 20
 MIN_PER_GROUP = 5  # samples of a label or donor that get rows of their own, and samples that must have a gene
+NO_HEAD = "not predicted: {} has no expression head"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +45,14 @@ class Observed:
     member: np.ndarray
 
     @classmethod
-    def of(cls, samples: np.ndarray, columns: Mapping[str, np.ndarray]) -> Observed:
-        """``columns`` holds the values of each column of obs for the samples, None where one is missing."""
+    def of(cls, samples: np.ndarray, columns: Iterable[Column]) -> Observed:
+        """Take the groups of some columns of the samples that are large enough."""
         groups, members = [("all", "")], [np.ones(len(samples), dtype=bool)]
-        for key, values in columns.items():
-            for name in sorted({value for value in values if value is not None}):
-                if (values == name).sum() >= MIN_PER_GROUP:
-                    groups.append((key, name))
-                    members.append(values == name)
+        for column in columns:
+            for name in sorted({value for value in column.group if value is not None}):
+                if (column.group == name).sum() >= MIN_PER_GROUP:
+                    groups.append((column.name, name))
+                    members.append(column.group == name)
         return cls(samples, groups, np.stack(members))
 
     @property
@@ -65,7 +69,7 @@ class Means:
     n: np.ndarray
 
     def add(self, member: np.ndarray, per_sample: np.ndarray, n_per_sample: np.ndarray) -> None:
-        """``(n_groups, n_batch)`` membership, ``(n_batch, n_columns)`` sums over tokens and numbers of tokens."""
+        """Add ``(n_batch, n_columns)`` sums over tokens and numbers of tokens, to the groups of each sample."""
         self.total += member @ per_sample
         self.n += member @ n_per_sample
 
@@ -96,19 +100,40 @@ class Reading:
     n_samples_with_gene: np.ndarray
 
 
-def read_again(host: SteeringContext, observed: Observed, edits: Mapping[str, TokenEdit]) -> Reading:
-    """The edited activations, read by the SAE once more, and what the model's own head then predicts of every gene."""
-    keys, genes = [None, *edits], _genes_of(host.sequences, observed.samples)
-    n_groups = len(observed.groups)
-    codes = {key: Means(np.zeros((n_groups, host.sae.d_sae)), np.zeros((n_groups, 1))) for key in keys}
-    expressed = {key: Means(*np.zeros((2, n_groups, len(genes)))) for key in keys if host.adapter.predicts}
+def off_target_tables(
+    context: SteeringContext, plan: SteeringPlan, settings: Mapping[str, Setting]
+) -> dict[str, pd.DataFrame]:
+    """Return ``off_target``, ``off_target_features`` and, for a model that predicts expression, ``off_target_genes``.
+
+    They are of the plan's ``off_target_samples``, drawn at random from the test samples that a setting edits.
+    """
+    drawn, adapter = _drawn_samples(context, plan), context.adapter
+    observed = Observed.of(drawn, _columns(context, plan, drawn))
+    reading = read_again(context, observed, {key: setting.edit for key, setting in settings.items()})
+    summary, features = off_target(reading, observed, {key: setting.features for key, setting in settings.items()})
+    summary["genes"] = adapter.predicts or NO_HEAD.format(adapter.name)
+    tables = {"off_target": summary, "off_target_features": features}
+    if adapter.predicts:
+        tables["off_target_genes"] = moved_genes(reading, observed, adapter.token_names)
+    return tables
+
+
+def read_again(context: SteeringContext, observed: Observed, edits: Mapping[str, TokenEdit]) -> Reading:
+    """Read the edited activations with the SAE, and what the model's own head then predicts of every gene."""
+    genes, n_groups = _genes_of(context.sequences, observed.samples), len(observed.groups)
+    edits = {None: unedited, **edits}
+    codes = {key: Means(np.zeros((n_groups, context.sae.d_sae)), np.zeros((n_groups, 1))) for key in edits}
+    expressed = {key: Means(*np.zeros((2, n_groups, len(genes)))) for key in edits if context.adapter.predicts}
     place = {sample: column for column, sample in enumerate(observed.samples.tolist())}
     with progress_bar("off target", len(observed.samples), "samples") as advance:
-        for batch in host.adapter.batches(host.sequences, observed.samples, host.tokens_per_batch):
+        for batch in context.adapter.batches(context.sequences, observed.samples, context.tokens_per_batch):
             member = observed.member[:, [place[sample] for sample in batch.sample.tolist()]].astype(np.float64)
-            _add_codes(codes, host, batch, edits, member)
+            for means, sums in zip(codes.values(), _code_sums(context, batch, edits), strict=True):
+                means.add(member, *sums)
             if expressed:
-                _add_expression(expressed, host, batch, edits, member, genes)
+                sums_of_edits = _expression_sums(context, batch, edits.values(), genes)
+                for means, sums in zip(expressed.values(), sums_of_edits, strict=True):
+                    means.add(member, *sums)
             advance(len(batch.sample))
     n_with_gene = expressed[None].n if expressed else np.zeros((n_groups, len(genes)))
     found = ({key: means.mean for key, means in table.items()} for table in (codes, expressed))
@@ -118,7 +143,7 @@ def read_again(host: SteeringContext, observed: Observed, edits: Mapping[str, To
 def off_target(
     reading: Reading, observed: Observed, edited: Mapping[str, np.ndarray]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """How much of the change in mean codes is in other features than the edited ones, and in which.
+    """Split the change in mean codes into the edited features and the others, and list the others that change most.
 
     Parameters
     ----------
@@ -128,7 +153,7 @@ def off_target(
     Returns
     -------
     summary
-        One row a setting and group: ``key``, ``group_by``, ``group``, ``n_samples``, ``on_target`` and ``off_target``
+        One row per setting and group: ``key``, ``group_by``, ``group``, ``n_samples``, ``on_target`` and ``off_target``
         (sums of absolute changes of mean codes over the edited features and over the others), ``n_moved`` (other
         features that make up 90 % of the latter).
     features
@@ -152,7 +177,7 @@ def off_target(
 
 
 def moved_genes(reading: Reading, observed: Observed, names: Sequence[str]) -> pd.DataFrame:
-    """The `N_LISTED` genes whose predicted expression changes most over all samples, in all and in each group.
+    """List the `N_LISTED` genes whose predicted expression changes most over all samples, in all and in each group.
 
     Columns ``key``, ``group_by``, ``group``, ``gene``, ``n_samples`` that have it, ``before``, ``after``, ``change``;
     genes of fewer than `MIN_PER_GROUP` samples are left out.
@@ -175,59 +200,65 @@ def _with_change(listed: list[tuple], *what: str) -> pd.DataFrame:
 
 
 def _n_for_most(size: np.ndarray) -> int:
-    """How many of the largest make up 90 % of the sum."""
+    """Return how many of the largest values make up 90 % of the sum."""
     total = size.sum()
     return int(np.searchsorted(np.cumsum(np.sort(size)[::-1]), 0.9 * total) + 1) if total > 0 else 0
 
 
-def _add_codes(
-    codes: dict[str | None, Means],
-    host: SteeringContext,
-    batch: TokenBatch,
-    edits: Mapping[str, TokenEdit],
-    member: np.ndarray,
-) -> None:
-    (hidden,) = host.adapter.activations(batch, [host.layer])
+def _drawn_samples(context: SteeringContext, plan: SteeringPlan) -> np.ndarray:
+    rows = rows_of(context.table, ("test",))
+    if plan.is_perturbation:
+        rows = rows[context.column(plan.target, rows).group == plan.between[0]]
+    n = min(len(rows), plan.off_target_samples)
+    return np.sort(np.random.default_rng(plan.seed).choice(rows, n, replace=False))
+
+
+def _columns(context: SteeringContext, plan: SteeringPlan, rows: np.ndarray) -> list[Column]:
+    """Return the label, target and batch of some samples; those of a perturbation all have one value of its target."""
+    names = [context.companion_label(plan.target), plan.target, context.batch_key]
+    left_out = (None, plan.target) if plan.is_perturbation else (None,)
+    return [context.column(name, rows) for name in dict.fromkeys(names) if name not in left_out]
+
+
+def _code_sums(
+    context: SteeringContext, batch: TokenBatch, edits: Mapping[str | None, TokenEdit]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield for every edit the sums of codes over each sample's tokens, and the numbers of tokens."""
+    (hidden,) = context.adapter.activations(batch, [context.layer])
     content = batch.content
     n_tokens = content.sum(1)
-    tokens = EditableTokens(host.sae, hidden[content[batch.mask]], batch.sample.repeat_interleave(n_tokens))
+    tokens = EditableTokens(context.sae, hidden[content[batch.mask]], batch.sample.repeat_interleave(n_tokens))
     row = torch.arange(len(n_tokens), device=n_tokens.device).repeat_interleave(n_tokens)
-    for key, means in codes.items():
+    for key, edit in edits.items():
         with torch.no_grad():
-            found = tokens.codes if key is None else host.sae.encode(edits[key](tokens))
-        per_sample = _sums(found, row, len(n_tokens)).cpu().numpy()
-        means.add(member, per_sample, n_tokens[:, None].cpu().numpy())
+            found = tokens.codes if key is None else context.sae.encode(edit(tokens))
+        yield _sums(found, row, len(n_tokens)).cpu().numpy(), n_tokens[:, None].cpu().numpy()
 
 
-def _add_expression(
-    expressed: dict[str | None, Means],
-    host: SteeringContext,
-    batch: TokenBatch,
-    edits: Mapping[str, TokenEdit],
-    member: np.ndarray,
-    genes: np.ndarray,
-) -> None:
-    bound = sharing_tokens(host.sae, batch, [lambda tokens: tokens.x, *edits.values()])
-    predicted = host.adapter.predict_each(batch, host.layer, bound)
+def _expression_sums(
+    context: SteeringContext, batch: TokenBatch, edits: Iterable[TokenEdit], genes: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield for every edit the predictions of each sample's genes, and 1 for each gene that it has."""
+    bound = sharing_tokens(context.sae, batch, edits)
     content = batch.content
     row = content.nonzero()[:, 0].cpu().numpy()
     column = np.searchsorted(genes, batch.token[content].cpu().numpy())
-    for means, values in zip(expressed.values(), predicted, strict=True):
+    for values in context.adapter.predict_each(batch, context.layer, bound):
         per_sample, present = np.zeros((2, len(content), len(genes)))
         np.add.at(per_sample, (row, column), values.double().cpu().numpy())
         np.add.at(present, (row, column), 1)
-        means.add(member, per_sample, present)
+        yield per_sample, present
 
 
 def _genes_of(sequences: TokenSequences, samples: np.ndarray) -> np.ndarray:
-    """Tokens of the samples that stand for genes, ascending."""
+    """Return the tokens of the samples that stand for genes, ascending."""
     spans = [slice(*sequences.offsets[sample : sample + 2]) for sample in samples]
     found = [sequences.token[span][~sequences.special[span]] for span in spans]
     return np.unique(np.concatenate(found)).astype(np.int64)
 
 
 def _sums(codes: Codes, row: Tensor, n_samples: int) -> Tensor:
-    """``(n_samples, d_sae) float64`` sums of the codes over each sample's tokens."""
+    """Return the sums of the codes over each sample's tokens, ``(n_samples, d_sae) float64``."""
     total = torch.zeros(n_samples, codes.d_sae, dtype=torch.float64, device=codes.values.device)
     if codes.support is None:
         return total.index_add(0, row, codes.values.double())

@@ -1,12 +1,13 @@
-"""steered.h5ad: embeddings of the unedited model and of every setting, aligned to features.h5ad."""
+"""Artefacts of a sweep: embeddings of the unedited model and of every setting, and tables of its settings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import anndata
 import h5py
@@ -17,44 +18,69 @@ from anndata.io import read_elem, write_elem
 from biosae.artefacts import atomic_write
 from biosae.errors import ArtefactError
 
-from .setting import Setting
+from .context import SteeringContext
+from .edit_settings import Setting
+from .embed import SteeredSamples
+from .plan import SteeringPlan
 
 FORMAT = 1
-MADE_BY = "biosae steer"
-ORIGINAL = "original"
+DESCRIBED = ("method", "chooser", "n_features", "operation", "value", "unit", "seed")
+"""Fields of a setting in tables."""
 
 
-def write_steered(
-    path: Path,
-    obs: pd.DataFrame,
-    embeddings: Iterable[tuple[str, np.ndarray, np.ndarray]],
-    settings: dict[str, Setting],
-    provenance: dict,
-) -> None:
-    """Writes one embedding after the other; memory holds one of them.
+def write_steered(context: SteeringContext, plan: SteeringPlan, steered: SteeredSamples) -> None:
+    """Write steered.h5ad, or perturbation.h5ad: the embeddings of a sweep, aligned to features.h5ad.
 
-    Parameters
-    ----------
-    embeddings
-        Key, rows that were embedded (the others become NaN) and ``(n_rows, d)`` array, the original among them.
-    provenance
-        ``sae_hash``, ``features_hash``, ``model``, ``layer``, ``samples`` (parts), and what else a reader should know.
+    Samples that were not embedded are NaN. One embedding is written after the other; memory holds one of them.
     """
-    described = [{"key": key, **asdict(setting)} for key, setting in settings.items()]
+    obs = context.table.obs
+    described = [{"key": key, **setting.row} for key, setting in steered.settings.items()]
+    path = context.folder / ("perturbation.h5ad" if plan.is_perturbation else "steered.h5ad")
     with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         write_elem(file, "obs", obs)
         write_elem(file, "var", pd.DataFrame(index=pd.Index([], dtype=str)))
         write_elem(file, "obsm", {})
-        for key, rows, embedding in embeddings:
+        for key, rows, embedding in steered.each():
             whole = np.full((len(obs), embedding.shape[1]), np.nan, dtype=np.float32)
             whole[rows] = embedding
             write_elem(file, f"obsm/{key}", whole, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
-        write_elem(file, "uns", {"biosae": {"format": FORMAT, **provenance, "settings": json.dumps(described)}})
+        write_elem(
+            file, "uns", {"biosae": {"format": FORMAT, **_origin(context, plan), "settings": json.dumps(described)}}
+        )
+
+
+def _origin(context: SteeringContext, plan: SteeringPlan) -> dict[str, Any]:
+    made = context.table.uns["biosae"]
+    return {
+        "sae_hash": made["sae_hash"],
+        "features_hash": context.features_hash,
+        "model": made["model"],
+        "layer": context.layer,
+        "samples": list(plan.parts),
+        "target": plan.target or "",
+        "version": version("biosae"),
+    }
+
+
+def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+    """Write ``steering/<name>.csv`` of a run folder for each table."""
+    for name, table in tables.items():
+        with atomic_write(folder / "steering" / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def with_settings(table: pd.DataFrame, settings: dict[str, Setting]) -> pd.DataFrame:
+    """Return a table keyed by setting with the description of the setting beside each key."""
+    rows = [setting.row for setting in settings.values()]
+    described = pd.DataFrame({name: [row[name] for row in rows] for name in DESCRIBED}, index=list(settings))
+    joined = table.join(described.astype({"n_features": "Int64", "seed": "Int64"}), on="key")
+    joined["method"] = joined["method"].fillna(joined["key"])  # the unedited model is not a setting
+    return joined[["key", *DESCRIBED, *[column for column in table if column != "key"]]]
 
 
 def read_steered(path: Path) -> tuple[anndata.AnnData, pd.DataFrame]:
-    """The embeddings, and one row a setting.
+    """Return the embeddings, and one row per setting.
 
     Raises
     ------
@@ -65,22 +91,24 @@ def read_steered(path: Path) -> tuple[anndata.AnnData, pd.DataFrame]:
         steered = anndata.read_h5ad(path)
     found = steered.uns.get("biosae", {}).get("format")
     if found != FORMAT:
-        raise ArtefactError(f"{path} has format {found}, expected {FORMAT}; make it again with `{MADE_BY}`")
+        raise ArtefactError(f"{path} has format {found}, expected {FORMAT}; make it again with the steer stage")
     return steered, pd.DataFrame(json.loads(steered.uns["biosae"]["settings"]))
 
 
 def read_steered_obs(path: Path) -> pd.DataFrame:
-    """The annotations of the samples alone, without their embeddings; raises what `read_steered` does."""
+    """Return the annotations of the samples alone, without their embeddings; raises what `read_steered` does."""
     with _reading(path), h5py.File(path, "r") as file:
         return read_elem(file["obs"])
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    if not Path(path).exists():
-        toward = " without steer.perturbation.key" if Path(path).with_name("perturbation.h5ad").exists() else ""
-        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`{toward}")
+    if not path.exists():
+        message = f"{path} does not exist; make it with the steer stage"
+        if path.with_name("perturbation.h5ad").exists():
+            raise ArtefactError(f"{message} without key (of a perturbation)", argument="steer.key")
+        raise ArtefactError(message)
     try:
         yield
     except (OSError, KeyError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{MADE_BY}`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with the steer stage") from error

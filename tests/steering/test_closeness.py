@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from biosae.steering.distance import distance_closed, energy_closed, energy_distance
+from biosae.steering.closeness import distance_closed, energy_closed, energy_distance
 
 GENERATOR = np.random.default_rng(0)
 CONTROL = GENERATOR.normal(size=(80, 3))

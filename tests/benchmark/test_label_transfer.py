@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from biosae.benchmark.transfer import label_transfer
+from biosae.benchmark.label_transfer import label_transfer
 
 
 def test_a_case_by_hand():

@@ -10,10 +10,10 @@ METRICS = ("transfer_accuracy", "transfer_macro_f1")
 
 
 def label_transfer(embedding: np.ndarray, batch: np.ndarray, label: np.ndarray, n_neighbours: int) -> dict[str, float]:
-    """Accuracy and macro-F1 of a kNN vote from all other batches, each the mean over the batches.
+    """Return accuracy and macro-F1 of a kNN vote from all other batches, each the mean over the batches.
 
-    A sample whose label no other batch has cannot be told right, and is left out. Macro-F1 is the mean over the
-    labels that the left-out batch truly has. NaN when no batch shares a label with another.
+    A sample whose label no other batch has cannot be predicted, and is left out. Macro-F1 is the mean over the
+    labels that occur in the left-out batch. NaN when no batch shares a label with another.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def label_transfer(embedding: np.ndarray, batch: np.ndarray, label: np.ndarray, 
 def transfer_to_each(
     embedding: np.ndarray, batch: np.ndarray, label: np.ndarray, n_neighbours: int
 ) -> list[tuple[str, int, float, float]]:
-    """Each batch that was left out, how many of its samples were voted for, accuracy and macro-F1."""
+    """Return for each left-out batch its name, the number of its scored samples, accuracy and macro-F1."""
     found = []
     for name in np.unique(batch):
         inside = batch == name

@@ -6,8 +6,8 @@ import pytest
 from scipy import sparse
 from sklearn.decomposition import PCA
 
-from biosae.benchmark import context
-from biosae.benchmark.context import check_context, context_embeddings, pca, variable_genes
+from biosae.benchmark import count_embeddings as module
+from biosae.benchmark.count_embeddings import check_methods, count_embeddings, pca, variable_genes
 from biosae.errors import MissingExtraError, SettingError
 
 
@@ -22,7 +22,7 @@ def counts():
 
 
 def test_normalised_values_and_variable_genes_by_hand(counts, monkeypatch):
-    monkeypatch.setattr(context, "N_GENES", 20)
+    monkeypatch.setattr(module, "N_GENES", 20)
     chosen, values = variable_genes(counts.X)
     dense = counts.X.toarray()
     expected = np.log1p(1e4 * dense / dense.sum(1, keepdims=True))
@@ -39,7 +39,7 @@ def test_pca_is_that_of_the_centred_values(counts):
 def test_harmony_brings_batches_together_and_leaves_labels_apart(counts):
     pytest.importorskip("harmonypy")
     batch = np.where(np.arange(300) % 2 == 0, "p", "q")
-    found = context_embeddings(counts, batch, ("pca", "harmony"), seed=0)
+    found = count_embeddings(counts, batch, ("pca", "harmony"), seed=0)
     assert found["harmony"].shape == found["pca"].shape
 
     def gap(embedding, group):
@@ -52,7 +52,7 @@ def test_harmony_brings_batches_together_and_leaves_labels_apart(counts):
 
 def test_unknown_and_missing_methods_are_refused_before_any_work(monkeypatch):
     with pytest.raises(SettingError, match="takes pca, harmony, scvi, got bbknn"):
-        check_context(("pca", "bbknn"))
+        check_methods(("pca", "bbknn"))
     monkeypatch.setitem(__import__("sys").modules, "scvi", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'biosae\[scvi\]'"):
-        check_context(("scvi",))
+        check_methods(("scvi",))

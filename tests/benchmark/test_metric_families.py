@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import silhouette_score
 
-from biosae.benchmark import families
-from biosae.benchmark.families import family_scores, neighbours, totals
+from biosae.benchmark import metric_families
+from biosae.benchmark.metric_families import family_scores, neighbours, totals
 from biosae.errors import MissingExtraError
 
 pytest.importorskip("scib_metrics")
@@ -38,7 +38,7 @@ def test_separate_batches_score_low_on_batches_only(planted):
 def test_an_embedding_that_is_the_label_is_perfect_biology(planted):
     embedding = planted.embed(batch_shift=0.0, label_shift=1e4)
     scores = score(planted, embedding)
-    assert [scores[name] for name in families.BIO] == pytest.approx([1] * 5, abs=1e-3)
+    assert [scores[name] for name in metric_families.BIO] == pytest.approx([1] * 5, abs=1e-3)
     assert scores["bio_conservation"] == pytest.approx(1, abs=1e-3)
 
 
@@ -65,8 +65,8 @@ def test_neighbours_are_exact_and_begin_with_the_sample(planted):
 
 
 def test_totals_by_hand_leave_out_what_is_undefined():
-    bio = dict(zip(families.BIO, (0.1, 0.2, 0.3, 0.4, np.nan), strict=True))
-    batch = dict(zip(families.BATCH, (0.5, 0.6, 0.7, 0.8), strict=True))
+    bio = dict(zip(metric_families.BIO, (0.1, 0.2, 0.3, 0.4, np.nan), strict=True))
+    batch = dict(zip(metric_families.BATCH, (0.5, 0.6, 0.7, 0.8), strict=True))
     assert totals(bio | batch) == pytest.approx({"bio_conservation": 0.25, "batch_correction": 0.65, "total": 0.41})
     assert totals(bio | batch | {"kbet": 0.0})["batch_correction"] == pytest.approx(2.6 / 5)
 

@@ -22,14 +22,14 @@ N_LISI, N_KBET, N_GRAPH = 90, 50, 15  # neighbours, the sample itself among them
 def family_scores(
     embedding: np.ndarray, reference: np.ndarray, batch: np.ndarray, label: np.ndarray, with_kbet: bool
 ) -> dict[str, float]:
-    """Every metric of both families and the totals; all lie between 0 and 1, and 1 is best.
+    """Return every metric of both families and the totals; all lie between 0 and 1, and 1 is best.
 
     Parameters
     ----------
     embedding
         ``(n, d)`` to score.
     reference
-        ``(n, d_reference)`` that was not integrated; ``pcr_comparison`` reads how much less the batch explains.
+        ``(n, d_reference)``, not integrated; ``pcr_comparison`` compares how much the batch explains in both.
     batch, label
         ``(n,)`` text.
 
@@ -62,14 +62,14 @@ def family_scores(
 
 
 def totals(scores: dict[str, float]) -> dict[str, float]:
-    """The mean of each family, and the total in which biology weighs 0.6; an undefined metric counts in none."""
+    """Return the mean of each family and the total, where biology weighs 0.6; undefined metrics are left out."""
     bio = float(np.nanmean([scores[name] for name in BIO]))
     batch = float(np.nanmean([scores[name] for name in (*BATCH, KBET) if name in scores]))
     return dict(zip(TOTALS, (bio, batch, WEIGHT_OF_BIO * bio + (1 - WEIGHT_OF_BIO) * batch), strict=True))
 
 
 def load_metrics():
-    """scib-metrics, on the processor unless JAX_PLATFORMS says otherwise."""
+    """Import scib-metrics, on the processor unless JAX_PLATFORMS is set."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     if not logging.getLogger().handlers:  # else its logging.info sets one up, which prints all our messages again
         logging.getLogger().addHandler(logging.NullHandler())
@@ -77,7 +77,7 @@ def load_metrics():
 
 
 def neighbours(embedding: np.ndarray):
-    """The exact `N_LISI` nearest samples, each sample first of its own: no approximate search, nothing to compile."""
+    """Return the exact `N_LISI` nearest samples, each sample first of its own; no approximate search to compile."""
     found = require("scib_metrics.nearest_neighbors", "integration")
     distance, index = NearestNeighbors(n_neighbors=N_LISI - 1).fit(embedding).kneighbors()
     own = np.arange(len(embedding))[:, None]

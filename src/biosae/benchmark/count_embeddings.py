@@ -22,10 +22,10 @@ LABELS = {
 }
 
 
-def context_embeddings(
+def count_embeddings(
     counts: anndata.AnnData, batch: np.ndarray, names: Sequence[str], seed: int
 ) -> dict[str, np.ndarray]:
-    """``(n, d)`` embedding of every method; PCA always comes first, the others are fitted beside it.
+    """Return the ``(n, d)`` embedding of every method; PCA always comes first, the others are fitted beside it.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def context_embeddings(
     MissingExtraError
         If its package is not installed.
     """
-    check_context(names)
+    check_methods(names)
     variable, normalised = variable_genes(sparse.csr_matrix(counts.X))
     found = {"pca": pca(normalised, seed)}
     if "harmony" in names:
@@ -53,19 +53,19 @@ def context_embeddings(
     return found
 
 
-def check_context(names: Sequence[str]) -> None:
-    """Raises before any work when a method is unknown or not installed."""
+def check_methods(names: Sequence[str]) -> None:
+    """Raise before any work when a method is unknown or not installed."""
     if unknown := sorted(set(names) - set(LABELS)):
-        raise SettingError(f"benchmark.context takes {', '.join(LABELS)}, got {unknown[0]}")
+        raise SettingError(f"context takes {', '.join(LABELS)}, got {unknown[0]}", argument="benchmark.context")
     for name, package, extra in (("harmony", "harmonypy", "integration"), ("scvi", "scvi", "scvi")):
         if name in names:
             require(package, extra)
 
 
 def variable_genes(counts: sparse.csr_matrix) -> tuple[np.ndarray, sparse.csr_matrix]:
-    """Sorted columns of the `N_GENES` most variable genes, and their log-normalised values.
+    """Return the sorted columns of the `N_GENES` most variable genes, and their log-normalised values.
 
-    Every cell is scaled to `TARGET_SUM` counts, then ``log(1 + x)``; variance is that of these values.
+    Every cell is scaled to `TARGET_SUM` counts, then ``log(1 + x)``; the variance is taken of these values.
     """
     depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
     normalised = sparse.diags(TARGET_SUM / depth).dot(counts).tocsr().astype(np.float32)
@@ -77,20 +77,20 @@ def variable_genes(counts: sparse.csr_matrix) -> tuple[np.ndarray, sparse.csr_ma
 
 
 def pca(values: sparse.csr_matrix, seed: int) -> np.ndarray:
-    """``(n, 50)`` scores on the first principal components, fewer for small data."""
+    """Return the scores on the first principal components, ``(n, 50)``; fewer for small data."""
     n = min(N_COMPONENTS, *(size - 1 for size in values.shape))
     return PCA(n, svd_solver="covariance_eigh", random_state=seed).fit_transform(values.toarray())
 
 
 def harmony(components: np.ndarray, batch: np.ndarray, seed: int) -> np.ndarray:
-    """Components moved by Harmony (Korsunsky et al. 2019, Nat. Methods 16:1289) with its defaults."""
+    """Move the components by Harmony (Korsunsky et al. 2019, Nat. Methods 16:1289) with its defaults."""
     harmonypy = require("harmonypy", "integration")
     table = pd.DataFrame({"batch": batch})
     return np.asarray(harmonypy.run_harmony(components, table, "batch", random_state=seed, verbose=False).Z_corr)
 
 
 def scvi(counts: sparse.csr_matrix, batch: np.ndarray, seed: int) -> np.ndarray:
-    """``(n, 10)`` latent means of scVI (Lopez et al. 2018, Nat. Methods 15:1053) with its defaults."""
+    """Return the latent means of scVI (Lopez et al. 2018, Nat. Methods 15:1053) with its defaults, ``(n, 10)``."""
     package = require("scvi", "scvi")
     package.settings.seed = seed
     cells = anndata.AnnData(counts.astype(np.float32), obs=pd.DataFrame({"batch": pd.Categorical(batch)}))
