@@ -11,7 +11,7 @@ from biosae.analysis.labels.column import LabelColumn
 from biosae.analysis.labels.continuous import continuous_scores
 from biosae.analysis.scores import analyze
 from biosae.artefacts import content_hash
-from biosae.errors import ArtefactError, DataError, SettingError
+from biosae.errors import ArtefactError, DataError
 
 from .conftest import CLASSES, D_SAE, MARKER, SILENT, write_table, write_token_codes
 
@@ -194,33 +194,14 @@ def test_families_of_the_user_stand_beside_the_usual_ones(run):
     assert scores.loc[4, "family"] == "gene nine" and scores.loc[4, "gene nine"] == 1
 
 
-def test_prerank_tests_the_markers(run):
-    pytest.importorskip("gseapy", reason="the extra enrich is not installed")
-    sets = {"first ten": [f"GENE{n}" for n in range(10)], "last ten": [f"GENE{n}" for n in range(20, 30)]}
-    (run / "mine.json").write_text(json.dumps(sets))
-    score(run, prerank=True, gene_sets=[run / "mine.json"], n_permutations=50)
-    table = pd.read_csv(run / "tables" / "prerank.csv")
-    assert set(table["feature"]) == set(MARKER.values())
-    assert len(table) == 6 and (table["p_value"] >= 1 / 51).all()
-    assert (table["q_value"] >= table["p_value"]).all()
-
-
 def test_tests_by_rank_leave_large_files_out(run, caplog):
-    pytest.importorskip("gseapy", reason="the extra enrich is not installed")
     many = {f"set {i}": [f"GENE{n}" for n in range(10)] for i in range(201)}
     few = {"first ten": [f"GENE{n}" for n in range(10)]}
     for name, sets in (("many", many), ("few", few)):
         (run / f"{name}.json").write_text(json.dumps(sets))
-    score(run, prerank=True, gene_sets=[run / "many.json", run / "few.json"], n_permutations=20)
-    assert set(pd.read_csv(run / "tables" / "prerank.csv")["source"]) == {"few"}
+    score(run, gene_sets=[run / "many.json", run / "few.json"], n_permutations=20)
     assert set(pd.read_csv(run / "scores.csv", header=[0, 1])["enrichment_by_rank", "source"].dropna()) == {"few"}
     assert caplog.text.count("many has more than 200 sets: tests by rank leave it out") == 1
-
-
-def test_prerank_without_markers_is_refused(run):
-    with pytest.raises(SettingError, match="needs analysis.run_label_scoring=true"):
-        score(run, prerank=True, run_label_scoring=False)
-    assert not (run / "scores.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -231,13 +212,11 @@ def test_prerank_without_markers_is_refused(run):
     ],
 )
 def test_sets_without_genes_of_the_data_are_named_and_left_out(run, caplog, genes, says):
-    pytest.importorskip("gseapy", reason="the extra enrich is not installed")
     caplog.set_level("INFO", "biosae")
     (run / "far.json").write_text(json.dumps({"far": genes}))
-    scores = score(run, prerank=True, gene_sets=[run / "far.json"], n_permutations=50)
+    scores = score(run, gene_sets=[run / "far.json"], n_permutations=50)
     assert "enrichment" not in scores
     assert says in caplog.text
-    assert "GSEA is left out: no gene set has 5 to 500" in caplog.text
 
 
 def test_geometry_is_scored_beside_an_sae(run, tokens):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from biosae.analysis.genes.expression import expression_scores, value_quartiles
 from biosae.analysis.genes.gene_sets import read_families, read_gene_sets
-from biosae.analysis.genes.scores import score_genes, score_prerank
+from biosae.analysis.genes.scores import score_genes
 from biosae.analysis.genes.token_sums import TokenSums, sum_over_tokens
 from biosae.analysis.labels.scores import score_labels
 from biosae.analysis.residues.scores import SPANS, score_residues
@@ -44,7 +44,6 @@ def analyze(
     n_permutations: int,
     gene_sets: Sequence[Path | str] = (),
     gene_families: Sequence[Path | str] = (),
-    prerank: bool = False,
     map_decoder: bool = False,
 ) -> pd.DataFrame:
     """Writes scores.csv, tables/ and analysis.json into ``out`` and gives the content of scores.csv.
@@ -64,9 +63,6 @@ def analyze(
         GMT or JSON files tested along with the sets that come with the package.
     gene_families
         GMT or JSON files with families beside the usual ones.
-    prerank
-        GSEA of the features that mark a class best, against Hallmark and the small files of ``gene_sets`` (extra
-        ``enrich``).
     map_decoder
         A UMAP of the decoder directions (extra ``sc``).
 
@@ -75,15 +71,15 @@ def analyze(
     DataError
         If a column or a gene set file does not exist, or no sample was held out.
     SettingError
-        If ``prerank`` lacks the scores it builds on, or ``n_permutations`` is below 1.
+        If ``n_permutations`` is below 1.
     MissingExtraError
-        If ``prerank`` or ``map_decoder`` lacks its library.
+        If ``map_decoder`` lacks its library.
     ArtefactError
         If features and token codes are missing or do not belong together.
     """
     table = read_table(features_h5ad)
     _check_columns(table, label_keys, group_key)
-    _check_settings(n_permutations, prerank, map_decoder, run_label_scoring and run_gene_scoring)
+    _check_settings(n_permutations, map_decoder)
     own_sets, families = read_gene_sets(gene_sets), read_families(gene_families)
     rows, results, chance = held_out_rows(table), Results(), (n_permutations, seed)
     tokens, spans = TokenTable(Path(token_codes), table, rows), Path(out) / SPANS
@@ -98,8 +94,6 @@ def analyze(
         score_labels(results, table[rows], label_keys, group_key, *chance)
     if run_label_scoring and spans.exists():
         score_residues(results, tokens.codes, spans, table, *chance)
-    if prerank and tokens.have_names:
-        score_prerank(results, tokens.sums, tokens.codes.vocabulary, own_sets, *chance)
     settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed, "n_permutations": n_permutations}
     settings |= {"gene_sets": [str(path) for path in gene_sets], "gene_families": [str(path) for path in gene_families]}
     write_results(out, results, table, settings, content_hash(features_h5ad))
@@ -189,16 +183,9 @@ def _check_columns(table: anndata.AnnData, label_keys: list[str], group_key: str
             raise DataError(f"the features have no column {key}; they have {', '.join(map(str, table.obs.columns))}")
 
 
-def _check_settings(n_permutations: int, prerank: bool, map_decoder: bool, scores_markers: bool) -> None:
-    """What is switched on must be possible, which is said before the work starts."""
+def _check_settings(n_permutations: int, map_decoder: bool) -> None:
+    """Refuse, before the work starts, what is not possible."""
     if n_permutations < 1:
-        raise SettingError(f"analysis.n_permutations must be at least 1, got {n_permutations}")
-    if prerank:
-        require("gseapy", extra="enrich")
-        if not scores_markers:
-            message = "analysis.prerank=true is for the features that mark a class"
-            raise SettingError(
-                f"{message}; it needs analysis.run_label_scoring=true and analysis.run_gene_scoring=true"
-            )
+        raise SettingError(f"n_permutations must be at least 1, got {n_permutations}", "n_permutations")
     if map_decoder:
         require("umap", extra="sc")

@@ -10,12 +10,10 @@ import pandas as pd
 
 from biosae.analysis.results import Results
 from biosae.analysis.summary import enrichment_summary, rank_enrichment_summary
-from biosae.errors import DataError
 
 from .enrichment import MAX_SET, MIN_SET, enrichment
 from .families import family_members, family_scores
 from .gene_sets import GeneSets, hallmark_sets, packaged_gene_sets
-from .prerank import prerank_of_features
 from .rank_enrichment import rank_enrichment
 from .token_sums import TokenSums
 from .top_genes import gene_scores, gene_table
@@ -85,26 +83,6 @@ def _score_sets(
         results.tables["enrichment_by_rank"] = by_rank.table
         results.summary["enrichment_by_rank"] = rank_enrichment_summary(by_rank)
         logger.info("gene sets by rank: %d tests", by_rank.n_tests)
-
-
-def score_prerank(
-    results: Results, sums: TokenSums, vocabulary: pd.DataFrame, sets: GeneSets, n_permutations: int, seed: int
-) -> None:
-    """GSEA of the features that mark a class best, into tables/prerank.csv; Hallmark and the user's small files."""
-    sets = hallmark_sets() + _of_small_files(sets)
-    markers = [marker for label in results.summary["labels"].values() for marker in label["classes"]]
-    features = sorted({marker["feature"] for marker in markers})
-    background = sums.n_tokens > 0
-    mean_code = sums.total[features][:, background].toarray() / sums.n_tokens[background]
-    symbols = symbols_of_tokens(sums, vocabulary)[background]
-    try:
-        table = prerank_of_features(features, mean_code, symbols, sets, n_permutations, seed)
-    except DataError as error:
-        logger.warning("GSEA is left out: %s", error)
-        return
-    results.tables["prerank"] = table
-    results.summary["prerank"] = {"n_features": len(features), "n_tests": len(table)}
-    logger.info("GSEA: %d features, %d tests", len(features), len(table))
 
 
 def _of_small_files(sets: GeneSets) -> GeneSets:

@@ -168,9 +168,8 @@ class Analysis:
     """Which scores to compute, against what, and the size of their nulls.
 
     ``label_keys`` replaces the labels of the run. ``gene_sets`` are GMT or JSON files tested beside the shipped sets,
-    ``gene_families`` files with further families. ``prerank`` runs GSEA on the features that mark a class,
-    ``map_decoder`` adds a UMAP of the decoder. ``controls`` scores simpler axes, an SAE with a frozen decoder
-    and SAEs of random hosts by the same code.
+    ``gene_families`` files with further families. ``map_decoder`` adds a UMAP of the decoder. ``controls`` scores
+    simpler axes, an SAE with a frozen decoder and SAEs of random hosts by the same code.
     """
 
     label_keys: list[str] | None = MISSING
@@ -182,7 +181,6 @@ class Analysis:
     n_permutations: int = MISSING
     gene_sets: list[str] = MISSING
     gene_families: list[str] = MISSING
-    prerank: bool = MISSING
     map_decoder: bool = MISSING
 
 
