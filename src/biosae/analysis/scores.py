@@ -12,9 +12,9 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.genes.expression import expression_scores, value_quartiles
+from biosae.analysis.genes.gene_scores import expression_scores, value_quartiles
 from biosae.analysis.genes.gene_sets import read_families, read_gene_sets
-from biosae.analysis.genes.scores import score_genes
+from biosae.analysis.genes.score_genes import score_genes
 from biosae.analysis.genes.token_sums import TokenSums, sum_over_tokens
 from biosae.analysis.labels.scores import score_labels
 from biosae.analysis.residues.scores import SPANS, score_residues

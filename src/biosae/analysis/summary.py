@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.genes.enrichment import Enrichment
-from biosae.analysis.genes.rank_enrichment import RankEnrichment
 from biosae.analysis.labels.marking import LabelScores
 
 MARKER_COLUMNS = (
@@ -52,18 +50,6 @@ def continuous_summary(scores: pd.DataFrame) -> dict:
         "n_tests": int(scores["p_single"].notna().sum()),
         "best": best,
     }
-
-
-def enrichment_summary(found: Enrichment) -> dict:
-    """Size of the family of tests, and the share of annotated features beside that of matched random lists."""
-    names = ("n_tests", "n_background", "n_sets", "annotated_share", "matched_share")
-    names += ("simes_share", "matched_simes_share", "sources_left_out")
-    return {name: getattr(found, name) for name in names}
-
-
-def rank_enrichment_summary(found: RankEnrichment) -> dict:
-    """Size of the family of tests, the share of features with a set that lies high, and that for exchanged sets."""
-    return {name: getattr(found, name) for name in ("n_tests", "n_sets", "annotated_share", "matched_share")}
 
 
 def plain(record: dict) -> dict:

@@ -8,11 +8,15 @@ import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 
-from biosae.analysis.stats.fdr import benjamini_hochberg
+from biosae.analysis.stats.auroc import Midranks, SortedCodes, midranks
 from biosae.analysis.stats.held_out import HeldOutSelection
-from biosae.analysis.stats.midranks import Midranks, ranks
-from biosae.analysis.stats.shuffling import Tally, pools_of_like_activity, rank_sum_moments, shuffled_rows
-from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats.permutation_tests import (
+    Tally,
+    benjamini_hochberg,
+    pools_of_like_activity,
+    rank_sum_moments,
+    shuffled_rows,
+)
 from biosae.errors import DataError
 
 from .column import LabelColumn
@@ -124,7 +128,7 @@ def _shuffled_null(
 
 
 def _ranked(codes: sparse.csr_matrix, rows: np.ndarray) -> Midranks:
-    return ranks(SortedCodes.of(codes[rows]))
+    return midranks(SortedCodes.of(codes[rows]))
 
 
 def _rows_with_value(value: np.ndarray, part: np.ndarray, name: str, key: str) -> np.ndarray:

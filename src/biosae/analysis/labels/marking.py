@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from biosae.analysis.stats.fdr import benjamini_hochberg
+from biosae.analysis.stats.auroc import Midranks, SortedCodes, auroc, midranks
 from biosae.analysis.stats.held_out import HeldOutSelection
 from biosae.analysis.stats.intervals import auroc_intervals, resample_weights
-from biosae.analysis.stats.midranks import Midranks, auroc, ranks
-from biosae.analysis.stats.mutual_information import adjusted_mutual_information
-from biosae.analysis.stats.shuffling import ShuffledNull, shuffled_null
-from biosae.analysis.stats.sorted_codes import SortedCodes
-from biosae.analysis.stats.thresholds import average_precision, best_thresholds, counts_above, f1
+from biosae.analysis.stats.permutation_tests import ShuffledNull, benjamini_hochberg, shuffled_null
+from biosae.analysis.stats.thresholds import (
+    adjusted_mutual_information,
+    average_precision,
+    best_thresholds,
+    counts_above,
+    f1,
+)
 from biosae.progress import Advance, progress_bar, unseen
 
 from .classes import class_names, labelled_rows, memberships, scorable_classes
@@ -62,7 +65,7 @@ class LabelledCodes:
     @classmethod
     def of(cls, codes: sparse.csr_matrix, label: np.ndarray, classes: list[str], rows: np.ndarray) -> LabelledCodes:
         in_order = SortedCodes.of(codes[rows])
-        return cls(rows, in_order, ranks(in_order), memberships(label[rows], classes))
+        return cls(rows, in_order, midranks(in_order), memberships(label[rows], classes))
 
 
 def labelled_parts(

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 
-from biosae.analysis.stats.fdr import benjamini_hochberg
-from biosae.analysis.stats.midranks import ranks
-from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats.auroc import SortedCodes, midranks
+from biosae.analysis.stats.permutation_tests import benjamini_hochberg
 
 from .continuous import spearman
 
@@ -130,7 +129,7 @@ def donor_correlations(
 
 
 def _correlation(codes: sparse.csr_matrix, value: np.ndarray) -> np.ndarray:
-    return spearman(ranks(SortedCodes.of(codes)), value)
+    return spearman(midranks(SortedCodes.of(codes)), value)
 
 
 def _between(mean_code: np.ndarray, mean_value: np.ndarray, direction: np.ndarray) -> dict[str, np.ndarray]:
@@ -140,7 +139,7 @@ def _between(mean_code: np.ndarray, mean_value: np.ndarray, direction: np.ndarra
     if n_donors > EXACT_ORDERS:
         score = toward * np.sqrt((n_donors - 2) / np.maximum(1 - toward**2, 1e-12))
         return {"correlation": correlation, "p_value": stats.t.sf(score, n_donors - 2)}
-    codes_ranked = ranks(SortedCodes.of(sparse.csr_matrix(mean_code))).above_zero
+    codes_ranked = midranks(SortedCodes.of(sparse.csr_matrix(mean_code))).above_zero
     orders = stats.rankdata(mean_value)[list(permutations(range(n_donors)))]  # (n_orders, n_donors)
     sums, observed = orders @ codes_ranked * direction, codes_ranked.T @ stats.rankdata(mean_value) * direction
     p_value = np.where(np.isnan(toward), np.nan, (sums >= observed - 1e-9).mean(axis=0))

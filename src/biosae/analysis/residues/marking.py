@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.stats.fdr import benjamini_hochberg
 from biosae.analysis.stats.held_out import HeldOutSelection
+from biosae.analysis.stats.permutation_tests import benjamini_hochberg
 from biosae.errors import DataError
 from biosae.features.token_codes import TokenCodes
 from biosae.progress import progress_bar

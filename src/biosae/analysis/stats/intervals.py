@@ -6,7 +6,7 @@ import numpy as np
 
 from biosae.progress import Advance
 
-from .sorted_codes import SortedCodes
+from .auroc import SortedCodes
 
 N_RESAMPLES = 200
 MIN_GROUPS = 5  # fewer donors than this say nothing about how donors differ

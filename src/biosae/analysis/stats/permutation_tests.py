@@ -1,9 +1,9 @@
-"""What AUROC chance alone reaches: labels shuffled among the samples of a group.
+"""Nulls of the AUROC from labels shuffled within groups, and the correction for many tests.
 
 Shuffling within donors (or batches) keeps what belongs to the donor, so that a feature of a donor is
 not taken for a feature of the cell types that the donor happens to have.
 
-Cost: one product of the ranks with all shuffled labels, ``n_samples x n_features x n_classes x
+Cost: one product of the midranks with all shuffled labels, ``n_samples x n_features x n_classes x
 n_permutations`` multiply-adds in float32, in blocks of bounded memory.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from biosae.progress import Advance
 
-from .midranks import Midranks, auroc_of_rank_sums
+from .auroc import Midranks, auroc_of_rank_sums
 
 N_POOLS, MIN_POOL = 16, 64  # features of like activity share their null
 LABELS_PER_BLOCK = 1 << 21  # entries of a block of shuffled labels
@@ -204,3 +204,24 @@ class Tally:
             n_at_least = n_reaching[::-1].cumsum()[::-1]  # null values that reach the k smallest observed
             p[defined, c] = (1 + n_at_least[rank + 1]) / (1 + n_reaching.sum())
         return p
+
+
+def benjamini_hochberg(p: np.ndarray, n_tests: int | None = None) -> np.ndarray:
+    """q-values of all p-values of one family, in the same shape (Benjamini and Hochberg 1995).
+
+    Parameters
+    ----------
+    p
+        Undefined p-values (NaN) are not tests: they stay NaN and do not count.
+    n_tests
+        Size of the family when it holds further tests, all with p = 1; the number of p-values without it.
+    """
+    q = np.full(p.shape, np.nan)
+    is_test = ~np.isnan(p)
+    tested = p[is_test]
+    order = np.argsort(tested)[::-1]
+    scaled = tested[order] * (n_tests or len(tested)) / np.arange(len(tested), 0, -1)
+    corrected = np.empty(len(tested))
+    corrected[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
+    q[is_test] = corrected
+    return q

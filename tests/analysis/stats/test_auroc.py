@@ -4,8 +4,7 @@ from hypothesis import strategies as st
 from scipy import sparse, stats
 from sklearn.metrics import roc_auc_score
 
-from biosae.analysis.stats.midranks import auroc, ranks
-from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats.auroc import SortedCodes, auroc, midranks
 
 
 @st.composite
@@ -21,7 +20,7 @@ def problems(draw, smallest=0):
 @given(problems(smallest=-2))
 def test_ranks_equal_scipy(problem):
     codes, _ = problem
-    found = ranks(SortedCodes.of(sparse.csr_matrix(codes)))
+    found = midranks(SortedCodes.of(sparse.csr_matrix(codes)))
     # Sums of a few dozen halves are exact.
     np.testing.assert_array_equal(found.above_zero.toarray() + found.of_zero, stats.rankdata(codes, axis=0))
 
@@ -30,7 +29,7 @@ def test_ranks_equal_scipy(problem):
 @given(problems(smallest=-2))
 def test_auroc_equals_sklearn(problem):
     codes, member = problem
-    found = auroc(ranks(SortedCodes.of(sparse.csr_matrix(codes))), member)
+    found = auroc(midranks(SortedCodes.of(sparse.csr_matrix(codes))), member)
     for c, is_member in enumerate(member.T):
         if is_member.all() or not is_member.any():
             assert np.isnan(found[:, c]).all()
@@ -40,5 +39,5 @@ def test_auroc_equals_sklearn(problem):
 
 
 def test_a_silent_feature_is_no_better_than_chance():
-    found = auroc(ranks(SortedCodes.of(sparse.csr_matrix((5, 1)))), np.eye(2, dtype=bool)[[0, 0, 1, 1, 1]])
+    found = auroc(midranks(SortedCodes.of(sparse.csr_matrix((5, 1)))), np.eye(2, dtype=bool)[[0, 0, 1, 1, 1]])
     np.testing.assert_array_equal(found, [[0.5, 0.5]])

@@ -3,11 +3,11 @@ import itertools
 import numpy as np
 import pytest
 from scipy import sparse, stats
+from scipy.stats import false_discovery_control
 
-from biosae.analysis.stats import shuffling
-from biosae.analysis.stats.midranks import auroc, ranks
-from biosae.analysis.stats.shuffling import rank_sum_moments, shuffled_null, shuffled_rows
-from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats import permutation_tests
+from biosae.analysis.stats.auroc import SortedCodes, auroc, midranks
+from biosae.analysis.stats.permutation_tests import benjamini_hochberg, rank_sum_moments, shuffled_null, shuffled_rows
 
 
 def silently(amount=1, status=""):
@@ -19,7 +19,7 @@ def random_codes(generator, n_samples, n_features, density=0.4):
 
 
 def null_of(codes, member, group, generator, n_permutations):
-    return shuffled_null(ranks(SortedCodes.of(codes)), member, group, n_permutations, generator, silently)
+    return shuffled_null(midranks(SortedCodes.of(codes)), member, group, n_permutations, generator, silently)
 
 
 def test_samples_stay_in_their_group(generator):
@@ -37,7 +37,7 @@ def test_every_order_is_equally_likely(generator):
 
 def test_moments_are_those_of_all_shuffles(generator):
     codes = random_codes(generator, 7, 3, density=0.7)
-    ranked, group = ranks(SortedCodes.of(codes)), np.array([0, 0, 0, 0, 1, 1, 1])
+    ranked, group = midranks(SortedCodes.of(codes)), np.array([0, 0, 0, 0, 1, 1, 1])
     member = np.array([1, 0, 1, 0, 0, 0, 1], dtype=bool)[:, None]
     orders = [(*a, *b) for a in itertools.permutations(range(4)) for b in itertools.permutations(range(4, 7))]
     sums = np.array([(ranked.above_zero.T @ member[list(order)].astype(float))[:, 0] for order in orders])
@@ -50,8 +50,8 @@ def test_blocks_of_permutations_change_nothing(generator, monkeypatch):
     codes = random_codes(generator, 50, 7)
     member, group = generator.random((50, 2)) < 0.4, generator.integers(0, 2, 50)
     whole = null_of(codes, member, group, np.random.default_rng(1), 20)
-    monkeypatch.setattr(shuffling, "LABELS_PER_BLOCK", 3 * member.size)
-    monkeypatch.setattr(shuffling, "RANKS_PER_BLOCK", 2 * len(member))
+    monkeypatch.setattr(permutation_tests, "LABELS_PER_BLOCK", 3 * member.size)
+    monkeypatch.setattr(permutation_tests, "RANKS_PER_BLOCK", 2 * len(member))
     in_blocks = null_of(codes, member, group, np.random.default_rng(1), 20)
     np.testing.assert_allclose(in_blocks.largest_auroc, whole.largest_auroc, atol=1e-6)  # float32 sums
     np.testing.assert_allclose(in_blocks.p_single, whole.p_single, rtol=1e-12)
@@ -59,7 +59,7 @@ def test_blocks_of_permutations_change_nothing(generator, monkeypatch):
 
 def test_every_feature_is_in_one_pool_with_others_of_like_activity(generator):
     codes = random_codes(generator, 40, 200).multiply(generator.random(200) < 0.5).tocsr()
-    pools = shuffling.pools_of_like_activity(ranks(SortedCodes.of(codes)))
+    pools = permutation_tests.pools_of_like_activity(midranks(SortedCodes.of(codes)))
     assert [len(pool) for pool in pools] == [67, 67, 66]
     n_active = (codes.toarray() > 0).sum(axis=0)[np.concatenate(pools)]
     assert (np.diff(n_active) >= 0).all()
@@ -72,7 +72,7 @@ def test_p_values_are_uniform_when_labels_mean_nothing(generator):
         codes = random_codes(generator, 150, 70)
         member = generator.random((150, 1)) < 0.2
         null = null_of(codes, member, np.zeros(150), generator, 99)
-        best = auroc(ranks(SortedCodes.of(codes)), member).max(axis=0)
+        best = auroc(midranks(SortedCodes.of(codes)), member).max(axis=0)
         p_single.append(generator.choice(null.p_single[:, 0], 5, replace=False))
         p_best.append(null.p_best(best, np.array([0])))
         p_by_chance.append(generator.choice(null.p_by_chance[:, 0], 5, replace=False))
@@ -100,7 +100,7 @@ def test_a_batch_effect_is_no_class_effect(generator):
     batch = np.repeat([0, 1], 150)
     member = (generator.random(300) < np.where(batch, 0.6, 0.1))[:, None]
     codes = sparse.csr_matrix(np.maximum(0, generator.normal(2.0 * batch[:, None], 1, (300, 64))).astype(np.float32))
-    ranked = ranks(SortedCodes.of(codes))
+    ranked = midranks(SortedCodes.of(codes))
     reached = auroc(ranked, member).max(axis=0)
     assert null_of(codes, member, np.zeros(300), generator, 99).p_best(reached, np.array([0])) <= 0.01
     assert null_of(codes, member, batch, generator, 99).p_best(reached, np.array([0])) > 0.05
@@ -122,3 +122,19 @@ def test_the_best_feature_is_compared_with_the_best_by_chance(generator):
     largest = np.sort(null.largest_auroc[:, 0])
     np.testing.assert_allclose(null.p_best(np.array([1.0, largest[-1], 0.0]), np.zeros(3, int)), [0.01, 0.02, 1.0])
     assert null.expected_best() == pytest.approx(np.percentile(largest, 95))
+
+
+def test_q_values_equal_scipy(generator):
+    p = generator.random((10, 5)) ** 2
+    # The same products and divisions, in another order.
+    np.testing.assert_allclose(
+        benjamini_hochberg(p), false_discovery_control(p, axis=None).reshape(p.shape), rtol=1e-14
+    )
+
+
+def test_an_undefined_p_value_is_no_test(generator):
+    p = generator.random(50) ** 2
+    found = benjamini_hochberg(np.insert(p, [0, 20, 50], np.nan))
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(found)), [0, 21, 52])
+    np.testing.assert_allclose(found[~np.isnan(found)], benjamini_hochberg(p), rtol=0)
+    assert np.isnan(benjamini_hochberg(np.array([np.nan]))).all()

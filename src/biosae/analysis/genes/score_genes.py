@@ -9,14 +9,20 @@ import numpy as np
 import pandas as pd
 
 from biosae.analysis.results import Results
-from biosae.analysis.summary import enrichment_summary, rank_enrichment_summary
 
-from .enrichment import MAX_SET, MIN_SET, enrichment
-from .families import family_members, family_scores
-from .gene_sets import GeneSets, hallmark_sets, packaged_gene_sets
+from .enrichment import enrichment
+from .gene_scores import gene_scores, gene_table
+from .gene_sets import (
+    MAX_SET,
+    MIN_SET,
+    GeneSets,
+    family_members,
+    family_scores,
+    hallmark_sets,
+    packaged_gene_sets,
+)
 from .rank_enrichment import rank_enrichment
 from .token_sums import TokenSums
-from .top_genes import gene_scores, gene_table
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +72,7 @@ def _score_sets(
         logger.info("none of the %d tokens seen is a gene of any set, so no set is tested", len(seen))
         return
     found = enrichment(sums.total, sums.n_tokens, symbols, sets, seed)
-    results.summary["enrichment"] = enrichment_summary(found)
+    results.summary["enrichment"] = found.summary()
     for source in found.sources_left_out:
         logger.warning("%s: none of its sets has %d to %d of the genes in these samples", source, MIN_SET, MAX_SET)
     if found.n_sets == 0:
@@ -81,7 +87,7 @@ def _score_sets(
     if by_rank.n_sets:
         results.add("enrichment_by_rank", by_rank.scores, rows)
         results.tables["enrichment_by_rank"] = by_rank.table
-        results.summary["enrichment_by_rank"] = rank_enrichment_summary(by_rank)
+        results.summary["enrichment_by_rank"] = by_rank.summary()
         logger.info("gene sets by rank: %d tests", by_rank.n_tests)
 
 
