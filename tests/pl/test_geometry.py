@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from biosae.errors import SettingError
-from biosae.pl.geometry import decoder_map, neighbours, stability
+from biosae.pl import decoder_map, neighbours, stability
 
 SCORES = pd.DataFrame(
     {
@@ -24,7 +24,7 @@ def test_features_with_a_value_are_points_in_its_colour(tmp_path):
 
 
 def test_what_cannot_be_drawn_is_named():
-    with pytest.raises(SettingError, match="map_decoder=true"):
+    with pytest.raises(SettingError, match="analyze stage with map_decoder=True"):
         decoder_map(SCORES.drop(columns=[("geometry", "map_x")]), show=False)
     with pytest.raises(SettingError, match="column of numbers, got .*top_genes"):
         decoder_map(SCORES, ("genes", "top_genes"), show=False)
@@ -42,5 +42,5 @@ def test_stability_is_a_histogram_of_cosines_and_says_how_many_are_stable():
     ax = stability(scores, show=False)
     assert sum(patch.get_height() for patch in ax.patches) == 2
     assert ax.get_title() == "33% stable"
-    with pytest.raises(SettingError, match="biosae stability"):
+    with pytest.raises(SettingError, match="run the stability stage first"):
         stability(SCORES, show=False)

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from biosae.errors import SettingError
-from biosae.pl.integration import PANELS, integration
+from biosae.pl import integration
+from biosae.pl.interventions import SCORES
 
 matplotlib.use("Agg")
 
@@ -16,7 +17,7 @@ def summary():
     rows = [("original", np.nan, np.nan, 0.4), ("sae", 10, -2.0, 0.5), ("sae", 30, -2.0, 0.6), ("sae", 10, 0.0, 0.1)]
     rows += [("random_direction", 10, -2.0, 0.41), ("random_direction", 30, -2.0, 0.42), ("pca", np.nan, np.nan, 0.7)]
     table = pd.DataFrame(rows, columns=["method", "n_features", "value", "level"])
-    for metric in PANELS:
+    for metric in SCORES:
         table[metric] = table["level"]
         table[f"{metric}_low"], table[f"{metric}_high"] = table["level"] - 0.1, table["level"] + 0.05
     return table
@@ -41,7 +42,7 @@ def test_lines_rules_and_intervals(summary, tmp_path):
 
 def test_without_intervals_and_without_random_baselines(summary):
     bare = summary[summary["method"].isin(["original", "sae"])].copy()
-    bare[[f"{metric}_{end}" for metric in PANELS for end in ("low", "high")]] = np.nan
+    bare[[f"{metric}_{end}" for metric in SCORES for end in ("low", "high")]] = np.nan
     assert integration(bare, show=False).axes
 
 

@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from biosae.analysis.residues.residue_codes import ResidueTracks
 from biosae.features.token_codes import TokenCodesShard
-from biosae.report.tracks import Tracks
+from biosae.report.tracks import tracks_of_features
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def tracks():
         values = (sample[rows], token[rows], np.zeros(9, np.float32)[rows])
         shards.append(TokenCodesShard(*values, part.indptr, part.indices, part.data))
     spans = pd.DataFrame({"sample": [1, 2], "start": [1, 2], "end": [3, 4], "concept": ["<b>", "D"]})
-    return Tracks(shards, np.array(list("AGL"), dtype=object), 3, spans), codes, sample
+    return ResidueTracks(shards, np.array(list("AGL"), dtype=object), 3, spans), codes, sample
 
 
 def test_codes_stand_at_their_residues(tracks):
@@ -35,7 +36,7 @@ def test_the_strongest_proteins_come_first_with_letters_and_spans(tracks):
     tracks, codes, sample = tracks
     largest = np.array([codes[sample == protein].max(0) for protein in range(3)])
     block = [(np.flatnonzero(column), column[column > 0]) for column in largest.T]
-    content = tracks.of_features(block, 0)
+    content = tracks_of_features(tracks, block, 0)
     bounds, ends = content["offsets"].values, content["ends"].values
     order, level = content["sample"].values, content["level"].values
     for feature in range(2):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from biosae.analysis.scores import analyze as score
+from biosae.analysis.score_features import score_features as score
 
 from .controls import write_controls
 from .launch import launch

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from biosae.artefacts import atomic_write
 from biosae.benchmark.integration import Plan, benchmark_integration, cells_of, check_plan
 from biosae.errors import DataError
-from biosae.pl.integration import integration
+from biosae.pl import integration
 from biosae.steering.run import label_beside
 from biosae.steering.steered import read_steered_obs
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from biosae.activations.source import ActivationSource
 from biosae.artefacts import atomic_write
 from biosae.errors import SettingError
-from biosae.pl.comparison import comparison, comparison_curves
+from biosae.pl import comparison, comparison_curves
 from biosae.saes.base import SAE
 from biosae.training.checkpoint import drop_checkpoints
 from biosae.training.comparison import EveryEpoch, comparison_table

@@ -12,14 +12,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from biosae.activations.store import ActivationStore
-from biosae.analysis.controls.axes import analyze_controls, comparable_labels
+from biosae.analysis.concept_recovery import analyze_controls, comparable_labels
 from biosae.artefacts import read_json, write_json
 from biosae.errors import ArtefactError, SettingError
 from biosae.features.controls import AtL0, fit_controls, pool_axes, some_tokens
 from biosae.features.pool import PooledAxes
 from biosae.features.table import read_table
 from biosae.features.token_codes import TokenCodes
-from biosae.pl.controls import controls as draw
+from biosae.pl import controls as draw
 from biosae.saes import files
 from biosae.saes.base import SAE
 from biosae.training.trainer import Trainer, TrainingRun

@@ -9,7 +9,7 @@ import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from biosae.analysis.residues.scores import SPANS
+from biosae.analysis.residues.annotations import RESIDUE_ANNOTATIONS
 from biosae.artefacts import atomic_write
 from biosae.distributed.processes import current_group
 from biosae.errors import ArtefactError, SettingError
@@ -77,7 +77,7 @@ def write_features(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
 
 def write_spans(folder: Path, inputs: Inputs) -> None:
     """residues.csv: the annotated sites and domains of the proteins, where there are some."""
-    path = folder / SPANS
+    path = folder / RESIDUE_ANNOTATIONS
     if inputs.spans is None:
         path.unlink(missing_ok=True)
         return

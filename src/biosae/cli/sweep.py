@@ -13,7 +13,7 @@ from rich.table import Table
 
 from biosae.artefacts import atomic_write, read_json
 from biosae.errors import ArtefactError
-from biosae.pl.sweep import sweep as draw
+from biosae.pl import sweep as draw
 from biosae.progress import console
 
 from .launch import launch

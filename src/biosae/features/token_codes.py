@@ -19,6 +19,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 VOCABULARY = "vocabulary.csv"
 MADE_BY = "biosae features"
+MOST_DRAWN = 150  # tokens of a feature in a figure of its codes
 SHARDS_OPEN = 256  # an open shard takes a file descriptor, of which a process usually has 1,024
 _TENSORS = ("sample", "token", "value", "feature_offsets", "row", "code")
 
@@ -175,6 +176,14 @@ class TokenCodes:
         entries = self.entries(feature)
         order = np.argsort(-entries.code, kind="stable")[:n]
         return Entries(entries.sample[order], entries.token[order], entries.value[order], entries.code[order])
+
+
+def evenly(code: np.ndarray) -> np.ndarray:
+    """Return at most `MOST_DRAWN` entries at even steps through the sorted codes, so that the tail is seen."""
+    order = np.argsort(code)
+    if len(order) <= MOST_DRAWN:
+        return order
+    return order[np.linspace(0, len(order) - 1, MOST_DRAWN).round().astype(int)]
 
 
 def _entries(shard: TokenCodesShard, feature: int) -> tuple[np.ndarray, ...]:

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from biosae.analysis.geometry import nearest_features, unit_rows
+from biosae.analysis.residues.residue_codes import ResidueTracks
+from biosae.features.token_codes import evenly
+
 from .genes import GeneIndex
 from .labels import LabelTables
 from .layout import CellMap
-from .neighbours import nearest_features, unit_rows
 from .run_folder import RunFolder
 from .shards import offsets, packed, packed_ragged
 from .steering import Steering
-from .tracks import Tracks
+from .tracks import tracks_of_features
 
 FEATURES_PER_SHARD = 64
 N_BINS = 40
@@ -23,7 +26,6 @@ N_TOP_CELLS = 20
 N_SETS = 20
 SET_COLUMNS = ("set", "source", "overlap", "list_size", "set_size", "fold", "p_value", "q_value", "genes")
 MOST_SHOWN = 9  # features on the first page
-N_TOKENS = 150  # of a feature, drawn evenly over its activations, for expression against activation
 
 
 def feature_shards(
@@ -31,7 +33,7 @@ def feature_shards(
     genes: GeneIndex,
     labels: LabelTables,
     cells: CellMap | None,
-    tracks: Tracks | None = None,
+    tracks: ResidueTracks | None = None,
     steering: Steering | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of one shard after the other."""
@@ -51,13 +53,15 @@ def feature_shards(
         if run.token_codes is not None:
             content |= _tokens(run, genes, first, last)
         if tracks is not None:
-            content["tracks"] = tracks.of_features(block, first)
+            content["tracks"] = tracks_of_features(tracks, block, first)
         if steering is not None and steering.settings:
             content["steering"] = steering.of_features(first, last)
         if run.enrichment is not None:
             content["enrichment"] = _enriched_sets(run.enrichment, first, last)
         if directions is not None:
-            content["neighbours"] = nearest_features(directions, first, last)
+            nearest, cosine = nearest_features(directions, first, last)
+            arrays = {"feature": packed(nearest, "u4"), "cosine": packed(cosine, "f4")}
+            content["neighbours"] = {"n": nearest.shape[1]} | arrays
         yield f"features-{number}", content
 
 
@@ -126,11 +130,3 @@ def _histogram(code: np.ndarray) -> np.ndarray:
     """``(N_BINS,)`` entries in equal steps from 0 to the largest code."""
     step = float(code.max(initial=0)) / N_BINS or 1.0
     return np.bincount(np.minimum((code / step).astype(np.int64), N_BINS - 1), minlength=N_BINS)
-
-
-def evenly(code: np.ndarray) -> np.ndarray:
-    """Entries at even steps through the sorted codes, so that the tail is seen without a random draw."""
-    order = np.argsort(code)
-    if len(order) <= N_TOKENS:
-        return order
-    return order[np.linspace(0, len(order) - 1, N_TOKENS).round().astype(int)]

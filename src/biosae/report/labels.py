@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import anndata
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_curve
+
+from biosae.analysis.labels.classes import precision_recall
 
 from .run_folder import RunFolder
-from .shards import number, packed
+from .shards import packed
 
 MOST_FEATURES_PER_CLASS = 200
-MOST_CURVE_POINTS = 200
 METRICS = ("auroc_select", "auroc", "auroc_low", "auroc_high", "average_precision", "f1", "threshold")
 
 
@@ -78,21 +77,3 @@ class LabelTables:
         if len(order):
             content["curve"] = precision_recall(self._run.table, int(order[0]), key, self.classes[key][column])
         return content
-
-
-def precision_recall(table: anndata.AnnData, feature: int, key: str, name: str) -> dict[str, Any] | None:
-    """Precision against recall of one feature's pooled code on the test samples, and the share of the class there.
-
-    None when there is nothing to tell apart: no test samples, or all or none of them of the class.
-    """
-    test = np.flatnonzero((table.obs["biosae_part"] == "test").to_numpy())
-    if key not in table.obs:
-        return None
-    positive = table.obs[key].astype(str).to_numpy()[test] == name
-    if not 0 < positive.sum() < len(positive):
-        return None
-    code = table.X[test][:, [feature]].toarray().ravel()
-    precision, recall, _ = precision_recall_curve(positive, code)
-    kept = np.unique(np.linspace(0, len(recall) - 1, MOST_CURVE_POINTS).round().astype(int))
-    points = {"precision": precision[kept].tolist(), "recall": recall[kept].tolist()}
-    return points | {"feature": feature, "base_rate": number(positive.mean())}

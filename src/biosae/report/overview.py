@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from biosae.analysis.labels.classes import best_of_classes
+
 from .caveats import concerns
 from .names import supported
 from .run_folder import ALPHA, RunFolder
@@ -112,10 +114,3 @@ def _markers(run: RunFolder, key: str) -> list[dict[str, Any]]:
         | {name: number(row[name]) for name in MARKER_SCORES}
         for row in rows
     ]
-
-
-def best_of_classes(scores: pd.DataFrame, key: str) -> pd.DataFrame:
-    """One row a class of a label column: the feature that marks it best on the select samples, and its scores."""
-    label = scores[f"label:{key}"].dropna(subset=["auroc", "auroc_select"])
-    chosen = label.loc[label.groupby("class")["auroc_select"].idxmax()]
-    return chosen.rename_axis("feature").reset_index()

@@ -9,8 +9,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.labels.classes import MIN_PER_CLASS, class_names
-from biosae.analysis.labels.marking import LabelledCodes
+from biosae.analysis.labels.classes import MIN_PER_CLASS, LabelledCodes, class_names
 from biosae.analysis.stats.thresholds import adjusted_mutual_information, best_thresholds, counts_above
 from biosae.artefacts import content_hash, read_json
 from biosae.errors import ArtefactError, DataError, SettingError

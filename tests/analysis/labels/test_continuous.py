@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import sparse, stats
 
-from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.classes import LabelColumn
 from biosae.analysis.labels.continuous import continuous_scores, is_continuous, spearman
 from biosae.analysis.stats.auroc import SortedCodes, midranks
 from biosae.errors import DataError

@@ -9,14 +9,13 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import hypergeom
 
-from biosae.analysis.stats.permutation_tests import benjamini_hochberg
+from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q, benjamini_hochberg
 
 from .gene_sets import GeneSets
 
 LIST_SIZE = 20
 GENES_PER_BIN = 50  # neighbours in popularity that a gene of a matched list is drawn from
 MATCHED_REPEATS = 5
-SIGNIFICANT_Q = 0.05
 
 
 @dataclass(frozen=True, eq=False)

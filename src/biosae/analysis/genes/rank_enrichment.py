@@ -9,10 +9,10 @@ import pandas as pd
 from scipy import sparse
 
 from biosae.analysis.stats.auroc import SortedCodes, auroc, midranks
-from biosae.analysis.stats.permutation_tests import benjamini_hochberg, shuffled_null
+from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q, benjamini_hochberg, shuffled_null
 from biosae.progress import progress_bar
 
-from .enrichment import GENES_PER_BIN, SIGNIFICANT_Q
+from .enrichment import GENES_PER_BIN
 from .gene_sets import GeneSets
 
 

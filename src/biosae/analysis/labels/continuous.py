@@ -1,4 +1,4 @@
-"""How each feature follows a label that is a number: age, dose, pseudotime, a quality measure."""
+"""Rank correlation of each feature with a label that is a number: age, dose, pseudotime, a quality measure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from biosae.analysis.stats.permutation_tests import (
 )
 from biosae.errors import DataError
 
-from .column import LabelColumn
+from .classes import LabelColumn
 
 MIN_SAMPLES = 10
 VALUES_PER_BLOCK = 1 << 24  # shuffled numbers, or their sums, that are in memory at once

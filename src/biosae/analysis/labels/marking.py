@@ -1,4 +1,4 @@
-"""How well each feature marks each class of a label: chosen on some samples, reported on others."""
+"""Scores of each feature for each class of a label: chosen on some samples, reported on others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from biosae.analysis.stats.auroc import Midranks, SortedCodes, auroc, midranks
+from biosae.analysis.stats.auroc import auroc
 from biosae.analysis.stats.held_out import HeldOutSelection
 from biosae.analysis.stats.intervals import auroc_intervals, resample_weights
 from biosae.analysis.stats.permutation_tests import ShuffledNull, benjamini_hochberg, shuffled_null
@@ -21,8 +21,7 @@ from biosae.analysis.stats.thresholds import (
 )
 from biosae.progress import Advance, progress_bar, unseen
 
-from .classes import class_names, labelled_rows, memberships, scorable_classes
-from .column import LabelColumn
+from .classes import LabelColumn, LabelledCodes, labelled_parts
 
 LUCK = 2.0  # standard deviations of a chance AUROC that a class must make up for
 
@@ -51,38 +50,6 @@ class LabelScores:
     markers: pd.DataFrame
     left_out: dict[str, str]
     n_tests: int
-
-
-@dataclass(frozen=True)
-class LabelledCodes:
-    """The samples of one part: their rows in the table, codes, ranks and ``(n, n_classes) bool`` memberships."""
-
-    rows: np.ndarray
-    codes: SortedCodes
-    ranked: Midranks
-    member: np.ndarray
-
-    @classmethod
-    def of(cls, codes: sparse.csr_matrix, label: np.ndarray, classes: list[str], rows: np.ndarray) -> LabelledCodes:
-        in_order = SortedCodes.of(codes[rows])
-        return cls(rows, in_order, midranks(in_order), memberships(label[rows], classes))
-
-
-def labelled_parts(
-    codes: sparse.csr_matrix, label: LabelColumn
-) -> tuple[LabelledCodes, LabelledCodes, list[str], dict[str, str]]:
-    """The labelled samples of the parts select and test, the classes scored, and the reason for each other class.
-
-    Raises
-    ------
-    DataError
-        If fewer than two classes are there or none has enough samples.
-    """
-    text = class_names(label.values)
-    select_rows, test_rows = (labelled_rows(text, label.part, name, label.name) for name in ("select", "test"))
-    classes, left_out = scorable_classes(text, select_rows, test_rows, label.name)
-    select, test = (LabelledCodes.of(codes, text, classes, rows) for rows in (select_rows, test_rows))
-    return select, test, classes, left_out
 
 
 def label_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int) -> LabelScores:
@@ -117,13 +84,13 @@ def label_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: i
     with progress_bar(f"Null of {label.name}", n_permutations, "permutations") as advance:
         null = shuffled_null(test.ranked, test.member, group, n_permutations, generator, advance)
     of_all |= {"p_single": null.p_single, "q_value": benjamini_hochberg(null.p_single)}
-    report = _Report(of_all, test, classes, null, resample_weights(group, len(test.rows), generator))
+    on_test = _TestScores(of_all, test, classes, null, resample_weights(group, len(test.rows), generator))
     features = np.flatnonzero(np.diff(select.codes.offsets) + np.diff(test.codes.offsets))
     of_all["merit"] = np.full_like(of_all["auroc"], np.nan)
     of_all["merit"][features] = merit(select)[features]
     with progress_bar(f"Intervals of {label.name}", len(features) + len(classes), "features") as advance:
-        best = report.of_pairs(features, class_of_feature[features], advance)
-        markers = report.of_pairs(feature_of_class, np.arange(len(classes)), advance)
+        best = on_test.of_pairs(features, class_of_feature[features], advance)
+        markers = on_test.of_pairs(feature_of_class, np.arange(len(classes)), advance)
     best["margin"] = best["auroc"] - _at(of_all["auroc"], features, runner_up[features])
     markers.insert(0, "feature", feature_of_class)
     markers["n_positive_test"] = test.member.sum(axis=0)
@@ -162,7 +129,7 @@ BEST = (
 
 
 def _choose(select: LabelledCodes) -> HeldOutSelection:
-    """Class and runner-up of each feature, feature of each class, thresholds, as the select samples say."""
+    """Class and runner-up of each feature, feature of each class, and thresholds, chosen on the select samples."""
     order = np.argsort(-merit(select), axis=1, kind="stable")
     runner_up = order[:, 1] if order.shape[1] > 1 else np.full(len(order), -1)
     thresholds = best_thresholds(select.codes, select.member)
@@ -171,7 +138,7 @@ def _choose(select: LabelledCodes) -> HeldOutSelection:
 
 
 def merit(select: LabelledCodes) -> np.ndarray:
-    """``(n_features, n_classes)`` what a feature's classes are compared by.
+    """``(n_features, n_classes)`` merit, by which the classes of a feature are compared.
 
     A class of few samples reaches a large AUROC by luck with many features, so it is the AUROC less `LUCK`
     standard deviations of what chance gives a class of this size.
@@ -182,7 +149,7 @@ def merit(select: LabelledCodes) -> np.ndarray:
 
 
 def best_labels(every: pd.DataFrame) -> pd.DataFrame:
-    """Which of several labels each feature marks best, and by what margin over the next: the columns of ``labels``.
+    """The label, of several, that each feature marks best, and the margin over the next: the columns of ``labels``.
 
     Parameters
     ----------
@@ -208,8 +175,8 @@ def _agreement(test: LabelledCodes, thresholds: np.ndarray) -> dict[str, np.ndar
 
 
 @dataclass(frozen=True)
-class _Report:
-    """What the test samples say of any pair of a feature and a class.
+class _TestScores:
+    """Scores on the test samples of any pair of a feature and a class.
 
     Attributes
     ----------

@@ -22,6 +22,7 @@ N_POOLS, MIN_POOL = 16, 64  # features of like activity share their null
 LABELS_PER_BLOCK = 1 << 21  # entries of a block of shuffled labels
 RANK_SUMS_PER_BLOCK = 1 << 23
 RANKS_PER_BLOCK = 1 << 26  # entries of the ranks that are dense for a moment
+SIGNIFICANT_Q = 0.05
 TIE = 1e-3  # in standard deviations: float32 rank sums that differ by less count as equal
 
 

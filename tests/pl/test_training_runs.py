@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from biosae.errors import SettingError
-from biosae.pl.comparison import comparison, comparison_curves
+from biosae.pl import comparison, comparison_curves
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ from scipy import sparse
 
 from biosae.analysis.genes.enrichment import enrichment
 from biosae.analysis.genes.gene_sets import GeneSets
-from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.classes import LabelColumn
 from biosae.analysis.labels.continuous import continuous_scores
 from biosae.analysis.labels.marking import label_scores
 from biosae.analysis.labels.replicates import donor_scores
-from biosae.analysis.simulate import simulate
+
+from .planted_truth import simulate
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import save_file
 from scipy import stats
 
-from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.classes import LabelColumn
 from biosae.analysis.labels.continuous import continuous_scores
-from biosae.analysis.scores import analyze
+from biosae.analysis.score_features import score_features
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError
 
@@ -28,7 +28,7 @@ SETTINGS = {
 
 
 def score(run, **settings):
-    return analyze(run / "features.h5ad", run / "token_codes", run, **SETTINGS | settings)
+    return score_features(run / "features.h5ad", run / "token_codes", run, **SETTINGS | settings)
 
 
 def test_planted_features_are_found_and_nothing_else(run):
@@ -126,7 +126,7 @@ def test_an_unknown_column_names_those_that_exist(run):
 def test_token_codes_of_another_sae_are_refused(run, tokens):
     write_token_codes(run / "other", tokens, sae_hash="def")
     with pytest.raises(ArtefactError, match="different runs"):
-        analyze(run / "features.h5ad", run / "other", run, **SETTINGS)
+        score_features(run / "features.h5ad", run / "other", run, **SETTINGS)
 
 
 def test_samples_of_training_change_no_score(run, tokens):
@@ -227,7 +227,7 @@ def test_geometry_is_scored_beside_an_sae(run, tokens):
     sae_hash = content_hash(run / "sae.safetensors")
     write_token_codes(run / "mended", tokens, sae_hash=sae_hash)
     write_table(run / "features.h5ad", tokens, sae_hash=sae_hash)
-    scores = analyze(run / "features.h5ad", run / "mended", run, **SETTINGS)["geometry"]
+    scores = score_features(run / "features.h5ad", run / "mended", run, **SETTINGS)["geometry"]
     assert scores["embedding_energy"].isna().all()  # the table has no embedding
     assert scores["nearest_cosine"].between(-1, 1 + 1e-6).all()
     assert set(scores.loc[6:, "nearest"]) <= set(range(6, D_SAE))  # rows beyond the sixth are all alike

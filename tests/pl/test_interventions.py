@@ -4,7 +4,7 @@ import pytest
 
 from biosae import pl
 from biosae.errors import SettingError
-from biosae.pl.steering import perturbation_panels, steering_panels
+from biosae.pl import perturbation_panels, steering_panels
 
 
 @pytest.fixture

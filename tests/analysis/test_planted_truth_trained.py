@@ -8,12 +8,13 @@ from scipy import sparse
 from biosae.activations.source import ArrayActivations
 from biosae.analysis.genes.enrichment import enrichment
 from biosae.analysis.genes.gene_sets import GeneSets
-from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.classes import LabelColumn
 from biosae.analysis.labels.marking import label_scores
-from biosae.analysis.simulate import simulate
 from biosae.saes.build import build
 from biosae.training.settings import TrainerSettings
 from biosae.training.trainer import Trainer, TrainingRun
+
+from .planted_truth import simulate
 
 D_SAE = 64
 SAME = 0.9  # cosine from which a feature stands for a programme

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.classes import LabelColumn
 
 
 def test_samples_without_donors_are_one_group():

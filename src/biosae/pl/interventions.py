@@ -1,4 +1,4 @@
-"""Figures of steering: what an edit does against its dose, beside baselines, and the way from control to treated."""
+"""Figures of edits: effects against the dose, the way from control to treated, and integration scores."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from biosae.artefacts import atomic_write
 from biosae.errors import SettingError
 
-from .axes import finish, new_axes
+from .figure import COLUMN_WIDTH, SMALL, drawing, new_axes, without_frame
 
-PANELS = {"width": 7.0, "height": 3.2}  # inches, two columns of a journal
+PANEL_WIDTH, PANEL_HEIGHT = 3.5, 3.2  # inches; two panels fill two columns of a journal
 
 METHODS = {
     "sae": ("SAE features", "#0b6785", "o", "-"),
@@ -33,17 +33,28 @@ METRICS = {
     "label_gap": "distance between labels left",
     "label_kept": "samples that keep their label",
 }
+SCORES = {
+    "total": "total",
+    "batch_correction": "batch correction",
+    "bio_conservation": "bio-conservation",
+    "transfer_macro_f1": "label transfer, macro-F1",
+}
+REFERENCES = {
+    "original": ("unedited model", "#222222", "-"),
+    "difference_in_means": METHODS["difference_in_means"][:2] + (METHODS["difference_in_means"][3],),
+    "centring": METHODS["centring"][:2] + (METHODS["centring"][3],),
+    "pca": ("PCA of counts", "#5b666e", ":"),
+    "harmony": ("Harmony", "#b03a5b", (0, (1, 1))),
+    "scvi": ("scVI", "#4f5fa8", (0, (4, 1, 1, 1))),
+}
+"""Methods without a number of features -> name, colour, line."""
 
 
+@drawing()
 def steering(
-    effects: pd.DataFrame,
-    metric: str = "target_gap",
-    against: str = "n_features",
-    ax: Axes | None = None,
-    show: bool = True,
-    save: str | Path | None = None,
+    effects: pd.DataFrame, metric: str = "target_gap", against: str = "n_features", ax: Axes | None = None
 ) -> Axes:
-    """One effect on the test samples against the number of features or the value, a line a method.
+    """One effect on the test samples against the number of features or the value, one line per method.
 
     Bars are 95 % intervals of the SAE's features, bands the range over seeds of what is drawn at random, and
     lines without markers the baselines without features.
@@ -66,17 +77,12 @@ def steering(
     operation, unit = rows[["operation", "unit"]].dropna().iloc[0]
     dose = f"{operation}, {'x own active scale' if unit == 'scale' else 'codes'}"
     ax.set(xlabel="features edited" if against == "n_features" else dose, ylabel=METRICS[metric])
-    return finish(_with_legend(ax), show, save)
+    return _with_legend(ax)
 
 
-def perturbation(
-    table: pd.DataFrame,
-    metric: str = "distance_closed",
-    ax: Axes | None = None,
-    show: bool = True,
-    save: str | Path | None = None,
-) -> Axes:
-    """The way from control to treated that test samples go, against the number of features, a line a method.
+@drawing()
+def perturbation(table: pd.DataFrame, metric: str = "distance_closed", ax: Axes | None = None) -> Axes:
+    """The way from control to treated that test samples go, against the number of features, one line per method.
 
     At the strength that was best on the select samples; what is drawn at random at that of the features beside it.
 
@@ -93,7 +99,33 @@ def perturbation(
     if metric == "distance_closed":
         ax.axhline(0, color="black", linewidth=0.8)
     ax.set(xlabel="features edited", ylabel=metric.replace("_", " "))
-    return finish(_with_legend(ax), show, save)
+    return _with_legend(ax)
+
+
+@drawing(SMALL)
+def integration(summary: pd.DataFrame) -> Figure:
+    """Totals of scib-metrics and macro-F1 of label transfer, one line per method, with 95 % intervals.
+
+    Methods that edit no features are horizontal, with their interval at the right end; the band is that of the
+    unedited model.
+
+    Parameters
+    ----------
+    summary
+        integration_summary.csv.
+    """
+    if summary.empty or not set(SCORES) <= set(summary.columns):
+        raise SettingError("expected the rows of integration_summary.csv")
+    rows = _one_dose(summary)
+    figure, axes = plt.subplots(2, 2, figsize=(COLUMN_WIDTH, 3.5), sharex=True, layout="constrained")
+    for ax, (metric, title) in zip(axes.flat, SCORES.items(), strict=True):
+        _horizontal(ax, rows, metric)
+        _against_features(ax, rows, metric)
+        without_frame(ax).set(ylabel=title)
+    for ax in axes[-1]:
+        ax.set_xlabel("features edited")
+    _legend(figure, axes.flat[0])
+    return figure
 
 
 def steering_panels(table: pd.DataFrame, path: Path) -> None:
@@ -128,7 +160,7 @@ def perturbation_panels(table: pd.DataFrame, path: Path) -> None:
 
 
 def _panels(n: int) -> tuple[Figure, list[Axes]]:
-    fig, axes = plt.subplots(1, n, figsize=(PANELS["width"] * n / 2, PANELS["height"]), layout="constrained")
+    fig, axes = plt.subplots(1, n, figsize=(PANEL_WIDTH * n, PANEL_HEIGHT), layout="constrained")
     return fig, list(np.atleast_1d(axes))
 
 
@@ -177,3 +209,44 @@ def _level(own: pd.DataFrame, name: str, color: str, line: str, ax: Axes) -> Non
 def _with_legend(ax: Axes) -> Axes:
     ax.legend(frameon=False, fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return ax
+
+
+def _one_dose(summary: pd.DataFrame) -> pd.DataFrame:
+    """Of several values of the operation, the largest in size: one figure compares numbers of features."""
+    size = summary["value"].abs()
+    return summary[size.isna() | (size == size.max())]
+
+
+def _horizontal(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
+    beside = ax.get_yaxis_transform()  # x in the width of the panel, y in scores
+    for place, (method, (name, colour, line)) in enumerate(REFERENCES.items()):
+        for row in rows[rows["method"] == method].to_dict("records"):
+            ax.axhline(row[metric], color=colour, linestyle=line, linewidth=1, label=name)
+            low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+            if not np.isfinite(low):
+                continue
+            if method == "original":
+                ax.axhspan(low, high, color=colour, alpha=0.1, linewidth=0)
+            else:
+                at = 1 - 0.025 * (len(REFERENCES) - place - 0.5)
+                ax.plot([at, at], [low, high], color=colour, linewidth=1.2, transform=beside)
+
+
+def _against_features(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
+    numbers = sorted(rows["n_features"].dropna().unique())
+    drawn = [method for method in METHODS if method not in REFERENCES and (rows["method"] == method).any()]
+    for place, method in enumerate(drawn):
+        name, colour, marker, line = METHODS[method]
+        mine = rows[rows["method"] == method].sort_values("n_features")
+        x = [numbers.index(n) + 0.08 * (place - (len(drawn) - 1) / 2) for n in mine["n_features"]]
+        reach = np.abs(mine[[f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float).T - mine[metric].to_numpy())
+        style = {"color": colour, "linestyle": line, "marker": marker, "markersize": 3, "linewidth": 1}
+        ax.errorbar(x, mine[metric], yerr=reach, elinewidth=0.8, label=name, **style)
+    ax.set_xticks(range(len(numbers)), [f"{n:,.0f}" for n in numbers])
+    ax.set_xlim(-0.4, max(len(numbers) - 0.35, 0.65))
+
+
+def _legend(figure: Figure, ax: Axes) -> None:
+    handles, names = ax.get_legend_handles_labels()
+    unique = dict(zip(names, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=6)

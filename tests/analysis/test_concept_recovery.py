@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from biosae.analysis.controls.axes import analyze_controls, comparable_labels, compare_axes
-from biosae.analysis.simulate import simulate
+from biosae.analysis.concept_recovery import analyze_controls, comparable_labels, compare_axes
 from biosae.errors import DataError
 from biosae.features.pool import PooledAxes
 
-from ..conftest import D_SAE
+from .conftest import D_SAE
+from .planted_truth import simulate
 
 
 @pytest.fixture(scope="module")
@@ -85,5 +85,5 @@ def test_a_label_that_no_shuffle_can_change_is_left_out(caplog):
     assert list(comparable_labels(obs, ["disease", "cell_type", "donor", "age"], "donor")) == ["cell_type", "donor"]
     assert "controls leave disease out: each donor has one value of it only" in caplog.text
     assert list(comparable_labels(obs, ["disease"], None)) == ["disease"]
-    with pytest.raises(DataError, match="needs a label of classes that differ within donor, got disease, age; name"):
+    with pytest.raises(DataError, match="label_keys must name a column of classes that differ within donor .*, got disease, age"):
         comparable_labels(obs, ["disease", "age"], "donor")

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from biosae.errors import SettingError
-from biosae.pl.controls import controls
+from biosae.pl import controls
 
 TABLE = pd.DataFrame(
     {

@@ -16,8 +16,9 @@ from biosae.analysis.genes.gene_scores import expression_scores, value_quartiles
 from biosae.analysis.genes.gene_sets import read_families, read_gene_sets
 from biosae.analysis.genes.score_genes import score_genes
 from biosae.analysis.genes.token_sums import TokenSums, sum_over_tokens
-from biosae.analysis.labels.scores import score_labels
-from biosae.analysis.residues.scores import SPANS, score_residues
+from biosae.analysis.labels.score_labels import score_labels
+from biosae.analysis.residues.annotations import RESIDUE_ANNOTATIONS
+from biosae.analysis.residues.score_residues import score_residues
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError, SettingError, require
 from biosae.features.table import read_table
@@ -30,7 +31,7 @@ from .results import Results, write_results
 logger = logging.getLogger(__name__)
 
 
-def analyze(
+def score_features(
     features_h5ad: Path,
     token_codes: Path,
     out: Path,
@@ -82,7 +83,7 @@ def analyze(
     _check_settings(n_permutations, map_decoder)
     own_sets, families = read_gene_sets(gene_sets), read_families(gene_families)
     rows, results, chance = held_out_rows(table), Results(), (n_permutations, seed)
-    tokens, spans = TokenTable(Path(token_codes), table, rows), Path(out) / SPANS
+    tokens, annotations = TokenTable(Path(token_codes), table, rows), Path(out) / RESIDUE_ANNOTATIONS
     if run_density_scoring:
         _score_structure(results, table, rows, Path(features_h5ad).with_name("sae.safetensors"), map_decoder, seed)
     if run_gene_scoring and tokens.have_names:
@@ -92,8 +93,8 @@ def analyze(
         results.add("expression", scores, rows)
     if run_label_scoring:
         score_labels(results, table[rows], label_keys, group_key, *chance)
-    if run_label_scoring and spans.exists():
-        score_residues(results, tokens.codes, spans, table, *chance)
+    if run_label_scoring and annotations.exists():
+        score_residues(results, tokens.codes, annotations, table, *chance)
     settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed, "n_permutations": n_permutations}
     settings |= {"gene_sets": [str(path) for path in gene_sets], "gene_families": [str(path) for path in gene_families]}
     write_results(out, results, table, settings, content_hash(features_h5ad))
@@ -123,7 +124,7 @@ class TokenTable:
         same_shape = (codes.n_samples, codes.d_sae) == self.table.shape
         if not same_shape or codes.sae_hash != self.table.uns["biosae"]["sae_hash"]:
             message = f"{self.folder} and features.h5ad come from different runs"
-            raise ArtefactError(f"{message}; make both again with `biosae features`")
+            raise ArtefactError(f"{message}; make both again with the features stage")
         return codes
 
     @cached_property
@@ -148,7 +149,7 @@ def held_out_rows(table: anndata.AnnData) -> np.ndarray:
     rows = np.flatnonzero(has_tokens & (table.obs["biosae_part"].astype(str) != "train").to_numpy())
     if len(rows) == 0:
         message = "no sample with tokens was held out from training, so nothing can be scored; "
-        raise DataError(message + "train with a larger data.preprocess.split")
+        raise DataError(message + "train with a larger held-out share of the split")
     return rows
 
 
@@ -166,7 +167,7 @@ def _score_structure(
 
 def _geometry(table: anndata.AnnData, rows: np.ndarray, sae: Path, map_decoder: bool, seed: int) -> pd.DataFrame:
     if content_hash(sae) != table.uns["biosae"]["sae_hash"]:
-        raise ArtefactError(f"the features were not made with {sae}; make them again with `biosae features`")
+        raise ArtefactError(f"the features were not made with {sae}; make them again with the features stage")
     W_dec = read_decoder(sae)
     embedding = table.obsm.get("X_model")
     is_same_space = embedding is not None and embedding.shape[1] == W_dec.shape[1]

@@ -1,30 +1,26 @@
-"""How well features mark sites and domains: precision by residue, recall by domain, chosen and reported apart."""
+"""Scores of features for sites and domains: precision by residue, recall by domain, chosen and reported apart."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 
+from biosae.analysis.results import Results, without_nan
 from biosae.analysis.stats.held_out import HeldOutSelection
-from biosae.analysis.stats.permutation_tests import benjamini_hochberg
+from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q, benjamini_hochberg
 from biosae.errors import DataError
 from biosae.features.token_codes import TokenCodes
 from biosae.progress import progress_bar
 
-from .domains import (
-    Agreement,
-    Domains,
-    Residues,
-    agreement,
-    domains_of,
-    largest_on,
-    one_hot,
-    residues_of,
-    switched_on,
-    turned,
-)
+from .annotations import Agreement, Domains, agreement, domains_of, read_annotations, switched_on, turned
+from .residue_codes import Residues, largest_on, one_hot, residues_of
+
+logger = logging.getLogger(__name__)
 
 THRESHOLDS = (0.0, 0.15, 0.5, 0.6, 0.8)
 """Shares of a feature's largest code on the train proteins (Simon and Zou 2025, arXiv 2412.12101)."""
@@ -55,8 +51,30 @@ class ResidueScores:
     left_out: dict[str, str]
 
 
+def score_residues(
+    results: Results, codes: TokenCodes, path: Path, table: anndata.AnnData, n_permutations: int, seed: int
+) -> None:
+    """Add the analysis ``residues``, tables/residues.csv and the best feature of every concept."""
+    part = table.obs["biosae_part"].astype(str).to_numpy()
+    try:
+        found = residue_scores(codes, read_annotations(path, table.obs_names), part, n_permutations, seed)
+    except DataError as error:
+        results.summary["residues"] = {"left_out": {"all": str(error)}}
+        logger.warning("residues are not scored: %s", error)
+        return
+    results.add_selected("residues", found.best, part)
+    results.tables["residues"] = found.table
+    results.summary["residues"] = {
+        "n_features": int(found.best["concept"].notna().sum()),
+        "n_significant": int((found.best["q_value"] < SIGNIFICANT_Q).sum()),
+        "concepts": [without_nan(row) for row in found.concepts.to_dict("records")],
+        "left_out": found.left_out,
+    }
+    logger.info("residues: %d concepts", len(found.concepts))
+
+
 def residue_scores(
-    codes: TokenCodes, spans: pd.DataFrame, part: np.ndarray, n_permutations: int, seed: int
+    codes: TokenCodes, annotations: pd.DataFrame, part: np.ndarray, n_permutations: int, seed: int
 ) -> ResidueScores:
     """Scores every feature against every concept.
 
@@ -67,7 +85,7 @@ def residue_scores(
 
     Parameters
     ----------
-    spans
+    annotations
         ``sample``, ``start``, ``end`` (from 1, inclusive) and ``concept``.
     part
         ``(n_samples,)`` part of the split.
@@ -79,8 +97,8 @@ def residue_scores(
     """
     largest = largest_on(codes, part == "train")
     select, test = (residues_of(codes, part == name, largest) for name in ("select", "test"))
-    names, left_out = _scorable(spans, part)
-    annotated = [domains_of(spans, each.sample, names) for each in (select, test)]
+    names, left_out = _scorable(annotations, part)
+    annotated = [domains_of(annotations, each.sample, names) for each in (select, test)]
     on_select = [agreement(switched_on(select.relative, share), annotated[0]) for share in THRESHOLDS]
     f1_select = np.max([found.f1 for found in on_select], axis=0)  # (d_sae, n_concepts)
     chosen = HeldOutSelection(
@@ -125,7 +143,7 @@ def _null(
     n_permutations: int,
     generator: np.random.Generator,
 ) -> _Null:
-    """What turned annotations reach at the chosen thresholds; ``own`` is the concept of each feature."""
+    """Scores of turned annotations at the chosen thresholds; ``own`` is the concept of each feature."""
     highest = np.empty((n_permutations, choice.shape[1]))
     n_reached = np.zeros(len(choice), dtype=np.int64)
     feature = np.arange(len(choice))
@@ -138,9 +156,11 @@ def _null(
     return _Null(highest, n_reached)
 
 
-def _scorable(spans: pd.DataFrame, part: np.ndarray) -> tuple[list[str], dict[str, str]]:
+def _scorable(annotations: pd.DataFrame, part: np.ndarray) -> tuple[list[str], dict[str, str]]:
     """Concepts with enough domains on both parts, and the reason for each other one."""
-    counts = pd.crosstab(spans["concept"], part[spans["sample"]]).reindex(columns=["select", "test"], fill_value=0)
+    counts = pd.crosstab(annotations["concept"], part[annotations["sample"]]).reindex(
+        columns=["select", "test"], fill_value=0
+    )
     enough = counts.min(axis=1) >= MIN_DOMAINS
     if not enough.any():
         raise DataError(f"no annotation of residues has {MIN_DOMAINS} domains on the select and on the test proteins")

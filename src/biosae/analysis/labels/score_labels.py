@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from biosae.analysis.results import Results
+from biosae.analysis.results import Results, without_nan
 from biosae.analysis.stats.held_out import HeldOutSelection
-from biosae.analysis.summary import continuous_summary, label_summary
+from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q
 from biosae.errors import DataError
 
-from .classes import class_names, is_constant_within
-from .column import LabelColumn
+from .classes import LabelColumn, class_names, is_constant_within
 from .continuous import continuous_scores, is_continuous
-from .marking import best_labels, label_scores
+from .marking import LabelScores, best_labels, label_scores
 from .replicates import MIN_DONORS, donor_correlations, donor_scores
 
 logger = logging.getLogger(__name__)
@@ -28,6 +27,13 @@ LABEL_COLUMNS = (
 )
 """Columns of tables/labels.csv."""
 
+MARKER_COLUMNS = (
+    *("class", "feature", "auroc_select", "auroc", "auroc_low", "auroc_high", "null_auroc", "p_value", "q_value"),
+    "n_positive_test",
+)
+CONTINUOUS_COLUMNS = ("spearman_select", "spearman", "null_spearman", "p_value", "q_value")
+GENES_IN_SUMMARY = 5
+
 
 def score_labels(
     results: Results,
@@ -37,7 +43,7 @@ def score_labels(
     n_permutations: int,
     seed: int,
 ) -> None:
-    """Scores each label; one that cannot be scored is named in the log and in analysis.json."""
+    """Score every label; one that cannot be scored is named in the log and in analysis.json."""
     summary = {"labels": {}, "continuous": {}, "labels_left_out": {}}
     results.summary |= summary
     part, every = table.obs["biosae_part"].astype(str).to_numpy(), []
@@ -65,9 +71,9 @@ def _score_numbers(
     found = continuous_scores(codes, label, n_permutations, seed)
     value = label.values.to_numpy(dtype=np.float64, na_value=np.nan)
     results.add_selected(f"label:{label.name}", found, label.part[np.isfinite(value)])
-    summary = continuous_summary(found)
-    results.summary["continuous"][label.name] = summary | _told_tests(summary["n_tests"], label)
-    test = _of_donors(label, np.isfinite(value))
+    summary = _numbers_summary(found)
+    results.summary["continuous"][label.name] = summary | _untested_reason(summary["n_tests"], label)
+    test = _test_rows_of_donors(label, np.isfinite(value))
     if len(test):
         direction = HeldOutSelection(
             np.sign(found["spearman_select"].to_numpy()), np.flatnonzero(label.part == "select")
@@ -79,16 +85,16 @@ def _score_numbers(
 def _score_classes(
     results: Results, codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int
 ) -> pd.DataFrame:
-    """Gives the rows of tables/labels.csv."""
+    """Score a label of classes and return its rows of tables/labels.csv."""
     scores = label_scores(codes, label, n_permutations, seed)
     text = class_names(label.values)
     is_known = text != None  # noqa: E711, elementwise
     results.add_selected(f"label:{label.name}", scores.best, label.part[is_known])
     for name, reason in scores.left_out.items():
         logger.warning("%s=%s is not scored: %s", label.name, name, reason)
-    summary = label_summary(scores, results.analyses.get("genes"))
-    results.summary["labels"][label.name] = summary | _told_tests(scores.n_tests, label)
-    test = _of_donors(label, is_known)
+    summary = _classes_summary(scores, results.analyses.get("genes"))
+    results.summary["labels"][label.name] = summary | _untested_reason(scores.n_tests, label)
+    test = _test_rows_of_donors(label, is_known)
     if len(test):
         chosen = HeldOutSelection(scores.best["class"].to_numpy(dtype=object), np.flatnonzero(label.part == "select"))
         arguments = (codes[test], text[test], label.groups[test], chosen.for_report_on(test))
@@ -96,7 +102,7 @@ def _score_classes(
     return scores.every.assign(label=label.name)
 
 
-def _of_donors(label: LabelColumn, is_known: np.ndarray) -> np.ndarray:
+def _test_rows_of_donors(label: LabelColumn, is_known: np.ndarray) -> np.ndarray:
     """Test samples with a label for donor-level tests; none where there are fewer than `MIN_DONORS` donors."""
     test = np.flatnonzero((label.part == "test") & is_known)
     return test if len(np.unique(label.groups[test])) >= MIN_DONORS else test[:0]
@@ -107,8 +113,8 @@ def _add_donors(results: Results, key: str, found: pd.DataFrame) -> None:
     results.samples[f"donors:{key}"] = results.samples[f"label:{key}"]
 
 
-def _told_tests(n_tests: int, label: LabelColumn) -> dict[str, str | None]:
-    """``untested``: why there was no test, in words, or None; the log has it or the number of tests."""
+def _untested_reason(n_tests: int, label: LabelColumn) -> dict[str, str | None]:
+    """``untested``: the reason no test was possible, or None. Also logged."""
     if n_tests:
         logger.info("%s: %d tests", label.name, n_tests)
         return {"untested": None}
@@ -119,3 +125,39 @@ def _told_tests(n_tests: int, label: LabelColumn) -> dict[str, str | None]:
         reason = f"{of_group}, so that shuffling within {label.group.name} changes nothing"
     logger.warning("%s: no test was possible, because %s", label.name, reason)
     return {"untested": reason}
+
+
+def _classes_summary(scores: LabelScores, genes: pd.DataFrame | None) -> dict:
+    """The marker of every class with its held-out score, its null and its leading genes.
+
+    Parameters
+    ----------
+    genes
+        The columns ``genes`` of scores.csv, when genes were scored.
+    """
+    markers = scores.markers[list(MARKER_COLUMNS)].to_dict("records")
+    for marker in markers:
+        named = genes.loc[marker["feature"], "top_genes"] if genes is not None else None
+        marker["top_genes"] = named.split(";")[:GENES_IN_SUMMARY] if isinstance(named, str) else []
+    return {
+        "n_features": int(scores.best["class"].notna().sum()),
+        "n_significant": int((scores.best["q_value"] < SIGNIFICANT_Q).sum()),
+        "n_tests": scores.n_tests,
+        "classes": [without_nan(marker) for marker in markers],
+        "classes_left_out": scores.left_out,
+    }
+
+
+def _numbers_summary(scores: pd.DataFrame) -> dict:
+    """The feature that follows the numbers best on the select samples, with its held-out correlation."""
+    strength = scores["spearman_select"].abs()
+    best = None
+    if strength.notna().any():
+        feature = int(strength.idxmax())
+        best = without_nan({"feature": feature, **scores.loc[feature, list(CONTINUOUS_COLUMNS)].to_dict()})
+    return {
+        "n_features": int(scores["spearman"].notna().sum()),
+        "n_significant": int((scores["q_value"] < SIGNIFICANT_Q).sum()),
+        "n_tests": int(scores["p_single"].notna().sum()),
+        "best": best,
+    }

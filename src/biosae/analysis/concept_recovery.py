@@ -1,4 +1,4 @@
-"""How many label concepts single axes recover on held-out samples: SAE features beside simpler axes."""
+"""Label concepts that single axes recover on held-out samples: SAE features beside simpler axes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from biosae.analysis.labels.classes import is_constant_within
-from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.classes import LabelColumn, is_constant_within
 from biosae.analysis.labels.continuous import is_continuous
 from biosae.analysis.labels.marking import class_markers
 from biosae.artefacts import atomic_write
@@ -79,8 +78,8 @@ def comparable_labels(obs: pd.DataFrame, label_keys: list[str], group_key: str |
             kept.remove(key)
     if not kept:
         within = f" that differ within {group_key}" if group_key else ""
-        message = f"analysis.controls=true needs a label of classes{within}"
-        raise DataError(f"{message}, got {', '.join(label_keys) or 'none'}; name columns with analysis.label_keys")
+        message = f"label_keys must name a column of classes{within} for the controls to recover"
+        raise DataError(f"{message}, got {', '.join(label_keys) or 'none'}", argument="analysis.label_keys")
     return obs[kept]
 
 
