@@ -67,14 +67,14 @@ def test_an_unnamed_file_leaves_nothing_and_says_what_it_cannot_write(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_json_that_is_missing_or_damaged_names_the_command_that_makes_it(tmp_path):
+def test_json_that_is_missing_or_damaged_names_the_stage_that_makes_it(tmp_path):
     write_json(tmp_path / "a.json", {"n": 1})
-    assert read_json(tmp_path / "a.json", "biosae train") == {"n": 1}
-    with pytest.raises(ArtefactError, match="does not exist; make it with `biosae train`"):
-        read_json(tmp_path / "b.json", "biosae train")
+    assert read_json(tmp_path / "a.json", "the train stage") == {"n": 1}
+    with pytest.raises(ArtefactError, match="does not exist; make it with the train stage"):
+        read_json(tmp_path / "b.json", "the train stage")
     (tmp_path / "c.json").write_text("{")
-    with pytest.raises(ArtefactError, match="make it again with `biosae train`"):
-        read_json(tmp_path / "c.json", "biosae train")
+    with pytest.raises(ArtefactError, match="make it again with the train stage"):
+        read_json(tmp_path / "c.json", "the train stage")
 
 
 def test_hashes_are_of_the_content(tmp_path):

@@ -93,13 +93,13 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_json(path: Path, made_by: str) -> dict[str, Any]:
-    """A JSON artefact; when it is missing or damaged the error names the command that makes it."""
+    """Return a JSON artefact; the error names ``made_by``, such as "the train stage", when it is missing or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtefactError(f"{path} does not exist; make it with `{made_by}`") from None
+        raise ArtefactError(f"{path} does not exist; make it with {made_by}") from None
     except (ValueError, OSError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{made_by}`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with {made_by}") from error
 
 
 def content_hash(path: Path) -> str:

@@ -85,5 +85,5 @@ def test_a_label_that_no_shuffle_can_change_is_left_out(caplog):
     assert list(comparable_labels(obs, ["disease", "cell_type", "donor", "age"], "donor")) == ["cell_type", "donor"]
     assert "controls leave disease out: each donor has one value of it only" in caplog.text
     assert list(comparable_labels(obs, ["disease"], None)) == ["disease"]
-    with pytest.raises(DataError, match="label_keys must name a column of classes that differ within donor .*, got disease, age"):
+    with pytest.raises(DataError, match="classes that differ within donor .*, got disease, age"):
         comparable_labels(obs, ["disease", "age"], "donor")

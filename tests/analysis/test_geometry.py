@@ -54,7 +54,7 @@ def test_the_decoder_is_read_from_the_weights(tmp_path):
     W_dec = np.eye(4, dtype=np.float32)
     save_file({"W_dec": W_dec}, tmp_path / "sae.safetensors")
     np.testing.assert_array_equal(read_decoder(tmp_path / "sae.safetensors"), W_dec)
-    with pytest.raises(ArtefactError, match="biosae train"):
+    with pytest.raises(ArtefactError, match="the train stage"):
         read_decoder(tmp_path / "nothing.safetensors")
 
 

@@ -54,7 +54,7 @@ def test_a_feature_that_does_not_exist_is_refused(codes):
 
 
 def test_a_missing_folder_names_the_command(tmp_path):
-    with pytest.raises(ArtefactError, match="biosae features"):
+    with pytest.raises(ArtefactError, match="the features stage"):
         TokenCodes(tmp_path / "nothing")
 
 

@@ -125,7 +125,7 @@ def test_an_unfinished_run_and_a_missing_licence_are_refused(run, tmp_path):
     with pytest.raises(SettingError, match="a licence is needed"):
         push_to_hub(run, "me/sae", "", api=Hub(tmp_path))
     (run / "run.json").unlink()
-    with pytest.raises(ArtefactError, match="run.json does not exist; make it with `biosae train`"):
+    with pytest.raises(ArtefactError, match="run.json does not exist; make it with the train stage"):
         push_to_hub(run, "me/sae", "mit", api=Hub(tmp_path))
     assert not list(tmp_path.glob("me/*"))
 

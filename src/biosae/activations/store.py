@@ -71,7 +71,7 @@ class ActivationStore:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        manifest = read_json(self.folder / MANIFEST, made_by="biosae train")
+        manifest = read_json(self.folder / MANIFEST, made_by="the train stage")
         if manifest.get("format") != FORMAT:
             raise ArtefactError(f"{folder} has format {manifest.get('format')}, expected {FORMAT}; delete it and rerun")
         self.d_in: int = manifest["d_in"]

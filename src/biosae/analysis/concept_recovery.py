@@ -15,8 +15,8 @@ from biosae.analysis.labels.continuous import is_continuous
 from biosae.analysis.labels.marking import class_markers
 from biosae.artefacts import atomic_write
 from biosae.errors import DataError
+from biosae.features.feature_table import read_feature_table
 from biosae.features.pool import PooledAxes
-from biosae.features.table import read_table
 from biosae.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def analyze_controls(
     Parameters
     ----------
     controls
-        Name -> axes, such as ``biosae.features.controls.pool_axes`` gives.
+        Name -> axes, such as ``biosae.features.control_axes.pool_axes`` gives.
     label_keys, group_key
         Columns of obs to recover, and the donor or batch within which they are shuffled.
 
@@ -106,7 +106,7 @@ def analyze_controls(
     DataError
         If there is no such label, or none can be scored.
     """
-    table = read_table(features_h5ad)
+    table = read_feature_table(features_h5ad)
     labels = comparable_labels(table.obs, label_keys, group_key)
     group = None if group_key is None else table.obs[group_key].astype(str)
     sae = PooledAxes(sparse.csr_matrix(table.X), table.var["frequency_token"].to_numpy())

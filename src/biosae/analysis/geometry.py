@@ -32,7 +32,7 @@ def read_decoder(path: Path) -> np.ndarray:
 
 
 def geometry_scores(W_dec: np.ndarray, embedding: np.ndarray | None, n_components: int = 50) -> pd.DataFrame:
-    """One row a feature: the columns of ``geometry`` in docs/formats.md.
+    """One row per feature: the columns of ``geometry`` in docs/formats.md.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ class Results:
     Attributes
     ----------
     analyses
-        Analysis name -> one row a feature: the columns of scores.csv.
+        Analysis name -> one row per feature: the columns of scores.csv.
     tables
         Name -> long table in ``tables/``.
     summary

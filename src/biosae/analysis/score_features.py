@@ -21,7 +21,7 @@ from biosae.analysis.residues.annotations import RESIDUE_ANNOTATIONS
 from biosae.analysis.residues.score_residues import score_residues
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError, SettingError, require
-from biosae.features.table import read_table
+from biosae.features.feature_table import read_feature_table
 from biosae.features.token_codes import TokenCodes
 
 from .density import density, density_histogram
@@ -47,7 +47,7 @@ def score_features(
     gene_families: Sequence[Path | str] = (),
     map_decoder: bool = False,
 ) -> pd.DataFrame:
-    """Writes scores.csv, tables/ and analysis.json into ``out`` and gives the content of scores.csv.
+    """Write scores.csv, tables/ and analysis.json into ``out`` and return the content of scores.csv.
 
     Scores are of samples that the SAE was not trained on and that have tokens. Decoder geometry is
     scored along with density when sae.safetensors lies beside the features.
@@ -78,7 +78,7 @@ def score_features(
     ArtefactError
         If features and token codes are missing or do not belong together.
     """
-    table = read_table(features_h5ad)
+    table = read_feature_table(features_h5ad)
     _check_columns(table, label_keys, group_key)
     _check_settings(n_permutations, map_decoder)
     own_sets, families = read_gene_sets(gene_sets), read_families(gene_families)
@@ -110,7 +110,7 @@ class TokenTable:
     folder
         The token codes.
     table, rows
-        The feature table, and the samples in it that scores are of.
+        The feature table, and the rows of the samples to score.
     """
 
     folder: Path
@@ -133,12 +133,12 @@ class TokenTable:
 
     @property
     def have_names(self) -> bool:
-        """False where a sample is one token, as in files of embeddings: genes then say nothing that labels do not."""
+        """False where a sample is one token, as in files of embeddings: gene scores then repeat the label scores."""
         return len(self.codes.vocabulary) > 1
 
 
 def held_out_rows(table: anndata.AnnData) -> np.ndarray:
-    """Samples that scores are of: those that have tokens and are not of the part ``train``.
+    """Rows of the samples to score: held out from training, with at least one token.
 
     Raises
     ------

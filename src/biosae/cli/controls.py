@@ -15,9 +15,9 @@ from biosae.activations.store import ActivationStore
 from biosae.analysis.concept_recovery import analyze_controls, comparable_labels
 from biosae.artefacts import read_json, write_json
 from biosae.errors import ArtefactError, SettingError
-from biosae.features.controls import AtL0, fit_controls, pool_axes, some_tokens
+from biosae.features.control_axes import AtL0, fit_controls, pool_axes, some_tokens
+from biosae.features.feature_table import read_feature_table
 from biosae.features.pool import PooledAxes
-from biosae.features.table import read_table
 from biosae.features.token_codes import TokenCodes
 from biosae.pl import controls as draw
 from biosae.saes import files
@@ -46,7 +46,7 @@ def write_controls(folder: Path, labels: dict, n_permutations: int, seed: int) -
     if codes.activations_hash != store.hash:
         message = "the features are of other samples than the SAE was trained on; "
         raise ArtefactError(message + "make them again with `biosae features` on the data of the run")
-    obs = read_table(folder / "features.h5ad").obs
+    obs = read_feature_table(folder / "features.h5ad").obs
     labels = labels | {"label_keys": list(comparable_labels(obs, **labels))}
     train = (obs["biosae_part"] == "train").to_numpy().nonzero()[0]
     l0 = codes.nnz / codes.n_tokens
@@ -104,7 +104,7 @@ def control_axes(
 
 def is_finished(folder: Path, source: dict[str, str]) -> bool:
     path = folder / "evaluation.json"
-    return path.exists() and read_json(path, made_by="biosae analyze")["source"] == source
+    return path.exists() and read_json(path, made_by="the analyze stage")["source"] == source
 
 
 def freeze_decoder(sae: SAE) -> None:

@@ -77,7 +77,7 @@ def _markers(parent: Path, identity: str) -> list[Path]:
     found = []
     for marker in parent.glob(f"*/{UNFINISHED}"):
         with suppress(ArtefactError):  # finished while we looked
-            content = read_json(marker, made_by="biosae train")
+            content = read_json(marker, made_by="the train stage")
             if content["identity"] == identity:
                 found.append((content["started"], marker))
     return [marker for _, marker in sorted(found, reverse=True)]
@@ -165,7 +165,7 @@ def _what_there_is(parent: Path) -> str:
 
 def read_run(folder: Path) -> dict:
     """``run.json`` of a run."""
-    return read_json(folder / RUN, made_by="biosae train")
+    return read_json(folder / RUN, made_by="the train stage")
 
 
 def save_config(folder: Path, cfg: DictConfig) -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import SettingError
-from biosae.features.table import read_table
+from biosae.features.feature_table import read_feature_table
 from biosae.pl import perturbation_panels, steering_panels
 from biosae.saes import files
 from biosae.steering.context import SteeringContext, check_chain
@@ -88,7 +88,7 @@ def open_host(cfg: DictConfig, folder: Path, inputs: Inputs) -> SteeringContext:
     run = read_run(folder)
     check_same_model(run, inputs)
     sae = files.load(folder, device=inputs.adapter.device)
-    table = read_table(folder / "features.h5ad")
+    table = read_feature_table(folder / "features.h5ad")
     check_chain(run, table, inputs.samples.names, sae, inputs.adapter)
     return SteeringContext(
         inputs.adapter, sae, inputs.sequences, table, run["model"]["layer"], cfg.buffer.tokens_per_batch

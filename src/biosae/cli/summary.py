@@ -18,7 +18,7 @@ MOST_CLASSES = 10
 def print_summary(folder: Path) -> None:
     """What was trained, which feature marks which class, its held-out score and its null, and where the report lies."""
     run = read_run(folder)
-    evaluation = read_json(folder / "evaluation.json", made_by="biosae train")
+    evaluation = read_json(folder / "evaluation.json", made_by="the train stage")
     data, model, sae = run["data"], run["model"], run["sae"]
     console.print()
     _say(
@@ -29,7 +29,7 @@ def print_summary(folder: Path) -> None:
         f"{evaluation['fvu']:.1%} of the variance of held-out activations unexplained"
     )
     if (folder / "analysis.json").exists():
-        analysis = read_json(folder / "analysis.json", made_by="biosae analyze")
+        analysis = read_json(folder / "analysis.json", made_by="the analyze stage")
         _labels(analysis)
         _residues(analysis["summary"].get("residues", {}).get("concepts", []))
     for page in (folder / "report" / "index.html", folder / "report.html"):

@@ -71,7 +71,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _evaluation(folder: Path) -> dict[str, float]:
-    return read_json(folder / "evaluation.json", made_by="biosae train")
+    return read_json(folder / "evaluation.json", made_by="the train stage")
 
 
 def _sortable(column: pd.Series) -> pd.Series:

@@ -25,7 +25,7 @@ METHODS = {
     "difference_in_means": ("difference in means", "#7a3b69", "D", "-."),
     "centring": ("centring", "#3c7a3b", "P", (0, (6, 2))),
 }
-"""Method -> name, colour (told apart by the colour-blind and in grey), marker, line."""
+"""Method -> name, colour (distinct for the colour-blind and in grey), marker, line."""
 
 METRICS = {
     "shift": "samples move by (their spread)",
@@ -84,7 +84,7 @@ def steering(
 def perturbation(table: pd.DataFrame, metric: str = "distance_closed", ax: Axes | None = None) -> Axes:
     """The way from control to treated that test samples go, against the number of features, one line per method.
 
-    At the strength that was best on the select samples; what is drawn at random at that of the features beside it.
+    At the strength that was best on the select samples; random baselines at the strength of the features beside them.
 
     Parameters
     ----------

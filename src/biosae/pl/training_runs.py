@@ -13,7 +13,7 @@ from biosae.errors import SettingError
 from .figure import ACCENT, COLUMN_WIDTH, GREY, SMALL, drawing, new_axes, without_frame
 
 COLORS = ("#0b6785", "#d98c1f", "#7b5ea7", "#4b9b6e", "#a9b4ba", "#c0504d", "#222222")
-SWEEP_MARKERS = "osD^vP*X"  # one for each value of the setting that is told apart
+SWEEP_MARKERS = "osD^vP*X"  # one for each value of the setting that distinguishes the runs
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 BARS = {"loss": "Loss", "nmse": "NMSE"}
@@ -52,8 +52,8 @@ def sweep(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table
-        sweep.csv, with ``run`` as index: settings that differ first. Colours tell the values of the first text
-        setting apart, or, without one, of the last number that is not a k.
+        sweep.csv, with ``run`` as index: settings that differ first. Colours distinguish the values of the first text
+        setting, or, without one, of the last number that is not a k.
     """
     ax = new_axes(ax)
     group = _grouping(table)
@@ -67,7 +67,7 @@ def sweep(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
             color = colors(0.85 * n / max(1, len(groups) - 1))
             ax.plot(rows["l0"], rows["fvu"], marker=SWEEP_MARKERS[n], color=color, linewidth=0.8, label=str(value))
         ax.legend(frameon=False, title=group.rpartition(".")[2])
-    ax.set(xlabel="features active a token (L0)", ylabel="unexplained variance (FVU)")
+    ax.set(xlabel="features active per token (L0)", ylabel="unexplained variance (FVU)")
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
     return ax
@@ -124,7 +124,7 @@ def comparison_curves(table: pd.DataFrame) -> Figure:
 
 
 def _grouping(table: pd.DataFrame) -> str | None:
-    """The setting whose values are told apart by colour."""
+    """The setting whose values get one colour each."""
     settings = list(table.columns[: table.columns.get_loc("fvu")])
     usable = [
         name for name in settings if table[name].map(str).nunique() <= len(SWEEP_MARKERS) and not name.endswith(".k")

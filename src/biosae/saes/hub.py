@@ -124,8 +124,8 @@ def _check_thresholds(sae: SAE, run: Path) -> None:
 
 def model_card(run: Path | str, licence: str) -> str:
     """README.md of a run's SAE: what it reads, what it reaches on held-out samples, data, split, how to load it."""
-    described = read_json(Path(run) / "run.json", made_by="biosae train")
-    evaluation = read_json(Path(run) / "evaluation.json", made_by="biosae train")
+    described = read_json(Path(run) / "run.json", made_by="the train stage")
+    evaluation = read_json(Path(run) / "evaluation.json", made_by="the train stage")
     model, sae, data, split = (described[part] for part in ("model", "sae", "data", "split"))
     header = {"license": licence, "library_name": "biosae", "tags": ["sparse-autoencoder", "biology", "biosae"]}
     measured = [f"| {words} | {evaluation[name]:.4g} |" for name, words in MEASURES.items() if name in evaluation]

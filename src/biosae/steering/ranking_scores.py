@@ -89,7 +89,7 @@ def read_scores(run: Path) -> pd.DataFrame:
     path = Path(run) / "scores.csv"
     if not path.exists():
         raise ArtefactError(f"{path} does not exist; make it with `biosae analyze`")
-    analysed = read_json(Path(run) / "analysis.json", made_by="biosae analyze").get("features_hash")
+    analysed = read_json(Path(run) / "analysis.json", made_by="the analyze stage").get("features_hash")
     if analysed != content_hash(Path(run) / "features.h5ad"):
         raise ArtefactError(f"{path} was made from other features; make it again with `biosae analyze`")
     return pd.read_csv(path, header=[0, 1], index_col=0)

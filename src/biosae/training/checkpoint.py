@@ -67,7 +67,7 @@ def restore_checkpoint(folder: Path, step: int, learner: TrainState, seed: int) 
         When it comes from a run with other settings.
     """
     path = _place(folder, step)
-    state = read_json(path / STATE, made_by="biosae train")
+    state = read_json(path / STATE, made_by="the train stage")
     for group, wanted in _identity(learner, seed).items():
         _check_same(group, state[group], wanted)
     for name, expected in state["hashes"].items():

@@ -78,7 +78,7 @@ class Enrichment:
     Attributes
     ----------
     scores
-        One row a feature: the columns of ``enrichment`` in docs/formats.md.
+        One row per feature: the columns of ``enrichment`` in docs/formats.md.
     table
         One row for every significant pair of a feature and a set.
     n_tests, n_background, n_sets

@@ -43,7 +43,7 @@ def gene_table(sums: TokenSums, vocabulary: pd.DataFrame) -> pd.DataFrame:
 
 
 def gene_scores(sums: TokenSums, table: pd.DataFrame) -> pd.DataFrame:
-    """One row a feature: the columns of ``genes`` in docs/formats.md.
+    """One row per feature: the columns of ``genes`` in docs/formats.md.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _at(matrix, row: np.ndarray, column: np.ndarray) -> np.ndarray:
 
 
 def expression_scores(sums: TokenSums) -> pd.DataFrame:
-    """One row a feature: the columns of ``expression`` in docs/formats.md but for the quartiles.
+    """One row per feature: the columns of ``expression`` in docs/formats.md but for the quartiles.
 
     ``value_correlation`` is Pearson's, the code being 0 on the tokens where the feature is silent;
     ``within_gene_correlation`` is the same after each gene's means are taken off both.
@@ -99,7 +99,7 @@ def expression_scores(sums: TokenSums) -> pd.DataFrame:
 
 
 def value_quartiles(codes: TokenCodes, samples: np.ndarray) -> pd.DataFrame:
-    """Quartiles of the input value where each feature is active, one row a feature; NaN where it never fires.
+    """Quartiles of the input value where each feature is active, one row per feature; NaN where it never fires.
 
     One feature is in memory at a time.
 
@@ -143,7 +143,7 @@ def _correlation(sums: TokenSums, total: np.ndarray) -> np.ndarray:
 
 
 def _within_gene_correlation(sums: TokenSums) -> np.ndarray:
-    """How the code follows the gene's own level: genes with one token, and codes that genes set alone, say nothing."""
+    """Correlation with the input value about the gene's own means; NaN where the gene alone sets the code."""
     mean_value = _ratio(sums.value_total, sums.n_tokens)
     together = sums.value_code - sums.total @ np.nan_to_num(mean_value)
     of_code = sums.squares - _between_genes(sums)

@@ -1,4 +1,4 @@
-"""Named sets of genes, packaged or from GMT and JSON files, and families told by the symbol."""
+"""Named sets of genes, packaged or from GMT and JSON files, and gene families recognised by symbol."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def family_members(symbols: np.ndarray, extra: dict[str, list[str]]) -> dict[str
 def family_scores(
     total: sparse.csr_matrix, n_tokens: np.ndarray, symbols: np.ndarray, extra: dict[str, list[str]]
 ) -> pd.DataFrame:
-    """One row a feature: the columns of ``families`` in docs/formats.md.
+    """One row per feature: the columns of ``families`` in docs/formats.md.
 
     For each family the share of the feature's summed activation on its genes; ``family`` is the
     one that exceeds its share of all tokens most (in share), ``excess`` by how much. Empty for a

@@ -23,7 +23,7 @@ class RankEnrichment:
     Attributes
     ----------
     scores
-        One row a feature: the columns of ``enrichment_by_rank`` in docs/formats.md.
+        One row per feature: the columns of ``enrichment_by_rank`` in docs/formats.md.
     table
         One row for every significant pair of a feature and a set.
     n_tests, n_sets

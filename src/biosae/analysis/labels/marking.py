@@ -33,12 +33,12 @@ class LabelScores:
     Attributes
     ----------
     best
-        One row a feature: the columns of ``label:<column>`` in docs/formats.md.
+        One row per feature: the columns of ``label:<column>`` in docs/formats.md.
     every
         One row for every feature and class: the columns of tables/labels.csv without ``label``, and ``merit``,
         by which classes are compared on the select samples; NaN for a feature that never fires.
     markers
-        One row a class: the feature that marks it best on the select samples, with the columns of ``best``.
+        One row per class: the feature that marks it best on the select samples, with the columns of ``best``.
     left_out
         Class and reason, for classes that were not scored.
     n_tests
@@ -104,11 +104,11 @@ def label_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: i
 
 
 def class_markers(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int) -> pd.DataFrame:
-    """The feature that marks each class best on the select samples: those of `LabelScores.markers`, with less beside.
+    """The feature that marks each class best on the select samples, as in `LabelScores.markers`, with fewer scores.
 
     Returns
     -------
-    A row a class: ``class``, ``feature``, and on the test samples ``auroc``, ``null_auroc`` and ``p_value``.
+    One row per class: ``class``, ``feature``, and on the test samples ``auroc``, ``null_auroc`` and ``p_value``.
     """
     select, test, classes, _ = labelled_parts(codes, label)
     best_feature = HeldOutSelection(auroc(select.ranked, select.member).argmax(axis=0), select.rows).for_report_on(

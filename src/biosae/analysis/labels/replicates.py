@@ -64,7 +64,7 @@ def pseudobulk(codes: sparse.csr_matrix, is_member: np.ndarray, donor: np.ndarra
 def donor_scores(
     codes: sparse.csr_matrix, label: np.ndarray, donor: np.ndarray, class_of_feature: np.ndarray
 ) -> pd.DataFrame:
-    """Whether each feature marks its class in donor after donor: the columns of ``donors:<column>``.
+    """Test whether each feature marks its class in donor after donor: the columns of ``donors:<column>``.
 
     One-sided Wilcoxon signed-rank test over donors when each has both sides, else Mann-Whitney test
     between donors; exact for few donors. Undefined with fewer than `MIN_DONORS` donors
@@ -92,7 +92,7 @@ def donor_scores(
 def donor_correlations(
     codes: sparse.csr_matrix, value: np.ndarray, donor: np.ndarray, direction: np.ndarray
 ) -> pd.DataFrame:
-    """Whether each feature follows a number in donor after donor: the columns of ``donors:<column>`` of numbers.
+    """Test whether each feature follows a number in donor after donor: the columns of ``donors:<column>`` of numbers.
 
     A number that differs within `MIN_DONORS` donors or more is correlated with the codes within each of them, and
     the donors' correlations are tested by their signs and ranks. One that belongs to the donor (age) is correlated
@@ -180,7 +180,7 @@ def signed_rank_p_values(difference: np.ndarray) -> np.ndarray:
     """
     n_donors = len(difference)
     size = np.abs(difference)
-    rank = np.where(size > 0, stats.rankdata(size, axis=0) - (size == 0).sum(axis=0), 0)  # zeros say nothing
+    rank = np.where(size > 0, stats.rankdata(size, axis=0) - (size == 0).sum(axis=0), 0)  # zeros have no sign
     observed = (rank * (difference > 0)).sum(axis=0)
     if n_donors > EXACT_DONORS:
         spread = np.sqrt((rank**2).sum(axis=0) / 4)

@@ -1,4 +1,4 @@
-"""The label scores of a run: every column of obs that was asked for, and donors where there are some."""
+"""Label scores of a run: every requested column of obs, with donor-level tests where there are donors."""
 
 from __future__ import annotations
 

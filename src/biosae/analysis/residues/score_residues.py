@@ -36,11 +36,11 @@ class ResidueScores:
     Attributes
     ----------
     best
-        One row a feature: the columns of ``residues`` in docs/formats.md.
+        One row per feature: the columns of ``residues`` in docs/formats.md.
     table
         For each concept the features with the largest F1 on the select proteins.
     concepts
-        One row a concept: the best feature on select, its scores on test, and those of the best single residue.
+        One row per concept: the best feature on select, its scores on test, and the best single residue with its scores.
     left_out
         Concept and reason, for those that were not scored.
     """

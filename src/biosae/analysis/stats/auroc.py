@@ -67,7 +67,7 @@ class SortedCodes:
         return np.concatenate([[0], np.cumsum(n_runs)])
 
     def hits_per_run(self, is_member: np.ndarray) -> np.ndarray:
-        """How many members of a class have a code at least as large as each run's; ``(n_runs,) int64``.
+        """Members of a class whose code is at least as large as each run's, ``(n_runs,) int64``.
 
         Parameters
         ----------

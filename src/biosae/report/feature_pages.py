@@ -1,4 +1,4 @@
-"""What the page of a feature shows, written a block of features at a time."""
+"""Content of the pages of features, one block of features at a time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from biosae.analysis.geometry import nearest_features, unit_rows
 from biosae.analysis.residues.residue_codes import ResidueTracks
 from biosae.features.token_codes import evenly
 
-from .genes import GeneIndex
-from .labels import LabelTables
-from .layout import CellMap
+from .cell_map import CellMap
+from .gene_index import GeneIndex
+from .label_tables import LabelTables
+from .page_data import offsets, packed, packed_ragged
+from .residue_tracks import tracks_of_features
 from .run_folder import RunFolder
-from .shards import offsets, packed, packed_ragged
-from .steering import Steering
-from .tracks import tracks_of_features
+from .steering_tables import SteeringTables
 
 FEATURES_PER_SHARD = 64
 N_BINS = 40
@@ -28,13 +28,13 @@ SET_COLUMNS = ("set", "source", "overlap", "list_size", "set_size", "fold", "p_v
 MOST_SHOWN = 9  # features on the first page
 
 
-def feature_shards(
+def feature_pages(
     run: RunFolder,
     genes: GeneIndex,
     labels: LabelTables,
     cells: CellMap | None,
     tracks: ResidueTracks | None = None,
-    steering: Steering | None = None,
+    steering: SteeringTables | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of one shard after the other."""
     codes = run.table.X.tocsc()  # (n_samples, d_sae)

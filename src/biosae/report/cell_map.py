@@ -1,13 +1,15 @@
-"""Where each cell lies on the 2-D map: the input's UMAP, or a t-SNE of the model's embedding."""
+"""Cells (or proteins) of the page: names, categories, and their place on a UMAP of the input or a t-SNE."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
+import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import PCA
@@ -15,6 +17,9 @@ from sklearn.manifold import TSNE
 
 from biosae.artefacts import atomic_write, content_hash
 from biosae.errors import ArtefactError
+
+from .page_data import packed
+from .run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +29,7 @@ N_COMPONENTS = 30
 N_ITERATIONS = 400  # 250 of them with early exaggeration; 2,638 cells need about 15 s on two cores
 SEED = 0
 CACHE = "layout.safetensors"
+MOST_CATEGORIES = 60  # more colours and rows than that cannot be told apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,3 +99,43 @@ def tsne(embedding: np.ndarray) -> np.ndarray:
     perplexity = min(30.0, (len(embedding) - 1) / 3)
     method = TSNE(init="pca", perplexity=perplexity, max_iter=N_ITERATIONS, random_state=SEED, n_jobs=2)
     return method.fit_transform(components).astype(np.float32)
+
+
+def cell_content(run: RunFolder, shown: CellMap | None) -> dict[str, Any]:
+    """Names and categories of all samples, and the map of those it shows."""
+    obs = run.table.obs
+    content: dict[str, Any] = {
+        "names": obs.index.astype(str).tolist(),
+        "columns": [_categories(name, obs[name]) for name in _columns(run)],
+    }
+    if shown is not None:
+        content["map"] = {"method": shown.method, "sample": packed(shown.sample, "u4")} | _positions(shown.position)
+    return content
+
+
+def _columns(run: RunFolder) -> list[str]:
+    data = run.settings["data"]
+    wanted = [*run.label_keys, *(data.get("label_keys") or []), data.get("batch_key"), "biosae_part"]
+    obs = run.table.obs
+    return [name for name in dict.fromkeys(wanted) if name in obs and obs[name].nunique() <= MOST_CATEGORIES]
+
+
+def _categories(name: str, values: pd.Series) -> dict[str, Any]:
+    codes, categories = pd.factorize(values.astype(object), sort=False)
+    order = np.argsort([str(category) for category in categories])
+    number = np.empty(len(order) + 1, dtype=np.int64)
+    number[order] = np.arange(len(order))
+    number[-1] = 255  # a missing value
+    return {
+        "name": name,
+        "categories": [str(categories[i]) for i in order],
+        "values": packed(number[codes], "u1"),
+    }
+
+
+def _positions(position: np.ndarray) -> dict[str, Any]:
+    """The map scaled into a square of 65,536 steps, its shape kept."""
+    low = position.min(axis=0)
+    extent = float((position.max(axis=0) - low).max()) or 1.0
+    steps = np.round((position - low) / extent * 65535)
+    return {"x": packed(steps[:, 0], "u2"), "y": packed(steps[:, 1], "u2")}

@@ -3,8 +3,8 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from biosae.errors import ArtefactError
-from biosae.report import layout
-from biosae.report.layout import cell_map
+from biosae.report import cell_map as layout
+from biosae.report.cell_map import cell_map
 
 from .synthetic import CLASSES
 

@@ -5,7 +5,7 @@ from scipy import sparse
 
 from biosae.analysis.residues.residue_codes import ResidueTracks
 from biosae.features.token_codes import TokenCodesShard
-from biosae.report.tracks import tracks_of_features
+from biosae.report.residue_tracks import tracks_of_features
 
 
 @pytest.fixture

@@ -3,26 +3,26 @@ import numpy as np
 import pytest
 
 from biosae.errors import ArtefactError
-from biosae.features.table import read_table
+from biosae.features.feature_table import read_feature_table
 
 
 def test_a_missing_table_names_the_command(tmp_path):
-    with pytest.raises(ArtefactError, match="make it with `biosae features`"):
-        read_table(tmp_path / "features.h5ad")
+    with pytest.raises(ArtefactError, match="make it with the features stage"):
+        read_feature_table(tmp_path / "features.h5ad")
 
 
 def test_another_h5ad_is_refused(tmp_path):
     path = tmp_path / "features.h5ad"
     anndata.AnnData(np.ones((2, 3))).write_h5ad(path)
-    with pytest.raises(ArtefactError, match="no feature table of format 1"):
-        read_table(path)
+    with pytest.raises(ArtefactError, match="not a feature table of format 1"):
+        read_feature_table(path)
 
 
 def test_a_damaged_table_is_refused(tmp_path):
     path = tmp_path / "features.h5ad"
     path.write_bytes(b"not HDF5")
     with pytest.raises(ArtefactError, match="cannot be read"):
-        read_table(path)
+        read_feature_table(path)
 
 
 def test_a_table_without_a_split_is_refused(encoded):
@@ -31,7 +31,7 @@ def test_a_table_without_a_split_is_refused(encoded):
     del table.obs["biosae_part"]
     table.write_h5ad(path)
     with pytest.raises(ArtefactError, match="lacks biosae_part"):
-        read_table(path)
+        read_feature_table(path)
 
 
 def test_scanpy_opens_it_as_it_is(encoded, obs):
@@ -43,6 +43,6 @@ def test_scanpy_opens_it_as_it_is(encoded, obs):
     scanpy.pp.log1p(table, layer="sum")
     np.testing.assert_allclose(
         np.expm1(table.layers["sum"].toarray()),
-        read_table(encoded / "features.h5ad").layers["sum"].toarray(),
+        read_feature_table(encoded / "features.h5ad").layers["sum"].toarray(),
         rtol=1e-5,
     )

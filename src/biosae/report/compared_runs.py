@@ -1,4 +1,4 @@
-"""What the run is compared with: variants beside it, other runs of its experiment, and simpler axes."""
+"""Comparisons of a run: variants beside it, other runs of its experiment, and simpler axes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import pandas as pd
 
 from biosae.errors import ArtefactError
 
+from .page_data import number
 from .run_folder import RunFolder, optional_csv, records
-from .shards import number
 
 QUANTITIES = ("loss", "nmse", "fvu", "l0", "dead_fraction")
 HELD_OUT = ("test", "val")  # split of comparison.csv that the frontier shows, the first that there is
 
 
-def comparison(run: RunFolder) -> dict[str, Any] | None:
+def compared_runs(run: RunFolder) -> dict[str, Any] | None:
     """``variants``, ``sweep`` and ``controls``, each None when that artefact is absent; None when all are."""
-    content = {"variants": variants(run), "sweep": sweep(run), "controls": controls(run)}
+    content = {"variants": variants(run), "sweep": sweep_runs(run), "controls": control_rows(run)}
     return content if any(part is not None for part in content.values()) else None
 
 
 def variants(run: RunFolder) -> list[dict[str, Any]] | None:
-    """One entry a model and split, ``epochs`` and a list a quantity; None when the run is of no comparison.
+    """One entry per model and split: ``epochs`` and one list per quantity; None when the run is not of a comparison.
 
     The run folders of a comparison lie inside its own, beside comparison.csv.
     """
-    table = optional_csv(run.folder.parent / "comparison.csv", "biosae compare")
+    table = optional_csv(run.folder.parent / "comparison.csv", "the compare stage")
     if table is None:
         return None
     names = [name for name in QUANTITIES if name in table.columns]
@@ -37,8 +37,8 @@ def variants(run: RunFolder) -> list[dict[str, Any]] | None:
     ]
 
 
-def sweep(run: RunFolder) -> dict[str, Any] | None:
-    """``settings`` that differ, ``measures``, and one row a run of sweep.csv; None when there is none."""
+def sweep_runs(run: RunFolder) -> dict[str, Any] | None:
+    """``settings`` that differ, ``measures``, and one row per run of sweep.csv; None when there is none."""
     path = run.folder.parent / "sweep.csv"
     if not path.exists():
         return None
@@ -46,7 +46,7 @@ def sweep(run: RunFolder) -> dict[str, Any] | None:
         table = pd.read_csv(path, dtype=str, keep_default_na=False).apply(_numbers)
         first = table.columns.get_loc("fvu")
     except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `biosae sweep`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with the sweep stage") from error
     columns = list(table.columns)
     return {"mine": run.folder.name, "settings": columns[1:first], "measures": columns[first:], "rows": records(table)}
 
@@ -60,9 +60,9 @@ def _numbers(column: pd.Series) -> pd.Series:
         return values
 
 
-def controls(run: RunFolder) -> list[dict[str, Any]] | None:
+def control_rows(run: RunFolder) -> list[dict[str, Any]] | None:
     """The rows of controls.csv; None when there is none."""
-    return records(optional_csv(run.folder / "controls.csv", "biosae analyze analysis.controls=true"))
+    return records(optional_csv(run.folder / "controls.csv", "the analyze stage (controls=True)"))
 
 
 def frontier(compared: dict[str, Any] | None, run: RunFolder) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def frontier(compared: dict[str, Any] | None, run: RunFolder) -> list[dict[str, 
 
 
 def _ends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Where each variant ended, on held-out tokens."""
+    """Final numbers of each variant, on held-out tokens."""
     split = next((name for name in HELD_OUT if any(row["split"] == name for row in rows)), None)
     return [
         {"name": row["model"], "l0": number(row["l0"][-1]), "fvu": number(row["fvu"][-1])}

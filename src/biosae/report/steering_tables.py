@@ -1,4 +1,4 @@
-"""What steering did, as the report shows it: integration scores, effects of every setting, and the features in them."""
+"""Results of steering for the report: integration scores, effects of every setting, and the features in them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ESTIMATE = ("metric", "estimate", "low", "high")
 
 
 @dataclass(frozen=True, eq=False)
-class Steering:
+class SteeringTables:
     """The artefacts of steering; each is None when it is absent.
 
     Attributes
@@ -114,7 +114,7 @@ class Steering:
         return {int(f): records(rows) for f, rows in of_all.groupby("feature")}
 
 
-def read_steering(folder: Path) -> Steering:
+def read_steering(folder: Path) -> SteeringTables:
     """The artefacts of steering in a run folder.
 
     Raises
@@ -123,34 +123,35 @@ def read_steering(folder: Path) -> Steering:
         If one is damaged, or was made from another one than lies there.
     """
     path = folder / "steered.h5ad"
-    provenance = _provenance(path)
+    provenance = _steered_provenance(path)
     if provenance and provenance["features_hash"] != content_hash(folder / "features.h5ad"):
-        raise ArtefactError(f"{path} was made from another features.h5ad; make it again with `biosae steer`")
-    scored = optional_json(folder / "integration.json", "biosae benchmark")
+        raise ArtefactError(f"{path} was made from another features.h5ad; make it again with the steer stage")
+    scored = optional_json(folder / "integration.json", "the benchmark stage")
     if scored and not (path.exists() and scored["steered_hash"] == content_hash(path)):
-        raise ArtefactError("integration.csv was made from another steered.h5ad; make it again with `biosae benchmark`")
+        message = "integration.csv was made from another steered.h5ad"
+        raise ArtefactError(f"{message}; make it again with the benchmark stage")
     tables = folder / "steering"
-    return Steering(
-        integration=optional_csv(folder / "integration_summary.csv", "biosae benchmark"),
-        versus=optional_csv(folder / "integration_versus.csv", "biosae benchmark"),
+    return SteeringTables(
+        integration=optional_csv(folder / "integration_summary.csv", "the benchmark stage"),
+        versus=optional_csv(folder / "integration_versus.csv", "the benchmark stage"),
         scored=scored,
-        effects=optional_csv(tables / "effects.csv", "biosae steer"),
-        off_target=optional_csv(tables / "off_target.csv", "biosae steer"),
-        moved=optional_csv(tables / "off_target_features.csv", "biosae steer"),
-        genes=optional_csv(tables / "off_target_genes.csv", "biosae steer"),
-        perturbation=optional_csv(tables / "perturbation.csv", "biosae steer"),
+        effects=optional_csv(tables / "effects.csv", "the steer stage"),
+        off_target=optional_csv(tables / "off_target.csv", "the steer stage"),
+        moved=optional_csv(tables / "off_target_features.csv", "the steer stage"),
+        genes=optional_csv(tables / "off_target_genes.csv", "the steer stage"),
+        perturbation=optional_csv(tables / "perturbation.csv", "the steer stage"),
         settings={setting["key"]: setting for setting in json.loads(provenance.get("settings", "[]"))},
     )
 
 
-def _provenance(path: Path) -> dict[str, Any]:
+def _steered_provenance(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
         with h5py.File(path, "r") as file:
             return read_elem(file["uns/biosae"])
     except (OSError, KeyError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `biosae steer`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with the steer stage") from error
 
 
 def _reported(table: pd.DataFrame | None) -> pd.DataFrame | None:

@@ -10,8 +10,8 @@ from biosae.analysis.residues.annotations import RESIDUE_ANNOTATIONS, read_annot
 from biosae.analysis.residues.residue_codes import ResidueTracks
 from biosae.features.token_codes import SHARDS_OPEN
 
+from .page_data import offsets, packed_ragged
 from .run_folder import RunFolder
-from .shards import offsets, packed_ragged
 
 N_PROTEINS = 4  # of each feature
 

@@ -43,7 +43,7 @@ class LinearAxes:
     axes
         ``(n, d_in)`` one reading direction a row.
     k
-        Features kept in a token; fewer where fewer are above zero.
+        Features kept per token; fewer where fewer are above zero.
     """
 
     mean: Tensor
@@ -72,7 +72,7 @@ class NmfAxes:
     parts
         ``(n, 2 d_in)`` non-negative components.
     k
-        Features kept in a token.
+        Features kept per token.
     """
 
     mean: Tensor
@@ -112,7 +112,7 @@ class AtL0:
 
     @classmethod
     def fitted(cls, encoder: Encoder, x: Tensor, l0: float) -> AtL0:
-        """The threshold that leaves ``l0`` codes a token of ``(n_tokens, d_in)`` activations; 0 if there are fewer."""
+        """The threshold that leaves ``l0`` codes per token of ``(n_tokens, d_in)`` activations; 0 if there are fewer."""
         codes = encoder.encode(x).entries()[2].sort(descending=True).values
         n_kept = round(l0 * len(x))
         return cls(encoder, float(codes[n_kept]) if n_kept < len(codes) else 0.0)
@@ -145,7 +145,7 @@ def rectified(x: Tensor) -> Tensor:
 
 
 def fit_controls(x: Tensor, d_sae: int, k: int, seed: int) -> dict[str, Encoder]:
-    """The controls fitted to ``(n_tokens, d_in)`` activations, each with ``k`` features a token.
+    """The controls fitted to ``(n_tokens, d_in)`` activations, each with ``k`` features per token.
 
     ``random`` directions (an SAE before training) have about ``d_sae`` features; ``neurons``, ``pca`` and
     ``ica`` have ``2 d_in`` at most, either side of each axis apart, and ``rectified neurons`` the positive sides.

@@ -4,7 +4,7 @@ import torch
 from sklearn.decomposition import PCA, FastICA
 
 from biosae.errors import DataError
-from biosae.features.controls import AtL0, NmfAxes, fit_controls, pool_axes, rectified, some_tokens
+from biosae.features.control_axes import AtL0, NmfAxes, fit_controls, pool_axes, rectified, some_tokens
 
 
 @pytest.fixture

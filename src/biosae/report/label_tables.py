@@ -10,8 +10,8 @@ import pandas as pd
 
 from biosae.analysis.labels.classes import precision_recall
 
+from .page_data import packed
 from .run_folder import RunFolder
-from .shards import packed
 
 MOST_FEATURES_PER_CLASS = 200
 METRICS = ("auroc_select", "auroc", "auroc_low", "auroc_high", "average_precision", "f1", "threshold")
@@ -61,7 +61,7 @@ class LabelTables:
         ]
 
     def shards(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Name and content of one shard a label column: the features of every class, best first.
+        """Name and content of one shard per label column: the features of every class, best first.
 
         The order is that of the select samples; the scores shown are those of the test samples.
         """

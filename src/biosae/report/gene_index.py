@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .page_data import packed
 from .run_folder import RunFolder
-from .shards import packed
 
 MOST_FEATURES_PER_GENE = 200
 GENES_PER_SHARD = 1024

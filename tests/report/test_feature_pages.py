@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 
-from biosae.report.feature_shards import N_TOP_CELLS, feature_shards
-from biosae.report.genes import GeneIndex
-from biosae.report.labels import LabelTables
-from biosae.report.layout import cell_map
+from biosae.report.cell_map import cell_map
+from biosae.report.feature_pages import N_TOP_CELLS, feature_pages
+from biosae.report.gene_index import GeneIndex
+from biosae.report.label_tables import LabelTables
 
 from .synthetic import D_SAE, DEAD
 
 
 @pytest.fixture(scope="module")
 def shard(run):
-    ((name, content),) = feature_shards(run, GeneIndex(run), LabelTables(run), cell_map(run.table, run.folder))
+    ((name, content),) = feature_pages(run, GeneIndex(run), LabelTables(run), cell_map(run.table, run.folder))
     assert name == "features-0"
     return content
 

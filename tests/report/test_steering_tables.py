@@ -6,10 +6,10 @@ import anndata
 import pytest
 
 from biosae.errors import ArtefactError
-from biosae.report.comparison import comparison, frontier
+from biosae.report.compared_runs import compared_runs, frontier
 from biosae.report.page import write_report
-from biosae.report.run_folder import read_run
-from biosae.report.steering import read_steering
+from biosae.report.run_folder import read_run_folder
+from biosae.report.steering_tables import read_steering
 
 from . import chromium
 from .synthetic_steering import (
@@ -66,15 +66,15 @@ def test_features_know_which_edits_they_are_in_and_which_move_them(steered_run):
 
 
 def test_comparison_has_a_list_an_epoch(steered_run):
-    rows = comparison(read_run(steered_run))["variants"]
+    rows = compared_runs(read_run_folder(steered_run))["variants"]
     assert [(row["model"], row["split"]) for row in rows][:2] == [("topk", "train"), ("topk", "test")]
     assert rows[0]["epochs"] == [1, 2, 3]
     assert rows[0]["nmse"] == pytest.approx([0.2, 0.1, 0.2 / 3])
 
 
 def test_frontier_shows_where_each_variant_ended_on_held_out_tokens(steered_run):
-    run = read_run(steered_run)
-    compared = comparison(run) | {"sweep": None}
+    run = read_run_folder(steered_run)
+    compared = compared_runs(run) | {"sweep": None}
     expected = [("topk", 0.2 / 3, True), (INJECTED, 0.4 / 3, False)]
     assert [(p["name"], p["fvu"], p["mine"]) for p in frontier(compared, run)] == [
         (name, pytest.approx(fvu), mine) for name, fvu, mine in expected
@@ -82,23 +82,23 @@ def test_frontier_shows_where_each_variant_ended_on_held_out_tokens(steered_run)
 
 
 def test_runs_of_the_experiment_keep_their_settings(steered_run):
-    run = read_run(steered_run)
-    sweep = comparison(run)["sweep"]
+    run = read_run_folder(steered_run)
+    sweep = compared_runs(run)["sweep"]
     assert sweep["settings"] == ["variant", "scfm.layer"]
     assert sweep["measures"] == ["fvu", "l0"]
     assert sweep["rows"][1] == {"run": "topk", "variant": INJECTED, "scfm.layer": 2, "fvu": 0.3, "l0": 16}
-    assert [(p["name"], p["mine"]) for p in frontier(comparison(run), run)] == [("0123", False), ("topk", True)]
+    assert [(p["name"], p["mine"]) for p in frontier(compared_runs(run), run)] == [("0123", False), ("topk", True)]
 
 
 def test_controls_come_as_they_were_written(steered_run):
-    first, second = comparison(read_run(steered_run))["controls"]
+    first, second = compared_runs(read_run_folder(steered_run))["controls"]
     assert (first["axes"], first["above_null"], second["axes"], second["l0"]) == ("sae", 0.12, INJECTED, None)
 
 
 def test_a_damaged_sweep_names_its_command(own_steered_run):
     (own_steered_run.parent / "sweep.csv").write_text("run,variant\na,b\n")
-    with pytest.raises(ArtefactError, match="sweep.csv cannot be read.*biosae sweep"):
-        comparison(read_run(own_steered_run))
+    with pytest.raises(ArtefactError, match="sweep.csv cannot be read.*the sweep stage"):
+        compared_runs(read_run_folder(own_steered_run))
 
 
 def test_a_run_without_steering_has_no_such_pages(report):
@@ -110,14 +110,14 @@ def test_stale_artefacts_are_refused_with_the_command_that_mends_them(own_steere
     table = anndata.read_h5ad(own_steered_run / "steered.h5ad")
     table.obsm["original"] += 1
     table.write_h5ad(own_steered_run / "steered.h5ad")
-    with pytest.raises(ArtefactError, match="another steered.h5ad.*biosae benchmark"):
+    with pytest.raises(ArtefactError, match="another steered.h5ad.*the benchmark stage"):
         read_steering(own_steered_run)
     write_integration(own_steered_run)
     read_steering(own_steered_run)
     features = anndata.read_h5ad(own_steered_run / "features.h5ad")
     features.obs["more"] = 1
     features.write_h5ad(own_steered_run / "features.h5ad")
-    with pytest.raises(ArtefactError, match="another features.h5ad.*biosae steer"):
+    with pytest.raises(ArtefactError, match="another features.h5ad.*the steer stage"):
         read_steering(own_steered_run)
 
 

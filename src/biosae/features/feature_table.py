@@ -17,11 +17,11 @@ from biosae.errors import ArtefactError
 from .pool import PooledCodes
 
 FORMAT = 1
-MADE_BY = "biosae features"
+MADE_BY = "the features stage"
 LAYERS = ("mean", "sum", "fraction_active")
 
 
-def write_table(
+def write_feature_table(
     path: Path,
     blocks: Iterable[PooledCodes],
     n_tokens: int,
@@ -36,7 +36,7 @@ def write_table(
     n_tokens
         Content tokens of all samples, the denominator of ``frequency_token``.
     obs
-        One row a sample; gets the column ``biosae_n_tokens``, the sample's content tokens.
+        One row per sample; gets the column ``biosae_n_tokens``, the sample's content tokens.
     """
     tokens_of_sample: list[np.ndarray] = []
     n_active = largest = 0.0
@@ -56,7 +56,7 @@ def write_table(
         write_elem(file, "uns", {"biosae": {"format": FORMAT, "pooling": "max", **provenance}})
 
 
-def read_table(path: Path) -> anndata.AnnData:
+def read_feature_table(path: Path) -> anndata.AnnData:
     """The feature table in memory.
 
     Raises
@@ -66,18 +66,18 @@ def read_table(path: Path) -> anndata.AnnData:
     """
     path = Path(path)
     if not path.exists():
-        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`")
+        raise ArtefactError(f"{path} does not exist; make it with {MADE_BY}")
     try:
         table = anndata.read_h5ad(path)
     except (OSError, KeyError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{MADE_BY}`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with {MADE_BY}") from error
     found = table.uns.get("biosae", {}).get("format")
     if found != FORMAT:
-        raise ArtefactError(f"{path} is no feature table of format {FORMAT} (found {found}); make it with `{MADE_BY}`")
+        raise ArtefactError(f"{path} is not a feature table of format {FORMAT} (found {found}); make it with {MADE_BY}")
     lacking = [name for name in LAYERS if name not in table.layers]
     lacking += [name for name in ("biosae_part", "biosae_n_tokens") if name not in table.obs]
     if lacking:
-        raise ArtefactError(f"{path} lacks {', '.join(lacking)}; make it again with `{MADE_BY}`")
+        raise ArtefactError(f"{path} lacks {', '.join(lacking)}; make it again with {MADE_BY}")
     return table
 
 

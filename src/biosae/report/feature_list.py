@@ -1,21 +1,27 @@
-"""A short name for every feature from its best supported annotation."""
+"""The list of features: a short name from the best supported annotation, and every column of scores.csv."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .run_folder import ALPHA, RunFolder
+from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q
+
+from .gene_index import GeneIndex
+from .page_data import packed
+from .run_folder import RunFolder
 
 UNNAMED = "unnamed"
+N_SEARCHED_GENES = 10
 DOMINANT_SHARE = 0.5  # a gene with more than half of the activation is what the feature is about
 
 
 @dataclass(frozen=True)
 class FeatureName:
-    """What a feature is called, and why.
+    """Name of a feature, and the reason for it.
 
     Attributes
     ----------
@@ -36,11 +42,11 @@ def supported(scores: pd.DataFrame, key: str) -> np.ndarray:
     null of the best class over permuted labels.
     """
     label = scores[f"label:{key}"]
-    return ((label["q_value"] <= ALPHA) & (label["auroc"] > label["null_auroc"])).to_numpy()
+    return ((label["q_value"] <= SIGNIFICANT_Q) & (label["auroc"] > label["null_auroc"])).to_numpy()
 
 
 def feature_names(run: RunFolder) -> list[FeatureName]:
-    """One name a feature: the site or domain that it marks, or else the supported class with the highest held-out
+    """One name per feature: the site or domain that it marks, or else the supported class with the highest held-out
     AUROC; the dominant gene or residue; or both.
 
     Enriched gene sets name nothing: matched random gene lists are enriched nearly as often.
@@ -63,11 +69,11 @@ def _name(label: tuple[str, str] | None, gene: tuple[str, float] | None) -> Feat
 
 
 def _sites(run: RunFolder) -> list[tuple[str, str] | None]:
-    """What each feature marks on residues, where its F1 lies above the null of the best feature."""
+    """Site or domain that each feature marks, where its F1 lies above the null of the best feature."""
     if run.score("residues", "concept") is None:
         return [None] * run.d_sae
     rows = run.scores["residues"]
-    holds = (rows["q_value"] <= ALPHA) & (rows["f1"] > rows["null_f1"])
+    holds = (rows["q_value"] <= SIGNIFICANT_Q) & (rows["f1"] > rows["null_f1"])
     return [
         (str(row["concept"]), _site_reason(row)) if held else None
         for held, (_, row) in zip(holds, rows.iterrows(), strict=True)
@@ -108,3 +114,37 @@ def _dominant_genes(run: RunFolder) -> list[tuple[str, float] | None]:
     return [
         (gene, value) if gene and value > DOMINANT_SHARE else None for gene, value in zip(first, share, strict=True)
     ]
+
+
+def feature_list(run: RunFolder, genes: GeneIndex) -> dict[str, Any]:
+    """Names, top genes and all scores of every feature, column by column."""
+    names = feature_names(run)
+    return {
+        "n": run.d_sae,
+        "names": [name.text for name in names],
+        "reasons": [name.reason for name in names],
+        "max_code": packed(run.table.var["max_code"].to_numpy(), "f4"),
+        "columns": [column for analysis in _analyses(run) for column in _columns(analysis, run.scores[analysis])],
+        "n_top_genes": N_SEARCHED_GENES,
+        "top_genes": packed(genes.top(run.d_sae, N_SEARCHED_GENES), "i4"),
+    }
+
+
+def _analyses(run: RunFolder) -> list[str]:
+    return list(dict.fromkeys(run.scores.columns.get_level_values(0)))
+
+
+def _columns(analysis: str, scores: pd.DataFrame) -> list[dict[str, Any]]:
+    scores = scores.drop(columns="top_genes", errors="ignore")  # the gene index has them
+    if {"auroc", "null_auroc"} <= set(scores.columns):
+        scores.insert(scores.columns.get_loc("null_auroc") + 1, "above_null", scores["auroc"] - scores["null_auroc"])
+    return [_column(analysis, metric, scores[metric]) for metric in scores.columns]
+
+
+def _column(analysis: str, metric: str, values: pd.Series) -> dict[str, Any]:
+    column = {"analysis": analysis, "metric": metric}
+    if pd.api.types.is_numeric_dtype(values):
+        return column | {"kind": "number", "values": packed(values.to_numpy(dtype=float), "f4")}
+    codes, categories = pd.factorize(values.astype(object), sort=False)
+    codes = codes.astype(np.int32)  # -1 where a feature has no value
+    return column | {"kind": "text", "categories": [str(name) for name in categories], "values": packed(codes, "i4")}

@@ -29,7 +29,7 @@ class Packed:
 
 
 def packed(values: np.ndarray, dtype: str) -> Packed:
-    """An array as a shard holds it. A packed float may be NaN, which JSON cannot say."""
+    """An array as a shard holds it. A packed float may be NaN, which JSON does not allow."""
     return Packed(dtype, np.ascontiguousarray(values, dtype=np.dtype(DTYPES[dtype]).newbyteorder("<")).ravel())
 
 
@@ -39,7 +39,7 @@ def packed_ragged(parts: list[np.ndarray], dtype: str) -> Packed:
 
 
 def offsets(parts: list[np.ndarray]) -> Packed:
-    """Where each of the arrays of `packed_ragged` begins, and where the last ends."""
+    """Start of each of the arrays of `packed_ragged`, and end of the last."""
     return packed(np.cumsum([0, *map(len, parts)]), "u4")
 
 
