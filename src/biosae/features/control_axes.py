@@ -112,7 +112,7 @@ class AtL0:
 
     @classmethod
     def fitted(cls, encoder: Encoder, x: Tensor, l0: float) -> AtL0:
-        """The threshold that leaves ``l0`` codes per token of ``(n_tokens, d_in)`` activations; 0 if there are fewer."""
+        """Keep ``l0`` codes per token of ``(n_tokens, d_in)`` activations; all of them if there are fewer."""
         codes = encoder.encode(x).entries()[2].sort(descending=True).values
         n_kept = round(l0 * len(x))
         return cls(encoder, float(codes[n_kept]) if n_kept < len(codes) else 0.0)

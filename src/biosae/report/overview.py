@@ -52,7 +52,7 @@ def training_curves(metrics: pd.DataFrame | None) -> list[dict[str, Any]]:
 
 
 def firing_histogram(run: RunFolder) -> dict[str, Any]:
-    """Count features by the share of tokens on which they are active: log-spaced ``edges``, ``counts``, and ``dead``."""
+    """Count features by the share of tokens where they are active: log-spaced ``edges``, ``counts``, and ``dead``."""
     frequency = run.table.var["frequency_token"].to_numpy(dtype=float)
     alive = frequency[frequency > 0]
     edges = np.geomspace(LOWEST_FREQUENCY, 1, N_BINS + 1)

@@ -94,7 +94,7 @@ def scorable_classes(
     counted = {name: each.value_counts() for name, each in named.items()}
     counts = pd.DataFrame(counted).fillna(0).astype(int).sort_index()
     if len(counts) < 2:
-        raise DataError(f"{key} has one class only ({', '.join(counts.index)}), so there is nothing to score")
+        raise DataError(f"{key} has one class only ({', '.join(counts.index)}), so nothing can be told apart")
     others = pd.Series({name: len(rows) for name, rows in parts.items()}) - counts
     enough = (counts.min(axis=1) >= MIN_PER_CLASS) & (others.min(axis=1) >= MIN_PER_CLASS)
     left_out = {

@@ -40,7 +40,7 @@ class ResidueScores:
     table
         For each concept the features with the largest F1 on the select proteins.
     concepts
-        One row per concept: the best feature on select, its scores on test, and the best single residue with its scores.
+        One row per concept: the best feature on select with its scores on test, and the best single residue.
     left_out
         Concept and reason, for those that were not scored.
     """
