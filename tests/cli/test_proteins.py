@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosae.analysis.residues.annotations import RESIDUE_ANNOTATIONS
+from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 
 MODELS = Path(__file__).parents[3] / "shared" / "fixtures" / "models"
 QUICK = ("training.epochs=1", "sae.dictionary_multiplier=2", "sae.hyperparams.k=4", "analysis.n_permutations=19")

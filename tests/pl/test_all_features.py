@@ -1,8 +1,10 @@
+import numpy as np
 import pandas as pd
 import pytest
 
+from biosae import pl
 from biosae.errors import SettingError
-from biosae.pl import controls
+from biosae.pl import controls, decoder_map, stability
 
 TABLE = pd.DataFrame(
     {
@@ -38,3 +40,64 @@ def test_all_labels_count_together():
 def test_an_unknown_label_names_the_known_ones():
     with pytest.raises(SettingError, match="one of cell_type, donor, got age"):
         controls(TABLE, "age", show=False)
+
+
+SCORES = pd.DataFrame(
+    {
+        ("geometry", "map_x"): [0.0, 1.0, 2.0],
+        ("geometry", "map_y"): [3.0, 4.0, 5.0],
+        ("geometry", "nearest_cosine"): [0.5, np.nan, 0.9],
+        ("genes", "top_genes"): ["A", "B", "C"],
+    }
+)
+
+
+def test_marker_is_chosen_on_select_and_shown_on_test(scores):
+    ax = pl.markers(scores, "cell_type", show=False)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["T  f2", "B  f1"]
+    assert ax.lines[0].get_xdata().tolist() == [0.6, 0.85]
+    assert ax.lines[1].get_xdata().tolist() == [0.62, 0.65]
+
+
+def test_unknown_label_names_those_there_are(scores):
+    with pytest.raises(SettingError, match="one of cell_type, got donor"):
+        pl.markers(scores, "donor", show=False)
+
+
+def test_other_scores_are_not_listed_as_labels_and_a_plain_read_is_told_apart(scores):
+    scores["enrichment", "auroc"] = 0.5
+    with pytest.raises(SettingError, match="one of cell_type, got donor"):
+        pl.markers(scores, "donor", show=False)
+    scores.columns = [f"{analysis}.{metric}" for analysis, metric in scores.columns]
+    with pytest.raises(SettingError, match=r"two header rows: read it with pd.read_csv\(path, header=\[0, 1\]"):
+        pl.markers(scores, "cell_type", show=False)
+
+
+def test_every_living_feature_is_in_the_density_once(adata):
+    ax = pl.density(adata, show=False)
+    assert sum(patch.get_height() for patch in ax.patches) == 2
+    assert ax.get_title() == "1 dead"
+
+
+def test_features_with_a_value_are_points_in_its_colour(tmp_path):
+    ax = decoder_map(SCORES, show=False, save=tmp_path / "map.svg")
+    (points,) = ax.collections
+    assert points.get_offsets().tolist() == [[0, 3], [2, 5]]
+    assert points.get_array().tolist() == [0.5, 0.9]
+    assert "<svg" in (tmp_path / "map.svg").read_text()
+
+
+def test_what_cannot_be_drawn_is_named():
+    with pytest.raises(SettingError, match="analyze stage with map_decoder=True"):
+        decoder_map(SCORES.drop(columns=[("geometry", "map_x")]), show=False)
+    with pytest.raises(SettingError, match="column of numbers, got .*top_genes"):
+        decoder_map(SCORES, ("genes", "top_genes"), show=False)
+
+
+def test_stability_is_a_histogram_of_cosines_and_says_how_many_are_stable():
+    scores = pd.DataFrame({("stability", "cosine"): [0.9, 0.2, np.nan], ("stability", "comes_back"): [1, 0.4, np.nan]})
+    ax = stability(scores, show=False)
+    assert sum(patch.get_height() for patch in ax.patches) == 2
+    assert ax.get_title() == "33% stable"
+    with pytest.raises(SettingError, match="run the stability stage first"):
+        stability(SCORES, show=False)

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from biosae import pl
 from biosae.errors import SettingError
 from biosae.pl import comparison, comparison_curves
 
@@ -44,3 +45,19 @@ def test_curves_have_a_point_for_every_epoch(table):
 def test_an_empty_table_is_refused(table):
     with pytest.raises(SettingError, match="the comparison is empty"):
         comparison(table.iloc[:0], show=False)
+
+
+@pytest.fixture
+def metrics():
+    return pd.DataFrame({"step": [1, 1], "tokens": [8, 8], "split": ["train", "validate"], "fvu": [np.nan, 0.5]})
+
+
+def test_rows_without_the_quantity_are_left_out(metrics):
+    ax = pl.training(metrics, show=False)
+    assert [line.get_label() for line in ax.lines] == ["validate"]
+    assert ax.lines[0].get_ydata().tolist() == [0.5]
+
+
+def test_unknown_quantity_names_those_there_are(metrics):
+    with pytest.raises(SettingError, match="one of fvu, got loss"):
+        pl.training(metrics, "loss", show=False)

@@ -3,7 +3,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from biosae.errors import ArtefactError
-from biosae.report import cell_map as layout
+from biosae.report import cell_map as cell_map_module
 from biosae.report.cell_map import cell_map
 
 from .synthetic import CLASSES
@@ -27,7 +27,7 @@ def test_tsne_keeps_planted_types_together(run, own_run_folder):
 
 def test_tsne_is_made_once(run, own_run_folder, monkeypatch):
     first = cell_map(run.table, own_run_folder)
-    monkeypatch.setattr(layout, "tsne", lambda embedding: np.zeros((len(embedding), 2), np.float32))
+    monkeypatch.setattr(cell_map_module, "tsne", lambda embedding: np.zeros((len(embedding), 2), np.float32))
     assert cell_map(run.table, own_run_folder).position.tolist() == first.position.tolist()
     (own_run_folder / "features.h5ad").write_bytes(b"other")
     assert not cell_map(run.table, own_run_folder).position.any()
@@ -38,8 +38,8 @@ def test_a_run_folder_that_cannot_be_written_still_has_a_map(run, own_run_folder
         raise ArtefactError(f"cannot write {path}: Read-only file system")
 
     said = []
-    monkeypatch.setattr(layout, "atomic_write", refuse)
-    monkeypatch.setattr(layout.logger, "warning", lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(cell_map_module, "atomic_write", refuse)
+    monkeypatch.setattr(cell_map_module.logger, "warning", lambda text, *values: said.append(text % values))
     assert len(cell_map(run.table, own_run_folder).position) > 3
     assert "not kept for the next report: cannot write" in said[0]
 
@@ -51,7 +51,7 @@ def test_samples_without_embedding_are_left_out(run, own_run_folder):
 
 
 def test_many_cells_are_subsampled(run_folder, monkeypatch):
-    monkeypatch.setattr(layout, "MOST_UMAP_CELLS", 10)
+    monkeypatch.setattr(cell_map_module, "MOST_UMAP_CELLS", 10)
     table = anndata.AnnData(np.zeros((50, 1)), obsm={"X_umap": np.random.default_rng(0).normal(size=(50, 2))})
     found = cell_map(table, run_folder)
     assert len(found.sample) == 10

@@ -17,7 +17,7 @@ from biosae.analysis.genes.gene_sets import read_families, read_gene_sets
 from biosae.analysis.genes.score_genes import score_genes
 from biosae.analysis.genes.token_sums import TokenSums, sum_over_tokens
 from biosae.analysis.labels.score_labels import score_labels
-from biosae.analysis.residues.annotations import RESIDUE_ANNOTATIONS
+from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 from biosae.analysis.residues.score_residues import score_residues
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError, SettingError, require

@@ -9,7 +9,7 @@ import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from biosae.analysis.residues.annotations import RESIDUE_ANNOTATIONS
+from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 from biosae.artefacts import atomic_write
 from biosae.distributed.processes import current_group
 from biosae.errors import ArtefactError, SettingError

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from biosae.analysis.geometry import nearest_features, unit_rows
+from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS, read_annotations
 from biosae.analysis.residues.residue_codes import ResidueTracks
-from biosae.features.token_codes import evenly
+from biosae.features.token_codes import SHARDS_OPEN, evenly
 
 from .cell_map import CellMap
 from .gene_index import GeneIndex
 from .label_tables import LabelTables
 from .page_data import offsets, packed, packed_ragged
-from .residue_tracks import tracks_of_features
 from .run_folder import RunFolder
 from .steering_tables import SteeringTables
 
@@ -24,6 +24,7 @@ FEATURES_PER_SHARD = 64
 N_BINS = 40
 N_TOP_CELLS = 20
 N_SETS = 20
+N_PROTEINS = 4  # of each feature, drawn residue by residue
 SET_COLUMNS = ("set", "source", "overlap", "list_size", "set_size", "fold", "p_value", "q_value", "genes")
 MOST_SHOWN = 9  # features on the first page
 
@@ -130,3 +131,43 @@ def _histogram(code: np.ndarray) -> np.ndarray:
     """``(N_BINS,)`` entries in equal steps from 0 to the largest code."""
     step = float(code.max(initial=0)) / N_BINS or 1.0
     return np.bincount(np.minimum((code / step).astype(np.int64), N_BINS - 1), minlength=N_BINS)
+
+
+def tracks_of_features(tracks: ResidueTracks, block: list[tuple[np.ndarray, np.ndarray]], first: int) -> dict[str, Any]:
+    """The strongest proteins of consecutive features: activation of each residue in 255ths of the largest.
+
+    Parameters
+    ----------
+    block
+        Samples and largest codes of each feature.
+    first
+        The first of these features.
+    """
+    samples, levels, counts = [], [], []
+    for feature, (sample, code) in enumerate(block, start=first):
+        strongest = sample[np.argsort(-code, kind="stable")[:N_PROTEINS]]
+        counts.append(strongest)
+        samples += strongest.tolist()
+        levels += [np.ceil(255 * tracks.codes(feature, s) / code.max()).clip(max=255) for s in strongest]
+    return {
+        "offsets": offsets(counts),
+        "sample": packed_ragged(counts, "u4"),
+        "ends": offsets(levels),
+        "level": packed_ragged(levels, "u1"),
+        "proteins": {
+            str(sample): {"letters": tracks.sequence(sample), "spans": tracks.annotations(sample)}
+            for sample in sorted(set(samples))
+        },
+    }
+
+
+def tracks_of(run: RunFolder) -> ResidueTracks | None:
+    """The residues of a run; None for cells and for embeddings of whole proteins."""
+    codes = run.token_codes
+    is_per_residue = run.settings["data"].get("kind") == "proteins" and run.table.obs["biosae_n_tokens"].max() > 1
+    if codes is None or not is_per_residue or codes.n_shards > SHARDS_OPEN:
+        return None
+    path = run.folder / RESIDUE_ANNOTATIONS
+    annotations = read_annotations(path, run.table.obs_names) if path.exists() else None
+    names = codes.vocabulary["name"].to_numpy(dtype=object)
+    return ResidueTracks(list(codes.shards()), names, run.table.n_obs, annotations)

@@ -15,12 +15,11 @@ from biosae.progress import progress_bar
 from .cell_map import cell_content, cell_map
 from .compared_runs import compared_runs, frontier
 from .feature_list import feature_list
-from .feature_pages import FEATURES_PER_SHARD, feature_pages, gallery
+from .feature_pages import FEATURES_PER_SHARD, feature_pages, gallery, tracks_of
 from .gene_index import GENES_PER_SHARD, GeneIndex
 from .label_tables import LabelTables
 from .overview import overview
 from .page_data import script
-from .residue_tracks import tracks_of
 from .run_folder import RunFolder, read_run_folder
 from .steering_tables import read_steering
 

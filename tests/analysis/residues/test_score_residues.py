@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from biosae.analysis.residues.annotations import agreement, domains_of, switched_on, turned
+from biosae.analysis.residues.domains import agreement, domains_of, switched_on, turned
 from biosae.analysis.residues.score_residues import residue_scores
 from biosae.artefacts import content_hash, write_json
 from biosae.errors import DataError

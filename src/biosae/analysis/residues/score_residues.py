@@ -17,7 +17,7 @@ from biosae.errors import DataError
 from biosae.features.token_codes import TokenCodes
 from biosae.progress import progress_bar
 
-from .annotations import Agreement, Domains, agreement, domains_of, read_annotations, switched_on, turned
+from .domains import Agreement, Domains, agreement, domains_of, read_annotations, switched_on, turned
 from .residue_codes import Residues, largest_on, one_hot, residues_of
 
 logger = logging.getLogger(__name__)
@@ -107,12 +107,12 @@ def residue_scores(
     choice, own = chosen.for_report_on(test.sample)
     report = _report(test, annotated[1], choice)
     observed = report.f1[np.arange(codes.d_sae), own]
-    null = _null(test, annotated[1], choice, own, observed, n_permutations, np.random.default_rng(seed))
+    highest, n_reached = _null(test, annotated[1], choice, own, observed, n_permutations, np.random.default_rng(seed))
     of_pairs = _Pairs(f1_select, choice, report, names)
     return ResidueScores(
-        best=_best(of_pairs, null),
+        best=_best(of_pairs, highest, n_reached),
         table=_table(of_pairs),
-        concepts=_concepts(of_pairs, null, annotated, (select, test), codes),
+        concepts=_concepts(of_pairs, highest, annotated, (select, test), codes),
         left_out=left_out,
     )
 
@@ -124,16 +124,6 @@ def _report(residues: Residues, domains: Domains, choice: np.ndarray) -> Agreeme
     return Agreement(*chosen)
 
 
-@dataclass(frozen=True, eq=False)
-class _Null:
-    """``highest`` ``(n_permutations, n_concepts)``, the best F1 of any feature, and how often each feature's own
-    concept reached what was observed, ``(d_sae,)``.
-    """
-
-    highest: np.ndarray
-    n_reached: np.ndarray
-
-
 def _null(
     residues: Residues,
     domains: Domains,
@@ -142,8 +132,14 @@ def _null(
     observed: np.ndarray,
     n_permutations: int,
     generator: np.random.Generator,
-) -> _Null:
-    """Scores of turned annotations at the chosen thresholds; ``own`` is the concept of each feature."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Score turned annotations at the chosen thresholds; ``own`` is the concept of each feature.
+
+    Returns
+    -------
+    The best F1 of any feature, ``(n_permutations, n_concepts)``; how often each feature's own concept reached its
+    observed F1, ``(d_sae,)``.
+    """
     highest = np.empty((n_permutations, choice.shape[1]))
     n_reached = np.zeros(len(choice), dtype=np.int64)
     feature = np.arange(len(choice))
@@ -153,7 +149,7 @@ def _null(
             highest[n] = f1.max(axis=0)
             n_reached += f1[feature, own] >= observed
             advance()
-    return _Null(highest, n_reached)
+    return highest, n_reached
 
 
 def _scorable(annotations: pd.DataFrame, part: np.ndarray) -> tuple[list[str], dict[str, str]]:
@@ -195,13 +191,13 @@ class _Pairs:
         )
 
 
-def _best(pairs: _Pairs, null: _Null) -> pd.DataFrame:
+def _best(pairs: _Pairs, highest: np.ndarray, n_reached: np.ndarray) -> pd.DataFrame:
     """The concept that each feature marks best on select, scored on test."""
     feature = np.flatnonzero(pairs.f1_select.max(axis=1) > 0)
     concept = pairs.f1_select[feature].argmax(axis=1)
     rows = pairs.rows(feature, concept).set_index("feature")
-    rows["null_f1"] = np.percentile(null.highest, 95, axis=0)[concept]
-    rows["p_single"] = (1 + null.n_reached[feature]) / (1 + len(null.highest))
+    rows["null_f1"] = np.percentile(highest, 95, axis=0)[concept]
+    rows["p_single"] = (1 + n_reached[feature]) / (1 + len(highest))
     rows["q_value"] = benjamini_hochberg(rows["p_single"].to_numpy())
     return rows.reindex(range(len(pairs.f1_select))).rename_axis("feature")
 
@@ -214,13 +210,13 @@ def _table(pairs: _Pairs) -> pd.DataFrame:
 
 
 def _concepts(
-    pairs: _Pairs, null: _Null, annotated: list[Domains], residues: tuple[Residues, Residues], codes: TokenCodes
+    pairs: _Pairs, highest: np.ndarray, annotated: list[Domains], residues: tuple[Residues, Residues], codes: TokenCodes
 ) -> pd.DataFrame:
     """The best feature of each concept, beside the null and beside the best single amino acid."""
     concept = np.arange(len(pairs.names))
     rows = pairs.rows(pairs.f1_select.argmax(axis=0), concept)
-    rows["null_f1"] = np.percentile(null.highest, 95, axis=0)
-    rows["p_value"] = (1 + (null.highest >= rows["f1"].to_numpy()).sum(axis=0)) / (1 + len(null.highest))
+    rows["null_f1"] = np.percentile(highest, 95, axis=0)
+    rows["p_value"] = (1 + (highest >= rows["f1"].to_numpy()).sum(axis=0)) / (1 + len(highest))
     rows["n_domains"] = np.bincount(annotated[1].concept, minlength=len(concept))
     rows["base_rate"] = np.asarray(annotated[1].members.mean(axis=0)).ravel()
     n_vocabulary = int(codes.vocabulary["token"].max()) + 1

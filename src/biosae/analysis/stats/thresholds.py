@@ -105,16 +105,11 @@ def adjusted_mutual_information(n_hits: np.ndarray, n_above: np.ndarray, n_membe
         Number of samples.
     """
     hits, above, members = np.broadcast_arrays(n_hits, n_above, n_members)
-    cells = (
-        _information(hits, above, members, n)
-        + _information(above - hits, above, n - members, n)
-        + _information(members - hits, n - above, members, n)
-        + _information(n - above - members + hits, n - above, n - members, n)
-    )
+    information = _mutual_information(hits, above, members, n)
     expected = expected_mutual_information(above, members, n)
     gap = (_entropy(above, n) + _entropy(members, n)) / 2 - expected
     is_one_to_one = gap < 1e-12  # whatever is drawn with these margins
-    return np.where(is_one_to_one, 1.0, (cells - expected) / np.where(is_one_to_one, 1, gap))
+    return np.where(is_one_to_one, 1.0, (information - expected) / np.where(is_one_to_one, 1, gap))
 
 
 def expected_mutual_information(above: np.ndarray, members: np.ndarray, n: int) -> np.ndarray:
@@ -137,13 +132,18 @@ def _expected_of_pairs(above: np.ndarray, members: np.ndarray, n: int) -> np.nda
     hits = np.arange(len(pair)) - np.repeat(np.cumsum(n_values) - n_values, n_values) + low[pair]
     a, b = above[pair], members[pair]
     log_chance = _log_choose(b, hits) + _log_choose(n - b, a - hits) - _log_choose(n, a)
-    information = (
-        _information(hits, a, b, n)
-        + _information(a - hits, a, n - b, n)
-        + _information(b - hits, n - a, b, n)
-        + _information(n - a - b + hits, n - a, n - b, n)
-    )
+    information = _mutual_information(hits, a, b, n)
     return np.bincount(pair, np.exp(log_chance) * information, minlength=len(above))
+
+
+def _mutual_information(hits: np.ndarray, above: np.ndarray, members: np.ndarray, n: int) -> np.ndarray:
+    """Mutual information (nats) of 2 x 2 tables: the sum over their four cells."""
+    return (
+        _information(hits, above, members, n)
+        + _information(above - hits, above, n - members, n)
+        + _information(members - hits, n - above, members, n)
+        + _information(n - above - members + hits, n - above, n - members, n)
+    )
 
 
 def _information(count: np.ndarray, row: np.ndarray, column: np.ndarray, n: int) -> np.ndarray:
