@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from biosae.benchmark.families import family_scores, load_metrics
+from biosae.benchmark.families import gene_family_scores, load_metrics
 from biosae.benchmark.transfer import label_transfer
 
 D, N_BATCHES, N_LABELS = 128, 3, 8
@@ -38,7 +38,7 @@ def timed(work, *arguments) -> tuple[float, float]:
 
 def score(n: int, seed: int, with_kbet: bool) -> None:
     embedding, batch, label = planted(n, seed)
-    family_scores(embedding, embedding[:, :50], batch, label, with_kbet)
+    gene_family_scores(embedding, embedding[:, :50], batch, label, with_kbet)
     label_transfer(embedding, batch, label, 15)
 
 

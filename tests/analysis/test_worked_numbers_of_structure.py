@@ -7,7 +7,7 @@ from scipy import sparse
 
 from biosae.analysis.density import density, density_histogram
 from biosae.analysis.genes.enrichment import over_representation
-from biosae.analysis.genes.gene_sets import family_scores
+from biosae.analysis.genes.gene_sets import gene_family_scores
 from biosae.analysis.geometry import geometry_scores, subspace_energy
 from biosae.analysis.labels.continuous import spearman
 from biosae.analysis.labels.replicates import donor_correlations, signed_rank_p_values
@@ -18,7 +18,7 @@ from biosae.analysis.stats.permutation_tests import benjamini_hochberg
 
 def test_families():
     symbols = np.array(["RPL3", "MT-CO1", "CD19", "LYZ"])
-    scores = family_scores(sparse.csr_matrix([[3.0, 1.0, 0.0, 0.0]]), np.array([5, 5, 5, 5]), symbols, {}).loc[0]
+    scores = gene_family_scores(sparse.csr_matrix([[3.0, 1.0, 0.0, 0.0]]), np.array([5, 5, 5, 5]), symbols, {}).loc[0]
     assert (scores["ribosomal"], scores["mitochondrial"]) == (0.75, 0.25)
     assert (scores["family"], scores["excess"]) == ("ribosomal", 0.5)
 

@@ -65,6 +65,7 @@ def test_keys_that_an_older_version_did_not_write_have_todays_defaults(tmp_path)
     (tmp_path / "config.yaml").write_text(
         "data: {kind: cells, path: my.h5ad, batch_key: donor, preprocess: {split: 0.3}}\n"
         "sae: {_target_: biosae.saes.topk.TopK, target_layer: 2}\ntraining: {epochs: 7}\nseed: 3\n"
+        "analysis: {prerank: false}\n"  # a setting that is gone
     )
     config = read_config(tmp_path)
     assert (config.data.filter, config.data.obs_columns, config.data.split.group_key) == ({}, None, None)

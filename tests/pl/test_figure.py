@@ -8,7 +8,7 @@ from biosae import pl
 from biosae.pl.figure import SMALL, drawing, new_axes
 
 
-@pytest.mark.parametrize("name", [name for name in pl.__all__ if not name.endswith("_panels")])
+@pytest.mark.parametrize("name", pl.__all__)
 def test_every_figure_takes_show_and_save_by_name(name):
     parameters = inspect.signature(getattr(pl, name)).parameters
     assert parameters["show"].default is True and parameters["save"].default is None

@@ -7,8 +7,8 @@ import pytest
 
 from biosae import pl
 from biosae.errors import SettingError
-from biosae.pl import integration, perturbation_panels, steering_panels
-from biosae.pl.interventions import SCORES
+from biosae.pl import integration
+from biosae.pl.interventions import SCORES, perturbation_panels, steering_panels
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import SettingError
 from biosae.features.feature_table import read_feature_table
-from biosae.pl import perturbation_panels, steering_panels
+from biosae.pl.interventions import perturbation_panels, steering_panels
 from biosae.saes import files
 from biosae.steering.context import SteeringContext, check_chain
 from biosae.steering.contrast import check_groups

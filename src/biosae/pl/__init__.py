@@ -6,7 +6,7 @@ a path, whose suffix decides the format. The report draws the same figures.
 """
 
 from .all_features import controls, decoder_map, density, markers, stability
-from .interventions import integration, perturbation, perturbation_panels, steering, steering_panels
+from .interventions import integration, perturbation, steering
 from .one_feature import (
     activation,
     classes,
@@ -37,12 +37,10 @@ __all__ = [
     "markers",
     "neighbours",
     "perturbation",
-    "perturbation_panels",
     "precision_recall",
     "residues",
     "stability",
     "steering",
-    "steering_panels",
     "sweep",
     "top_genes",
     "training",

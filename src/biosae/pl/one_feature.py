@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from biosae.analysis.geometry import nearest_features, unit_rows
-from biosae.analysis.labels.classes import precision_recall as precision_recall_points
+from biosae.analysis.labels.classes import precision_recall_points
 from biosae.analysis.residues.residue_codes import ResidueTracks
 from biosae.errors import SettingError
 from biosae.features.token_codes import Entries, TokenCodes, evenly

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from biosae.analysis.geometry import nearest_features, unit_rows
-from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS, read_annotations
+from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS, read_residue_annotations
 from biosae.analysis.residues.residue_codes import ResidueTracks
 from biosae.features.token_codes import SHARDS_OPEN, evenly
 
@@ -168,6 +168,6 @@ def tracks_of(run: RunFolder) -> ResidueTracks | None:
     if codes is None or not is_per_residue or codes.n_shards > SHARDS_OPEN:
         return None
     path = run.folder / RESIDUE_ANNOTATIONS
-    annotations = read_annotations(path, run.table.obs_names) if path.exists() else None
+    annotations = read_residue_annotations(path, run.table.obs_names) if path.exists() else None
     names = codes.vocabulary["name"].to_numpy(dtype=object)
     return ResidueTracks(list(codes.shards()), names, run.table.n_obs, annotations)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.labels.classes import precision_recall
+from biosae.analysis.labels.classes import precision_recall_points
 
 from .page_data import packed
 from .run_folder import RunFolder
@@ -75,5 +75,5 @@ class LabelTables:
         order = order[~np.isnan(selected[order])]
         content = {"feature": packed(order, "u4")} | {m: packed(v[order], "f4") for m, v in matrices.items()}
         if len(order):
-            content["curve"] = precision_recall(self._run.table, int(order[0]), key, self.classes[key][column])
+            content["curve"] = precision_recall_points(self._run.table, int(order[0]), key, self.classes[key][column])
         return content

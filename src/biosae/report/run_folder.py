@@ -9,8 +9,8 @@ from typing import Any
 import anndata
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
 
+from biosae.analysis.geometry import read_decoder
 from biosae.artefacts import read_json
 from biosae.errors import ArtefactError
 from biosae.features.feature_table import read_feature_table
@@ -98,7 +98,7 @@ def read_run_folder(folder: Path) -> RunFolder:
         genes=optional_csv(folder / "tables" / "genes.csv", "the analyze stage"),
         enrichment=optional_csv(folder / "tables" / "enrichment.csv", "the analyze stage"),
         token_codes=TokenCodes(folder / "token_codes") if (folder / "token_codes").exists() else None,
-        W_dec=_read_decoder(folder / "sae.safetensors"),
+        W_dec=read_decoder(decoder) if (decoder := folder / "sae.safetensors").exists() else None,
     )
     _check_sizes(run)
     return run
@@ -163,13 +163,3 @@ def records(table: pd.DataFrame | None, columns: tuple[str, ...] | None = None) 
         return None
     rows = table if columns is None else table[list(columns)]
     return rows.astype(object).where(rows.notna(), None).to_dict("records")
-
-
-def _read_decoder(path: Path) -> np.ndarray | None:
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return file.get_tensor("W_dec")
-    except (OSError, SafetensorError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with the train stage") from error

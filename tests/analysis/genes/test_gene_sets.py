@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from biosae.analysis.genes.gene_sets import family_members, family_scores, packaged_gene_sets, read_gene_sets
+from biosae.analysis.genes.gene_sets import family_members, gene_family_scores, packaged_gene_sets, read_gene_sets
 from biosae.errors import DataError
 
 
@@ -113,7 +113,7 @@ def test_a_family_holds_its_genes_and_no_others(family):
 def test_shares_are_of_the_summed_activation():
     symbols = np.array(["RPL3", "MT-CO1", "CD19", "MS4A1"])
     total = sparse.csr_matrix(np.array([[3.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
-    scores = family_scores(total, np.array([10, 10, 10, 10]), symbols, {"B cell": ["CD19", "MS4A1"]})
+    scores = gene_family_scores(total, np.array([10, 10, 10, 10]), symbols, {"B cell": ["CD19", "MS4A1"]})
     np.testing.assert_allclose(scores.loc[0, ["ribosomal", "mitochondrial", "B cell"]].astype(float), [0.75, 0.25, 0.0])
     assert scores.loc[0, "family"] == "ribosomal"
     assert scores.loc[0, "excess"] == 0.5  # 0.75 of the activation, 0.25 of the tokens

@@ -167,7 +167,7 @@ def family_members(symbols: np.ndarray, extra: dict[str, list[str]]) -> dict[str
     return found | {name: np.isin(symbols, list(genes)) for name, genes in extra.items()}
 
 
-def family_scores(
+def gene_family_scores(
     total: sparse.csr_matrix, n_tokens: np.ndarray, symbols: np.ndarray, extra: dict[str, list[str]]
 ) -> pd.DataFrame:
     """One row per feature: the columns of ``families`` in docs/formats.md.

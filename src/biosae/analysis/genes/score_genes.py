@@ -17,7 +17,7 @@ from .gene_sets import (
     MIN_SET,
     GeneSets,
     family_members,
-    family_scores,
+    gene_family_scores,
     hallmark_sets,
     packaged_gene_sets,
 )
@@ -51,7 +51,7 @@ def score_genes(
     symbols = symbols_of_tokens(sums, vocabulary)
     seen = symbols[sums.n_tokens > 0]
     if any(members.any() for members in family_members(seen, families).values()):
-        results.add("families", family_scores(sums.total, sums.n_tokens, symbols, families), rows)
+        results.add("families", gene_family_scores(sums.total, sums.n_tokens, symbols, families), rows)
     _score_sets(results, sums, symbols, sets, rows, n_permutations, seed)
 
 

@@ -146,7 +146,7 @@ def best_of_classes(scores: pd.DataFrame, key: str) -> pd.DataFrame:
     return chosen.rename_axis("feature").reset_index()
 
 
-def precision_recall(table: anndata.AnnData, feature: int, key: str, name: str) -> dict[str, Any] | None:
+def precision_recall_points(table: anndata.AnnData, feature: int, key: str, name: str) -> dict[str, Any] | None:
     """Return precision against recall of a feature's pooled code on the test samples, and the share of the class there.
 
     None when there is nothing to tell apart: no test samples, or all or none of them of the class.

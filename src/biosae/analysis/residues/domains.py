@@ -15,7 +15,7 @@ RESIDUE_ANNOTATIONS = "residues.csv"
 """File of the annotations, which the features stage writes beside the features."""
 
 
-def read_annotations(path: Path, names: pd.Index) -> pd.DataFrame:
+def read_residue_annotations(path: Path, names: pd.Index) -> pd.DataFrame:
     """Return ``sample`` (row), ``start``, ``end`` and ``concept`` of residues.csv, which names the samples."""
     try:
         table = pd.read_csv(path, dtype={"sample": str, "concept": str}, keep_default_na=False)

@@ -17,7 +17,7 @@ from biosae.errors import DataError
 from biosae.features.token_codes import TokenCodes
 from biosae.progress import progress_bar
 
-from .domains import Agreement, Domains, agreement, domains_of, read_annotations, switched_on, turned
+from .domains import Agreement, Domains, agreement, domains_of, read_residue_annotations, switched_on, turned
 from .residue_codes import Residues, largest_on, one_hot, residues_of
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def score_residues(
     """Add the analysis ``residues``, tables/residues.csv and the best feature of every concept."""
     part = table.obs["biosae_part"].astype(str).to_numpy()
     try:
-        found = residue_scores(codes, read_annotations(path, table.obs_names), part, n_permutations, seed)
+        found = residue_scores(codes, read_residue_annotations(path, table.obs_names), part, n_permutations, seed)
     except DataError as error:
         results.summary["residues"] = {"left_out": {"all": str(error)}}
         logger.warning("residues are not scored: %s", error)
