@@ -149,7 +149,17 @@ def best_of_classes(scores: pd.DataFrame, key: str) -> pd.DataFrame:
 def precision_recall_points(table: anndata.AnnData, feature: int, key: str, name: str) -> dict[str, Any] | None:
     """Return precision against recall of a feature's pooled code on the test samples, and the share of the class there.
 
-    None when there is nothing to tell apart: no test samples, or all or none of them of the class.
+    Parameters
+    ----------
+    table
+        A feature table.
+    key, name
+        Column of obs and one of its classes.
+
+    Returns
+    -------
+    ``precision``, ``recall`` (at most `MOST_CURVE_POINTS` points), ``feature`` and ``base_rate``; None when there is
+    nothing to tell apart: no test samples, or all or none of them of the class.
     """
     test = np.flatnonzero((table.obs["biosae_part"] == "test").to_numpy())
     if key not in table.obs:

@@ -80,7 +80,7 @@ def shuffled_null(
     group
         ``(n_samples,)`` donor or batch of each sample; one value for all when there is none.
     advance
-        Told of finished permutations.
+        Called with the number of finished permutations.
     """
     mean, deviation = rank_sum_moments(ranked, member, group)
     once_more = member[shuffled_rows(group, 1, generator.spawn(1)[0])[0]]
@@ -88,6 +88,7 @@ def shuffled_null(
     pools = pools_of_like_activity(ranked)
     tallies = [Tally(np.concatenate([observed[features], by_chance[features]])) for features in pools]
     by_feature = ranked.above_zero.T.tocsr()
+    # A dense block of midranks times a block of shuffled memberships gives the rank sums of many permutations at once.
     largest = np.full((n_permutations, member.shape[1]), -np.inf)
     for first, shuffled in _shuffled_blocks(member, group, n_permutations, len(pools[-1]), generator):
         n_block = shuffled.shape[1]
@@ -175,7 +176,10 @@ def _shuffled_blocks(
 
 
 class Tally:
-    """Counts, for every observed statistic, how many of its class's null statistics are at least as large.
+    """Count, for every observed statistic, how many of its class's null statistics are at least as large.
+
+    The observed ones are sorted once. Each null value then adds one at its place among them, and a cumulative sum of
+    these counts gives all p-values: nothing grows with the number of permutations.
 
     Parameters
     ----------
