@@ -92,7 +92,7 @@ def analyze_controls(
     n_permutations: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Writes controls.csv: the SAE's features beside each control, for every categorical label.
+    """Write controls.csv: the SAE's features beside each control, for every categorical label.
 
     Parameters
     ----------

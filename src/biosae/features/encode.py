@@ -120,7 +120,7 @@ def encode_shard(encoder: Encoder, shard: ActivationShard, batch_tokens: int, de
 def _write_token_codes(
     sae: SAE, store: ActivationStore, folder: Path, provenance: dict, batch_tokens: int, ranks: ReplicaGroup
 ) -> list[dict]:
-    """Encodes the shards that are not there yet; gives their lines of the manifest."""
+    """Encode the shards that do not exist yet and return the lines of the manifest."""
     (folder / MANIFEST).unlink(missing_ok=True)
     written = {}
     with progress_bar("encoding tokens", store.n_tokens, "tokens") as advance:

@@ -65,7 +65,7 @@ class TokenCodesShard:
 
     @classmethod
     def read(cls, path: Path) -> TokenCodesShard:
-        """A shard on disk, memory-mapped: only what is used of it is read.
+        """Open a shard on disk, memory-mapped: only the used parts are read.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Genes (or residues) as the page knows them: one number each, and the features that fire on each."""
+"""Genes (or residues) of the page: one number for each, and the features that fire on each."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class GeneIndex:
         return out
 
     def shards(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Name and content of the shards that tell which features fire on a gene, most specific first."""
+        """Name and content of the shards with the features that fire on each gene, most specific first."""
         ordered = self.table.sort_values(["index", "specificity", "share"], ascending=[True, False, False])
         ordered = ordered[ordered.groupby("index").cumcount() < MOST_FEATURES_PER_GENE]
         start = np.searchsorted(ordered["index"], np.arange(len(self) + 1))

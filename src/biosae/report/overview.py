@@ -1,4 +1,4 @@
-"""The numbers of the first page: what was trained on what, how well, and what was found beside its null."""
+"""Numbers of the first page: settings, quality of the SAE, and findings beside their nulls."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline' 'self' file:; img-src d
 
 
 def write_report(run_folder: Path, out: Path) -> Path:
-    """Writes the report of a run into the folder ``out`` and gives its index.html.
+    """Write the report of a run into the folder ``out`` and return its index.html.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def write_report(run_folder: Path, out: Path) -> Path:
 
 
 def write_single_page(run_folder: Path, path: Path) -> Path:
-    """Writes the whole report of a run as one HTML file and gives its path.
+    """Write the whole report of a run as one HTML file and return its path.
 
     Everything is read at once when it opens: meant for some thousand features, not for tens of thousands.
     """

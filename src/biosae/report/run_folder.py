@@ -1,4 +1,4 @@
-"""The artefacts of one run, read from its folder: what is required, and what may be absent."""
+"""The artefacts of one run, required and optional, read from its folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals of an AUROC by resampling samples, or donors where there are enough; no shorter than few members allow."""
+"""Intervals of an AUROC by resampling samples or donors, never shorter than the class sizes allow."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def average_precision(codes: SortedCodes, member: np.ndarray) -> np.ndarray:
 
 
 def best_thresholds(codes: SortedCodes, member: np.ndarray) -> np.ndarray:
-    """The code at or above which calling a sample a member gives the largest F1.
+    """Thresholds with the largest F1, where a code at or above calls a sample a member.
 
     ``(n_features, n_classes)``; the highest of equally good thresholds; NaN for a feature that never fires.
     """
