@@ -24,11 +24,9 @@ from sklearn.metrics import adjusted_mutual_info_score, f1_score, roc_auc_score
 
 from biosae.analysis.genes.enrichment import enrichment
 from biosae.analysis.genes.gene_sets import read_gene_sets
-from biosae.analysis.stats.midranks import auroc, ranks
-from biosae.analysis.stats.mutual_information import adjusted_mutual_information
-from biosae.analysis.stats.shuffling import shuffled_null
-from biosae.analysis.stats.sorted_codes import SortedCodes
-from biosae.analysis.stats.thresholds import counts_above, f1
+from biosae.analysis.stats.auroc import SortedCodes, auroc, midranks
+from biosae.analysis.stats.permutation_tests import shuffled_null
+from biosae.analysis.stats.thresholds import adjusted_mutual_information, counts_above, f1
 from biosae.progress import unseen
 
 N_CELLS, N_FEATURES, N_CLASSES, DENSITY = 10_000, 4_096, 20, 0.05
@@ -86,7 +84,7 @@ def _ours(codes: sparse.csr_matrix, member: np.ndarray, thresholds: np.ndarray) 
     """Score -> values ``(n_features, n_classes, n_thresholds)`` and CPU seconds; sorting counts as AUROC."""
     start = time.process_time()
     in_order = SortedCodes.of(codes)
-    area = auroc(ranks(in_order), member)
+    area = auroc(midranks(in_order), member)
     seconds = {"AUROC": time.process_time() - start}
     start = time.process_time()
     n_members = member.sum(axis=0)
@@ -119,7 +117,7 @@ def _loop(
 def _time_null(in_order: SortedCodes, label: np.ndarray, generator: np.random.Generator) -> None:
     member = label[:, None] == np.arange(N_CLASSES)
     start = time.process_time()
-    shuffled_null(ranks(in_order), member, np.zeros(N_CELLS), N_PERMUTATIONS, generator, unseen)
+    shuffled_null(midranks(in_order), member, np.zeros(N_CELLS), N_PERMUTATIONS, generator, unseen)
     seconds = time.process_time() - start
     print(f"null of {N_PERMUTATIONS:,} permutations, {N_CLASSES} classes: {seconds:.1f} CPU seconds")
 

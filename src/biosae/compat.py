@@ -37,7 +37,7 @@ def with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(settings) if known is None else known | rest
 
 
-REMOVED: dict[str, tuple[str, ...]] = {}
+REMOVED: dict[str, tuple[str, ...]] = {"analysis": ("prerank",)}
 """Section of config.yaml -> keys that earlier versions wrote and this one does not read."""
 
 

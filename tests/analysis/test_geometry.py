@@ -2,9 +2,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from sklearn.decomposition import PCA
+from sklearn.metrics.pairwise import cosine_similarity
 
 from biosae.analysis import geometry
-from biosae.analysis.geometry import geometry_scores, principal_axes, read_decoder, subspace_energy
+from biosae.analysis.geometry import (
+    N_NEIGHBOURS,
+    geometry_scores,
+    nearest_features,
+    principal_axes,
+    read_decoder,
+    subspace_energy,
+    unit_rows,
+)
 from biosae.errors import ArtefactError
 
 
@@ -45,5 +54,22 @@ def test_the_decoder_is_read_from_the_weights(tmp_path):
     W_dec = np.eye(4, dtype=np.float32)
     save_file({"W_dec": W_dec}, tmp_path / "sae.safetensors")
     np.testing.assert_array_equal(read_decoder(tmp_path / "sae.safetensors"), W_dec)
-    with pytest.raises(ArtefactError, match="biosae train"):
+    with pytest.raises(ArtefactError, match="the train stage"):
         read_decoder(tmp_path / "nothing.safetensors")
+
+
+def test_nearest_features_agree_with_sklearn():
+    W_dec = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    nearest, cosines = nearest_features(unit_rows(W_dec), 10, 20)
+    cosine = cosine_similarity(W_dec)
+    np.fill_diagonal(cosine, -np.inf)
+    expected = np.argsort(-cosine[10:20], axis=1)[:, :N_NEIGHBOURS]
+    assert nearest.tolist() == expected.tolist()
+    largest = -np.sort(-cosine[10:20], axis=1)[:, :N_NEIGHBOURS]
+    np.testing.assert_allclose(cosines, largest, atol=1e-6)  # float32
+
+
+def test_fewer_features_than_neighbours():
+    nearest, cosines = nearest_features(np.eye(3, dtype=np.float32), 0, 3)
+    assert nearest.shape == (3, 2)
+    assert cosines.tolist() == [[0, 0]] * 3

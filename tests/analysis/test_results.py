@@ -22,7 +22,7 @@ def found(**tables):
 
 def test_tables_of_an_earlier_analysis_are_gone(tmp_path):
     table = pd.DataFrame({"feature": [0], "share": [1 / 3]})
-    write_results(tmp_path, found(genes=table, prerank=table), SAMPLES, {}, "earlier")
+    write_results(tmp_path, found(genes=table, enrichment=table), SAMPLES, {}, "earlier")
     write_results(tmp_path, found(genes=table), SAMPLES, {}, "now")
     assert [path.name for path in (tmp_path / "tables").iterdir()] == ["genes.csv"]
     record = json.loads((tmp_path / "analysis.json").read_text())

@@ -135,7 +135,7 @@ def test_other_hosts_and_missing_scores_are_refused(two_runs, tokens):
     with pytest.raises(DataError, match="different hosts cannot be matched: made-up layer 0, made-up layer 3"):
         analyze_stability(folder, [other], seed=0)
     (folder / "scores.csv").unlink()
-    with pytest.raises(ArtefactError, match="make it with `biosae analyze`"):
+    with pytest.raises(ArtefactError, match="make it with the analyze stage"):
         analyze_stability(folder, [other], seed=0)
 
 

@@ -5,15 +5,18 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from biosae.analysis.genes.expression import expression_scores
+from biosae.analysis.genes.gene_scores import expression_scores, gene_scores, gene_table
 from biosae.analysis.genes.token_sums import TokenSums
-from biosae.analysis.genes.top_genes import gene_scores, gene_table
-from biosae.analysis.stats.fdr import benjamini_hochberg
+from biosae.analysis.stats.auroc import SortedCodes, auroc, midranks
 from biosae.analysis.stats.intervals import score_interval
-from biosae.analysis.stats.midranks import auroc, ranks
-from biosae.analysis.stats.mutual_information import adjusted_mutual_information
-from biosae.analysis.stats.sorted_codes import SortedCodes
-from biosae.analysis.stats.thresholds import average_precision, best_thresholds, counts_above, f1
+from biosae.analysis.stats.permutation_tests import benjamini_hochberg
+from biosae.analysis.stats.thresholds import (
+    adjusted_mutual_information,
+    average_precision,
+    best_thresholds,
+    counts_above,
+    f1,
+)
 
 PRINTED = {"abs": 0.0005}  # the pages give three digits
 
@@ -21,7 +24,7 @@ PRINTED = {"abs": 0.0005}  # the pages give three digits
 def test_labels():
     codes = SortedCodes.of(sparse.csr_matrix([[0.0], [0], [1], [2], [2], [3]]))
     member = np.array([[False], [True], [False], [False], [True], [True]])
-    assert auroc(ranks(codes), member).item() == pytest.approx(0.667, **PRINTED)
+    assert auroc(midranks(codes), member).item() == pytest.approx(0.667, **PRINTED)
     assert average_precision(codes, member).item() == pytest.approx(0.722, **PRINTED)
     thresholds = best_thresholds(codes, member)
     n_above, n_hits = counts_above(codes, member, thresholds)

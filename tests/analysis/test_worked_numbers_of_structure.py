@@ -6,19 +6,19 @@ from anndata import AnnData
 from scipy import sparse
 
 from biosae.analysis.density import density, density_histogram
-from biosae.analysis.genes.enrichment import joint_q_values, over_representation
-from biosae.analysis.genes.families import family_scores
+from biosae.analysis.genes.enrichment import over_representation
+from biosae.analysis.genes.gene_sets import gene_family_scores
 from biosae.analysis.geometry import geometry_scores, subspace_energy
 from biosae.analysis.labels.continuous import spearman
 from biosae.analysis.labels.replicates import donor_correlations, signed_rank_p_values
 from biosae.analysis.stability import stability_scores
-from biosae.analysis.stats.midranks import auroc, ranks
-from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats.auroc import SortedCodes, auroc, midranks
+from biosae.analysis.stats.permutation_tests import benjamini_hochberg
 
 
 def test_families():
     symbols = np.array(["RPL3", "MT-CO1", "CD19", "LYZ"])
-    scores = family_scores(sparse.csr_matrix([[3.0, 1.0, 0.0, 0.0]]), np.array([5, 5, 5, 5]), symbols, {}).loc[0]
+    scores = gene_family_scores(sparse.csr_matrix([[3.0, 1.0, 0.0, 0.0]]), np.array([5, 5, 5, 5]), symbols, {}).loc[0]
     assert (scores["ribosomal"], scores["mitochondrial"]) == (0.75, 0.25)
     assert (scores["family"], scores["excess"]) == ("ribosomal", 0.5)
 
@@ -31,12 +31,12 @@ def test_enrichment():
     )
     assert tests.overlap.data.tolist() == [5]
     assert tests.p_value == pytest.approx([0.000195], abs=5e-7)
-    assert joint_q_values(tests.p_value, 12_000).tolist() == [1.0]
+    assert benjamini_hochberg(tests.p_value, 12_000).tolist() == [1.0]
 
 
 def test_enrichment_by_rank():
     mean_code, in_set = sparse.csr_matrix([[3.0], [2], [1], [0], [0]]), np.array([[1], [0], [1], [0], [0]], dtype=bool)
-    assert auroc(ranks(SortedCodes.of(mean_code)), in_set).item() == pytest.approx(0.833, abs=5e-4)
+    assert auroc(midranks(SortedCodes.of(mean_code)), in_set).item() == pytest.approx(0.833, abs=5e-4)
 
 
 def test_donors():
@@ -53,7 +53,7 @@ def test_numbers_over_donors():
 
 def test_numbers():
     codes = SortedCodes.of(sparse.csr_matrix([[0.0], [0], [1], [3]]))
-    assert spearman(ranks(codes), np.array([20.0, 30, 40, 50])).item() == pytest.approx(0.949, abs=5e-4)
+    assert spearman(midranks(codes), np.array([20.0, 30, 40, 50])).item() == pytest.approx(0.949, abs=5e-4)
 
 
 def test_geometry():

@@ -17,7 +17,7 @@ from biosae.features import encode
 KILLED = """
 import os, signal, sys
 from biosae.features import encode
-encode.write_table = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+encode.write_feature_table = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 sys.argv = ["biosae", "features", *sys.argv[1:]]
 from biosae.__main__ import main
 main()

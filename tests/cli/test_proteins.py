@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosae.analysis.residues.scores import SPANS
+from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 
 MODELS = Path(__file__).resolve().parents[1] / "fixtures" / "models"
 QUICK = ("training.epochs=1", "sae.dictionary_multiplier=2", "sae.hyperparams.k=4", "analysis.n_permutations=19")
@@ -53,7 +53,7 @@ def test_residues_and_labels_are_scored_and_later_stages_run_alone(biosae, fasta
     (run,) = (path.parent for path in tmp_path.glob("runs/0/*/run.json"))
     described = json.loads((run / "run.json").read_text())
     assert described["data"]["kind"] == "proteins"
-    assert len(pd.read_csv(run / SPANS)) == 60
+    assert len(pd.read_csv(run / RESIDUE_ANNOTATIONS)) == 60
     scores = pd.read_csv(run / "scores.csv", header=[0, 1], index_col=0)
     assert {"f1", "precision", "recall", "null_f1"} <= set(scores["residues"].columns)
     assert set(scores["label:family"]["class"].dropna()) <= {"A", "B"}

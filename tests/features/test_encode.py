@@ -6,7 +6,7 @@ import torch
 from biosae.errors import DataError
 from biosae.features import encode
 from biosae.features.encode import encode_features
-from biosae.features.table import read_table
+from biosae.features.feature_table import read_feature_table
 
 
 def per_sample(sample, code, n_samples, reduce):
@@ -18,7 +18,7 @@ def per_sample(sample, code, n_samples, reduce):
 
 def test_pooled_codes_equal_a_plain_loop(encoded, dense, obs):
     sample, _, _, code = dense
-    table = read_table(encoded / "features.h5ad")
+    table = read_feature_table(encoded / "features.h5ad")
     pooled = {name: per_sample(sample, code, len(obs), getattr(np, name)) for name in ("max", "sum", "mean")}
     active = per_sample(sample, code > 0, len(obs), np.mean)
     np.testing.assert_allclose(table.X.toarray(), pooled["max"], rtol=1e-5)  # float32 matrix products, other batches
@@ -41,9 +41,9 @@ def test_the_table_is_described(encoded, dense, obs, provenance):
 
 
 def test_codes_of_a_sample_do_not_depend_on_its_batch_mates(encoded, store, sae, obs, vocabulary, provenance, tmp_path):
-    together = read_table(encoded / "features.h5ad")
+    together = read_feature_table(encoded / "features.h5ad")
     encode_features(sae, store, obs, vocabulary, tmp_path / "again", provenance, {}, batch_tokens=1)
-    alone = read_table(tmp_path / "again" / "features.h5ad")
+    alone = read_feature_table(tmp_path / "again" / "features.h5ad")
     np.testing.assert_allclose(together.X.toarray(), alone.X.toarray(), rtol=1e-5)  # rounding of matrix products
 
 
@@ -68,9 +68,9 @@ def test_finished_shards_are_kept(encoded, store, sae, obs, vocabulary, provenan
 def test_another_sae_makes_all_shards_anew(encoded, store, sae, obs, vocabulary, provenance):
     with torch.no_grad():
         sae.W_enc.mul_(2)
-    before = read_table(encoded / "features.h5ad").X.toarray()
+    before = read_feature_table(encoded / "features.h5ad").X.toarray()
     encode_features(sae, store, obs, vocabulary, encoded, provenance | {"sae_hash": "c" * 16}, {})
-    np.testing.assert_allclose(read_table(encoded / "features.h5ad").X.toarray(), 2 * before, rtol=1e-5)
+    np.testing.assert_allclose(read_feature_table(encoded / "features.h5ad").X.toarray(), 2 * before, rtol=1e-5)
 
 
 def test_obs_of_other_samples_is_refused(store, sae, obs, vocabulary, provenance, tmp_path):
@@ -83,7 +83,7 @@ def test_a_feature_may_never_fire(store, sae, obs, vocabulary, provenance, tmp_p
     with torch.no_grad():
         sae.b_enc[:] = -1e6
     encode_features(sae, store, obs, vocabulary, tmp_path, provenance, {})
-    table = read_table(tmp_path / "features.h5ad")
+    table = read_feature_table(tmp_path / "features.h5ad")
     assert table.X.nnz == 0
     assert (table.var["max_code"] == 0).all()
 

@@ -3,7 +3,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from biosae.errors import ArtefactError
-from biosae.features.token_codes import TokenCodes
+from biosae.features.token_codes import MOST_DRAWN, TokenCodes, evenly
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_feature_that_does_not_exist_is_refused(codes):
 
 
 def test_a_missing_folder_names_the_command(tmp_path):
-    with pytest.raises(ArtefactError, match="biosae features"):
+    with pytest.raises(ArtefactError, match="the features stage"):
         TokenCodes(tmp_path / "nothing")
 
 
@@ -78,3 +78,11 @@ def test_a_truncated_shard_is_refused(encoded):
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ArtefactError, match="cannot be read"):
         TokenCodes(encoded / "token_codes")
+
+
+def test_drawn_tokens_run_from_the_weakest_to_the_strongest():
+    code = np.random.default_rng(0).random(1000)
+    drawn = code[evenly(code)]
+    assert len(drawn) == MOST_DRAWN and (np.diff(drawn) > 0).all()
+    assert (drawn[0], drawn[-1]) == (code.min(), code.max())
+    assert code[:5][evenly(code[:5])].tolist() == sorted(code[:5])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from biosae.report.layout import CACHE
+from biosae.report.cell_map import CACHE
 from biosae.report.page import write_report
-from biosae.report.run_folder import RunFolder, read_run
+from biosae.report.run_folder import RunFolder, read_run_folder
 
 from .synthetic import write_run
 
@@ -22,7 +22,7 @@ def run_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def run(run_folder) -> RunFolder:
-    return read_run(run_folder)
+    return read_run_folder(run_folder)
 
 
 @pytest.fixture(scope="session")

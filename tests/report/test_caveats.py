@@ -1,7 +1,7 @@
 import copy
 from dataclasses import replace
 
-from biosae.report.caveats import concerns
+from biosae.report.caveats import caveats
 
 
 def titles(run, **settings):
@@ -9,7 +9,7 @@ def titles(run, **settings):
     for place, value in settings.items():
         group, _, key = place.partition("__")
         changed[group][key] = value
-    return [concern.title for concern in concerns(replace(run, settings=changed))]
+    return [caveat.title for caveat in caveats(replace(run, settings=changed))]
 
 
 def test_small_ungrouped_run_raises_every_question_but_those_of_quality(run):
@@ -36,14 +36,10 @@ def test_host_pretrained_on_other_data_is_no_concern(run):
 
 def test_poor_reconstruction_and_dead_features(run):
     poor = replace(run, evaluation={"fvu": 0.7, "dead_fraction": 0.4})
-    assert [concern.title for concern in concerns(poor)][-2:] == ["Poor reconstruction", "Many dead features"]
+    assert [caveat.title for caveat in caveats(poor)][-2:] == ["Poor reconstruction", "Many dead features"]
 
 
 def test_a_page_without_labels_says_how_to_have_some(run):
     for labels in (None, run.labels[:0]):
-        found = concerns(replace(run, labels=labels))
-        assert [
-            concern
-            for concern in found
-            if concern.title == "No label was scored" and "data.label_keys=" in concern.text
-        ]
+        found = caveats(replace(run, labels=labels))
+        assert [caveat for caveat in found if caveat.title == "No label was scored" and "label_keys" in caveat.text]

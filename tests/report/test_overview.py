@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosae.report.overview import density_histogram, label_summary, overview, training_curves
+from biosae.report.overview import firing_histogram, label_overview, overview, training_curves
 
 from .synthetic import CLASSES, D_SAE
 
@@ -15,22 +15,22 @@ def test_is_json(run):
 
 
 def test_every_living_feature_is_in_the_density_histogram_once(run):
-    histogram = density_histogram(run)
+    histogram = firing_histogram(run)
     assert histogram["dead"] == 1
     assert sum(histogram["counts"]) == D_SAE - 1
 
 
 def test_supported_features_stand_beside_what_chance_gives(run):
-    summary = label_summary(run, "cell_type")
+    summary = label_overview(run, "cell_type")
     assert summary["n_supported"] == len(CLASSES)
     assert summary["n_tested"] == D_SAE - 1  # the dead feature has no score
     assert summary["classes_by_chance"] == pytest.approx(0.05 * len(CLASSES))
 
 
 def test_a_label_without_tests_says_why(run):
-    assert label_summary(run, "cell_type")["untested"] is None
+    assert label_overview(run, "cell_type")["untested"] is None
     summary = {"labels": {"cell_type": {"classes": [], "untested": "each batch has one cell_type only"}}}
-    told = label_summary(replace(run, analysis={"summary": summary}), "cell_type")
+    told = label_overview(replace(run, analysis={"summary": summary}), "cell_type")
     assert told["untested"] == "each batch has one cell_type only"
 
 
@@ -40,7 +40,7 @@ def test_best_feature_of_a_class_is_chosen_on_the_select_samples(run):
     for metric, value in {"class": "B cells", "auroc_select": 0.8, "auroc": 1.0}.items():
         scores.loc[20, ("label:cell_type", metric)] = value
     scores.loc[0, ("label:cell_type", "auroc")] = 0.9
-    best = {row["class"]: row for row in label_summary(replace(run, scores=scores), "cell_type")["best"]}
+    best = {row["class"]: row for row in label_overview(replace(run, scores=scores), "cell_type")["best"]}
     assert best["B cells"]["feature"] == 0
     assert best["B cells"]["auroc"] == 0.9
 
@@ -49,7 +49,7 @@ def test_best_feature_of_a_class_may_mark_another_class_better(run):
     row = {"class": "NK cells", "feature": 3, "auroc_select": 0.9, "auroc": 0.8, "auroc_low": 0.7, "auroc_high": 0.9}
     row |= {"null_auroc": 0.6, "q_value": 0.01}
     told = replace(run, analysis={"summary": {"labels": {"cell_type": {"classes": [row]}}}})
-    assert label_summary(told, "cell_type")["best"] == [row]
+    assert label_overview(told, "cell_type")["best"] == [row]
 
 
 def test_curves_leave_out_rows_without_a_value():

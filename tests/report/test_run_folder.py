@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from biosae.errors import ArtefactError
-from biosae.report.run_folder import read_run
+from biosae.report.run_folder import read_run_folder
 
 from .synthetic import D_SAE, N_CELLS
 
@@ -21,7 +21,7 @@ def test_scores_of_a_number_are_no_classes(own_run_folder):
     scores = pd.read_csv(own_run_folder / "scores.csv", header=[0, 1], index_col=0)
     scores["label:age", "spearman"] = 0.1
     scores.to_csv(own_run_folder / "scores.csv")
-    assert read_run(own_run_folder).label_keys == ["cell_type"]
+    assert read_run_folder(own_run_folder).label_keys == ["cell_type"]
 
 
 def test_gene_called_na_stays_a_gene(run):
@@ -32,7 +32,7 @@ def test_classes_that_look_like_numbers_stay_text(own_run_folder):
     scores = pd.read_csv(own_run_folder / "scores.csv", header=[0, 1], index_col=0)
     scores[("label:cell_type", "class")] = "3"
     scores.to_csv(own_run_folder / "scores.csv")
-    read = read_run(own_run_folder).scores
+    read = read_run_folder(own_run_folder).scores
     assert set(read["label:cell_type", "class"]) == {"3"}
     assert read["label:cell_type", "auroc"].dtype == float
     assert pd.isna(read.loc[6, ("genes", "top_genes")])
@@ -40,12 +40,12 @@ def test_classes_that_look_like_numbers_stay_text(own_run_folder):
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    [("run.json", "the train stage"), ("features.h5ad", "biosae features"), ("scores.csv", "biosae analyze")],
+    [("run.json", "the train stage"), ("features.h5ad", "the features stage"), ("scores.csv", "the analyze stage")],
 )
 def test_missing_required_artefact_names_its_command(own_run_folder, name, command):
     (own_run_folder / name).unlink()
     with pytest.raises(ArtefactError, match=f"{name}.*{command}"):
-        read_run(own_run_folder)
+        read_run_folder(own_run_folder)
 
 
 def test_optional_artefacts_may_be_absent(own_run_folder):
@@ -53,7 +53,7 @@ def test_optional_artefacts_may_be_absent(own_run_folder):
         (own_run_folder / name).unlink()
     for name in ("tables", "token_codes"):
         shutil.rmtree(own_run_folder / name)
-    run = read_run(own_run_folder)
+    run = read_run_folder(own_run_folder)
     optional = (
         run.evaluation,
         run.analysis,
@@ -71,4 +71,4 @@ def test_scores_of_another_run_are_refused(own_run_folder):
     scores = pd.read_csv(own_run_folder / "scores.csv", header=[0, 1], index_col=0)
     scores.iloc[:-1].to_csv(own_run_folder / "scores.csv")
     with pytest.raises(ArtefactError, match=f"scores.csv has {D_SAE - 1} features, features.h5ad has {D_SAE}"):
-        read_run(own_run_folder)
+        read_run_folder(own_run_folder)

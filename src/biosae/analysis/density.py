@@ -1,4 +1,4 @@
-"""How often features fire."""
+"""Firing density: the share of tokens and samples on which each feature is active."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def density(table: AnnData, rows: np.ndarray) -> pd.DataFrame:
 
 
 def density_histogram(scores: pd.DataFrame) -> pd.DataFrame:
-    """How many features fire on which share of tokens and of samples, in logarithmic bins.
+    """Count features by the share of tokens and of samples on which they fire, in logarithmic bins.
 
     Dead features are in no bin.
 

@@ -1,4 +1,4 @@
-"""How the features lie to each other in the space of activations: neighbours, clusters, a map."""
+"""Geometry of the decoder directions: neighbours, clusters, a map."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy import sparse
 from biosae.errors import ArtefactError, require
 
 SAME_DIRECTION = 0.7  # cosine from which two features count as one cluster (as in stability)
+N_NEIGHBOURS = 10
 _BLOCK = 2048
 
 
@@ -27,11 +28,11 @@ def read_decoder(path: Path) -> np.ndarray:
         with safe_open(path, framework="numpy") as file:
             return file.get_tensor("W_dec")
     except (OSError, SafetensorError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it with `biosae train`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it with the train stage") from error
 
 
 def geometry_scores(W_dec: np.ndarray, embedding: np.ndarray | None, n_components: int = 50) -> pd.DataFrame:
-    """One row a feature: the columns of ``geometry`` in docs/formats.md.
+    """One row per feature: the columns of ``geometry`` in docs/formats.md.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def geometry_scores(W_dec: np.ndarray, embedding: np.ndarray | None, n_component
         a feature's direction inside their first ``n_components`` principal components tells features
         along which samples differ from features of single tokens.
     """
-    nearest, cosine, cluster = _neighbours(W_dec)
+    nearest, cosine, cluster = _nearest_and_clusters(W_dec)
     columns = {
         "nearest": nearest,
         "nearest_cosine": cosine,
@@ -78,7 +79,7 @@ def decoder_map(W_dec: np.ndarray, seed: int) -> np.ndarray:
     return umap.UMAP(metric="cosine", n_neighbors=n_neighbors, random_state=seed, n_jobs=1).fit_transform(W_dec)
 
 
-def _neighbours(W_dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _nearest_and_clusters(W_dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nearest other feature, its cosine, and clusters linked by cosines of at least `SAME_DIRECTION`."""
     nearest = np.zeros(len(W_dec), dtype=np.int64)
     cosine = np.zeros(len(W_dec))
@@ -94,3 +95,30 @@ def _neighbours(W_dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         links.append(sparse.csr_matrix(block >= SAME_DIRECTION))
     _, cluster = sparse.csgraph.connected_components(sparse.vstack(links), directed=False)
     return nearest, cosine, cluster
+
+
+def unit_rows(W_dec: np.ndarray) -> np.ndarray:
+    """The rows with norm 1; a row of zeros stays one."""
+    norm = np.linalg.norm(W_dec, axis=1, keepdims=True)
+    return W_dec / np.maximum(norm, np.finfo(W_dec.dtype).tiny)
+
+
+def nearest_features(directions: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features nearest by decoder cosine to each of ``first`` to ``last - 1``, and the cosines.
+
+    Parameters
+    ----------
+    directions
+        ``(d_sae, d_in)`` unit rows.
+
+    Returns
+    -------
+    Numbers and cosines, each ``(last - first, n)``, nearest first; n is `N_NEIGHBOURS` or all others.
+    """
+    n = min(N_NEIGHBOURS, len(directions) - 1)
+    rows = np.arange(first, last)
+    cosine = directions[first:last] @ directions.T  # (block, d_sae)
+    cosine[rows - first, rows] = -np.inf
+    nearest = np.argpartition(-cosine, n - 1, axis=1)[:, :n]
+    nearest = np.take_along_axis(nearest, np.argsort(-np.take_along_axis(cosine, nearest, 1), axis=1), 1)
+    return nearest, np.take_along_axis(cosine, nearest, 1)

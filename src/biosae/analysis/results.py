@@ -1,4 +1,4 @@
-"""What the analyses of a run have found, and how it is written: scores.csv, tables/, analysis.json."""
+"""Results of the analyses of a run, and how they are written: scores.csv, tables/, analysis.json."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ HELD_OUT = "all held-out parts"
 
 @dataclass
 class Results:
-    """What the analyses have found so far.
+    """Results of the analyses so far.
 
     Attributes
     ----------
     analyses
-        Analysis name -> one row a feature: the columns of scores.csv.
+        Analysis name -> one row per feature: the columns of scores.csv.
     tables
         Name -> long table in ``tables/``.
     summary
-        What analysis.json says of each analysis.
+        Summary of each analysis for analysis.json.
     samples
-        Analysis name -> the samples that it was selected on and is reported on, as analysis.json says it.
+        Analysis name -> the samples that it was selected on and is reported on, for analysis.json.
     """
 
     analyses: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -98,3 +98,8 @@ def _record(results: Results, table: anndata.AnnData, settings: dict, features_h
         ),
         "summary": results.summary,
     }
+
+
+def without_nan(record: dict) -> dict:
+    """The record with None for undefined numbers, as JSON has no NaN."""
+    return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in record.items()}

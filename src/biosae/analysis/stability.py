@@ -1,4 +1,4 @@
-"""Which features come back when the SAE is trained again with another seed or other samples."""
+"""Features that come back when the SAE is trained again with another seed or other samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from biosae.artefacts import atomic_write, read_json, write_json
 from biosae.errors import ArtefactError, DataError
-from biosae.features.table import read_table
+from biosae.features.feature_table import read_feature_table
 
 from .geometry import read_decoder
 
@@ -85,7 +85,7 @@ def column_correlation(codes: sparse.spmatrix, other: sparse.spmatrix) -> np.nda
 def stability_scores(
     W_dec: np.ndarray, codes: sparse.spmatrix, others: list[tuple[np.ndarray, sparse.spmatrix]]
 ) -> pd.DataFrame:
-    """One row a feature: the columns of ``stability`` in docs/formats.md.
+    """One row per feature: the columns of ``stability`` in docs/formats.md.
 
     A feature comes back in a run when its partner has a decoder cosine and a correlation of pooled
     codes of at least 0.7; it is stable when it does in four runs of five.
@@ -103,7 +103,7 @@ def stability_scores(
     for other_W_dec, other_codes in others:
         if other_codes.shape[0] != codes.shape[0]:
             message = f"the runs have {codes.shape[0]} and {other_codes.shape[0]} samples"
-            raise DataError(f"{message}; run `biosae features` of all runs on the same data")
+            raise DataError(f"{message}; run the features stage of all runs on the same data")
         match = match_features(W_dec, other_W_dec)
         found = match.partner >= 0
         correlation = np.full(len(W_dec), np.nan)
@@ -124,7 +124,7 @@ def stability_scores(
 
 
 def analyze_stability(folder: Path, others: list[Path], seed: int) -> pd.DataFrame:
-    """Adds the columns ``stability`` to a run's scores.csv and their summary to its analysis.json.
+    """Add the columns ``stability`` to a run's scores.csv and their summary to its analysis.json.
 
     Codes are compared on the samples that no run was trained on.
 
@@ -136,7 +136,7 @@ def analyze_stability(folder: Path, others: list[Path], seed: int) -> pd.DataFra
     Raises
     ------
     ArtefactError
-        If a file is missing; the message names the command that makes it.
+        If a file is missing; the message names the stage that makes it.
     DataError
         If the runs are of different models, layers or samples.
     """
@@ -144,7 +144,7 @@ def analyze_stability(folder: Path, others: list[Path], seed: int) -> pd.DataFra
     record = read_json(record_path, made_by="the analyze stage")
     scores = _read_scores(scores_path)
     runs = [
-        (read_decoder(Path(run) / "sae.safetensors"), read_table(Path(run) / "features.h5ad"))
+        (read_decoder(Path(run) / "sae.safetensors"), read_feature_table(Path(run) / "features.h5ad"))
         for run in (folder, *others)
     ]
     tables = [table for _, table in runs]
@@ -172,7 +172,7 @@ def _read_scores(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, header=[0, 1], index_col=0)
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it with `biosae analyze`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it with the analyze stage") from error
 
 
 def _check_same_host(tables: list[anndata.AnnData]) -> None:
@@ -190,5 +190,5 @@ def _common_codes(tables: list[anndata.AnnData]) -> list[sparse.csr_matrix]:
         common = common.intersection(names, sort=False)
     if len(common) < 2:
         message = "the runs share no two held-out samples"
-        raise DataError(f"{message}; train them on the same data with the same split (data.split.seed)")
+        raise DataError(f"{message}; train them on the same data with the same split and its seed")
     return [sparse.csr_matrix(table[common].X) for table in tables]

@@ -22,8 +22,8 @@ from biosae.progress import progress_bar
 from biosae.saes.base import SAE
 from biosae.saes.codes import Codes
 
+from .feature_table import write_feature_table
 from .pool import PooledCodes, pool
-from .table import write_table
 from .token_codes import FORMAT, MANIFEST, VOCABULARY, TokenCodesShard, source_of
 
 logger = logging.getLogger(__name__)
@@ -51,11 +51,11 @@ def encode_features(
     obs
         Annotations of the samples, in the order of the store's sample rows, with ``biosae_part``.
     vocabulary
-        Columns ``token``, ``identifier``, ``name``, one row a vocabulary id.
+        Columns ``token``, ``identifier``, ``name``, one row per vocabulary id.
     provenance
         ``sae_hash``, ``model`` and ``layer``; kept in ``uns["biosae"]``.
     obsm
-        Arrays with one row a sample, such as ``X_model``; the first process is asked.
+        Arrays with one row per sample, such as ``X_model``; only the first process needs them.
     ranks
         Processes that share the encoding, shard by shard; the first pools the codes.
 
@@ -76,7 +76,7 @@ def encode_features(
     with atomic_write(folder / VOCABULARY) as temporary:
         vocabulary[["token", "identifier", "name"]].to_csv(temporary, index=False)
     write_json(folder / MANIFEST, _manifest(sae, store, provenance, shards))
-    write_table(
+    write_feature_table(
         Path(out) / "features.h5ad",
         _pooled(folder, shards, store.n_samples),
         sum(shard["n_tokens"] for shard in shards),
@@ -87,7 +87,7 @@ def encode_features(
 
 
 class Encoder(Protocol):
-    """What gives codes, row by row: an SAE, or the simpler axes that it is compared with."""
+    """Encoder of activations, row by row: an SAE, or the simpler axes that it is compared with."""
 
     d_sae: int
 
@@ -120,7 +120,7 @@ def encode_shard(encoder: Encoder, shard: ActivationShard, batch_tokens: int, de
 def _write_token_codes(
     sae: SAE, store: ActivationStore, folder: Path, provenance: dict, batch_tokens: int, ranks: ReplicaGroup
 ) -> list[dict]:
-    """Encodes the shards that are not there yet; gives their lines of the manifest."""
+    """Encode the shards that do not exist yet and return the lines of the manifest."""
     (folder / MANIFEST).unlink(missing_ok=True)
     written = {}
     with progress_bar("encoding tokens", store.n_tokens, "tokens") as advance:

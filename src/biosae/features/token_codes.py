@@ -18,7 +18,8 @@ from biosae.errors import ArtefactError
 FORMAT = 1
 MANIFEST = "manifest.json"
 VOCABULARY = "vocabulary.csv"
-MADE_BY = "biosae features"
+MADE_BY = "the features stage"
+MOST_DRAWN = 150  # tokens of a feature in a figure of its codes
 SHARDS_OPEN = 256  # an open shard takes a file descriptor, of which a process usually has 1,024
 _TENSORS = ("sample", "token", "value", "feature_offsets", "row", "code")
 
@@ -64,7 +65,7 @@ class TokenCodesShard:
 
     @classmethod
     def read(cls, path: Path) -> TokenCodesShard:
-        """A shard on disk, memory-mapped: only what is used of it is read.
+        """Open a shard on disk, memory-mapped: only the used parts are read.
 
         Raises
         ------
@@ -76,11 +77,11 @@ class TokenCodesShard:
             content = np.memmap(path, np.uint8, mode="r", offset=0)[start:]
             return cls(*(_tensor(content, **header[name]) for name in _TENSORS))
         except (OSError, ValueError, KeyError) as error:
-            raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{MADE_BY}`") from error
+            raise ArtefactError(f"{path} cannot be read ({error}); make it again with {MADE_BY}") from error
 
 
 def source_of(path: Path) -> dict[str, str] | None:
-    """What a shard on disk was made from; None when there is no such file."""
+    """Return the settings that a shard on disk was made from; None when there is no such file."""
     try:
         header, _ = _header(path)
         return json.loads(header["__metadata__"]["source"])
@@ -115,12 +116,12 @@ class TokenCodes:
     d_sae, n_tokens, n_samples, nnz, sae_hash, activations_hash
         As in the manifest.
     vocabulary
-        ``token``, ``identifier`` and ``name``, one row a vocabulary id, in the order of the ids.
+        ``token``, ``identifier`` and ``name``, one row per vocabulary id, in the order of the ids.
 
     Raises
     ------
     ArtefactError
-        If the folder is missing, incomplete or of another format; the message names the command
+        If the folder is missing, incomplete or of another format; the message names the stage
         that makes it.
     """
 
@@ -129,7 +130,7 @@ class TokenCodes:
         manifest = read_json(self.folder / MANIFEST, made_by=MADE_BY)
         if manifest.get("format") != FORMAT:
             message = f"{folder} has format {manifest.get('format')}, expected {FORMAT}"
-            raise ArtefactError(f"{message}; make it again with `{MADE_BY}`")
+            raise ArtefactError(f"{message}; make it again with {MADE_BY}")
         self.d_sae: int = manifest["d_sae"]
         self.n_tokens: int = manifest["n_tokens"]
         self.n_samples: int = manifest["n_samples"]
@@ -139,7 +140,7 @@ class TokenCodes:
         self._shards = manifest["shards"]
         missing = [shard["name"] for shard in self._shards if not (self.folder / shard["name"]).exists()]
         if missing:
-            raise ArtefactError(f"{folder} lacks {', '.join(missing)}; make it again with `{MADE_BY}`")
+            raise ArtefactError(f"{folder} lacks {', '.join(missing)}; make it again with {MADE_BY}")
         self.vocabulary = _read_vocabulary(self.folder / VOCABULARY)
         self._read = lru_cache(maxsize=SHARDS_OPEN)(lambda name: TokenCodesShard.read(self.folder / name))
         for shard in self._shards:
@@ -160,7 +161,7 @@ class TokenCodes:
         for shard in self._shards:
             path = self.folder / shard["name"]
             if content_hash(path) != shard["hash"]:
-                raise ArtefactError(f"{path} was changed or damaged; make it again with `{MADE_BY}`")
+                raise ArtefactError(f"{path} was changed or damaged; make it again with {MADE_BY}")
             yield self._read(shard["name"])
 
     def entries(self, feature: int) -> Entries:
@@ -177,6 +178,14 @@ class TokenCodes:
         return Entries(entries.sample[order], entries.token[order], entries.value[order], entries.code[order])
 
 
+def evenly(code: np.ndarray) -> np.ndarray:
+    """Return at most `MOST_DRAWN` entries at even steps through the sorted codes, so that the tail is seen."""
+    order = np.argsort(code)
+    if len(order) <= MOST_DRAWN:
+        return order
+    return order[np.linspace(0, len(order) - 1, MOST_DRAWN).round().astype(int)]
+
+
 def _entries(shard: TokenCodesShard, feature: int) -> tuple[np.ndarray, ...]:
     owned = slice(*shard.feature_offsets[feature : feature + 2])
     row = shard.row[owned]
@@ -187,7 +196,7 @@ def _read_vocabulary(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype={"token": int, "identifier": str, "name": str}, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{MADE_BY}`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with {MADE_BY}") from error
 
 
 _DTYPES = {"I64": np.int64, "I32": np.int32, "F32": np.float32}

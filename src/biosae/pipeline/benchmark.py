@@ -15,7 +15,7 @@ from biosae.benchmark.benchmark_plan import BenchmarkPlan
 from biosae.benchmark.chosen_cells import scored_cells
 from biosae.benchmark.integration import benchmark_integration
 from biosae.errors import DataError, arguments_of
-from biosae.pl.integration import integration
+from biosae.pl import integration
 from biosae.runs.folders import read_run
 from biosae.runs.settings import BenchmarkSettings, Settings
 from biosae.steering.context import companion_label

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from biosae.artefacts import atomic_write
 from biosae.errors import SettingError
-from biosae.pl.comparison import comparison, comparison_curves
+from biosae.pl import comparison, comparison_curves
 from biosae.runs.folders import mark_finished, open_run_folder
 from biosae.runs.settings import CompareSettings, SaeSettings, Settings
 from biosae.training.checkpoint import drop_checkpoints

@@ -11,14 +11,14 @@ import pandas as pd
 import torch
 
 from biosae.activations.store import ActivationStore
-from biosae.analysis.controls.axes import analyze_controls, comparable_labels
+from biosae.analysis.concept_recovery import analyze_controls, comparable_labels
 from biosae.artefacts import read_json, write_json
 from biosae.errors import ArtefactError, SettingError
-from biosae.features.controls import AtL0, fit_controls, pool_axes, some_tokens
+from biosae.features.control_axes import AtL0, fit_controls, pool_axes, some_tokens
+from biosae.features.feature_table import read_feature_table
 from biosae.features.pool import PooledAxes
-from biosae.features.table import read_table
 from biosae.features.token_codes import TokenCodes
-from biosae.pl.controls import controls as draw
+from biosae.pl import controls as draw
 from biosae.runs.config_file import read_settings
 from biosae.runs.folders import read_run
 from biosae.runs.settings import Settings
@@ -42,7 +42,7 @@ def write_controls(folder: Path, labels: dict, n_permutations: int, seed: int) -
     if codes.activations_hash != store.hash:
         message = "the features are of other samples than the SAE was trained on"
         raise ArtefactError(f"{message}; run the features stage again on the data of the run")
-    obs = read_table(folder / "features.h5ad").obs
+    obs = read_feature_table(folder / "features.h5ad").obs
     labels = labels | {"label_keys": list(comparable_labels(obs, **labels))}
     train = (obs["biosae_part"] == "train").to_numpy().nonzero()[0]
     l0 = codes.nnz / codes.n_tokens

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from biosae.analysis.residues.scores import SPANS
+from biosae.analysis.residues.score_residues import SPANS
 from biosae.artefacts import atomic_write
 from biosae.distributed.processes import current_group
 from biosae.errors import ArtefactError, SettingError

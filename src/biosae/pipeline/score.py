@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from biosae.analysis.scores import analyze
+from biosae.analysis.score_features import score_features
 from biosae.errors import arguments_of
 from biosae.runs.folders import read_run
 from biosae.runs.settings import AnalysisSettings
@@ -26,7 +26,7 @@ def score(folder: Path, settings: AnalysisSettings | None = None, seed: int = 0)
     wants_controls, label_keys = options.pop("controls"), options.pop("label_keys")
     labels = {"label_keys": label_keys or data["label_keys"], "group_key": data["batch_key"]}
     with arguments_of("analysis"):
-        analyze(folder / "features.h5ad", folder / "token_codes", folder, **labels, seed=seed, **options)
+        score_features(folder / "features.h5ad", folder / "token_codes", folder, **labels, seed=seed, **options)
         if wants_controls:
             write_controls(folder, labels, settings.n_permutations, seed)
     return folder / "scores.csv"

@@ -9,8 +9,8 @@ import pandas as pd
 
 from biosae.artefacts import content_hash, settings_hash
 from biosae.errors import SettingError, arguments_of
-from biosae.features.table import read_table
-from biosae.pl.steering import perturbation_panels, steering_panels
+from biosae.features.feature_table import read_feature_table
+from biosae.pl.interventions import perturbation_panels, steering_panels
 from biosae.runs.folders import read_run
 from biosae.runs.plain import plain
 from biosae.runs.settings import Settings, SteerSettings
@@ -76,7 +76,7 @@ def open_context(folder: Path, settings: Settings, prepared: PreparedData) -> St
     run = read_run(folder)
     check_same_model(run, prepared)
     sae = files.load(folder, device=prepared.adapter.device)
-    table = read_table(folder / "features.h5ad")
+    table = read_feature_table(folder / "features.h5ad")
     check_chain(run, table, prepared.samples.names, sae, prepared.adapter)
     features_hash, content = content_hash(folder / "features.h5ad"), plain(settings)
     source = {"features": features_hash, "model": prepared.adapter.fingerprint}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from biosae.artefacts import atomic_write, read_json
 from biosae.errors import ArtefactError
-from biosae.pl.sweep import sweep as draw
+from biosae.pl import sweep as draw
 from biosae.runs.config_file import read_settings
 from biosae.runs.folders import RUN
 from biosae.runs.plain import plain

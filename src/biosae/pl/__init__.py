@@ -1,19 +1,25 @@
 """Figures for notebooks and papers, in scanpy's manner: ``ax=``, ``show=``, ``save=``, and an Axes comes back.
 
-Each function draws one artefact of a run: the feature table (features.h5ad) or a table that analyze or
-train wrote. The report draws the same figures.
+Each function draws one artefact of a run: the feature table (features.h5ad) or a table of a later stage. It draws on
+``ax``, or on new axes (inches) without one; figures of several panels take no ``ax`` and return a Figure. ``save`` is
+a path, whose suffix decides the format. The report draws the same figures.
 """
 
-from .cells import activation, feature_map, precision_recall
-from .comparison import comparison, comparison_curves
-from .controls import controls
-from .geometry import decoder_map, neighbours, stability
-from .integration import integration
-from .scores import classes, density, enrichment, markers, top_genes
-from .steering import perturbation, steering
-from .sweep import sweep
-from .tokens import expression, histogram, residues
-from .training import training
+from .all_features import controls, decoder_map, density, markers, stability
+from .interventions import integration, perturbation, steering
+from .one_feature import (
+    activation,
+    classes,
+    enrichment,
+    expression,
+    feature_map,
+    histogram,
+    neighbours,
+    precision_recall,
+    residues,
+    top_genes,
+)
+from .training_runs import comparison, comparison_curves, sweep, training
 
 __all__ = [
     "activation",

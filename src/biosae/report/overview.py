@@ -1,4 +1,4 @@
-"""The numbers of the first page: what was trained on what, how well, and what was found beside its null."""
+"""Numbers of the first page: settings, quality of the SAE, and findings beside their nulls."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .caveats import concerns
-from .names import supported
-from .run_folder import ALPHA, RunFolder
-from .shards import number
+from biosae.analysis.labels.classes import best_of_classes
+from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q
+
+from .caveats import caveats
+from .feature_list import supported
+from .page_data import number
+from .run_folder import RunFolder
 
 CURVES = ("fvu", "l0", "dead_fraction")
 SITE_SCORES = ("f1", "precision", "recall", "null_f1", "p_value", "residue_f1")
@@ -27,17 +30,17 @@ def overview(run: RunFolder, beside: list[dict[str, Any]]) -> dict[str, Any]:
         "evaluation": {name: number(value) for name, value in (run.evaluation or {}).items()},
         "curves": training_curves(run.metrics),
         "frontier": beside,
-        "density": density_histogram(run),
-        "labels": [label_summary(run, key) for key in run.label_keys],
+        "density": firing_histogram(run),
+        "labels": [label_overview(run, key) for key in run.label_keys],
         "sites": sites(run),
-        "enrichment": enrichment_summary(run),
+        "enrichment": enrichment_overview(run),
         "stability": ((run.analysis or {}).get("summary") or {}).get("stability"),
-        "concerns": [asdict(concern) for concern in concerns(run)],
+        "concerns": [asdict(caveat) for caveat in caveats(run)],
     }
 
 
 def training_curves(metrics: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """One curve a quantity and split: ``name``, ``split``, ``tokens``, ``values``; empty values are left out."""
+    """One curve per quantity and split: ``name``, ``split``, ``tokens``, ``values``; empty values are left out."""
     if metrics is None:
         return []
     curves = []
@@ -48,8 +51,8 @@ def training_curves(metrics: pd.DataFrame | None) -> list[dict[str, Any]]:
     return curves
 
 
-def density_histogram(run: RunFolder) -> dict[str, Any]:
-    """How many features are active on which share of tokens: log-spaced ``edges``, ``counts``, and ``dead``."""
+def firing_histogram(run: RunFolder) -> dict[str, Any]:
+    """Count features by the share of tokens where they are active: log-spaced ``edges``, ``counts``, and ``dead``."""
     frequency = run.table.var["frequency_token"].to_numpy(dtype=float)
     alive = frequency[frequency > 0]
     edges = np.geomspace(LOWEST_FREQUENCY, 1, N_BINS + 1)
@@ -57,12 +60,12 @@ def density_histogram(run: RunFolder) -> dict[str, Any]:
     return {"edges": edges.tolist(), "counts": counts.tolist(), "dead": int((frequency == 0).sum())}
 
 
-def label_summary(run: RunFolder, key: str) -> dict[str, Any]:
-    """How many features mark a class of a label column beside chance, and the best feature of every class.
+def label_overview(run: RunFolder, key: str) -> dict[str, Any]:
+    """Number of features that mark a class of a label column, beside chance, and the best feature of every class.
 
     ``classes_by_chance`` is how many classes would have such a feature if no feature knew the labels:
     the null of each class is exceeded by the best of all features in one permutation of twenty.
-    ``untested`` says why chance could not be asked, else None.
+    ``untested`` is the reason that no test was possible, or None.
     """
     analysed = (((run.analysis or {}).get("summary") or {}).get("labels") or {}).get(key) or {}
     label = run.scores[f"label:{key}"]
@@ -72,7 +75,7 @@ def label_summary(run: RunFolder, key: str) -> dict[str, Any]:
         "n_tested": int(label["auroc"].notna().sum()),
         "n_supported": int(supported(run.scores, key).sum()),
         "n_classes": len(best),
-        "classes_by_chance": ALPHA * len(best),
+        "classes_by_chance": SIGNIFICANT_Q * len(best),
         "untested": analysed.get("untested"),
         "best": best,
     }
@@ -88,7 +91,7 @@ def sites(run: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
-def enrichment_summary(run: RunFolder) -> dict[str, Any] | None:
+def enrichment_overview(run: RunFolder) -> dict[str, Any] | None:
     """Share of features with an enriched gene set, beside that of matched random lists; None when not tested."""
     summary = ((run.analysis or {}).get("summary") or {}).get("enrichment")
     if summary is None:
@@ -112,10 +115,3 @@ def _markers(run: RunFolder, key: str) -> list[dict[str, Any]]:
         | {name: number(row[name]) for name in MARKER_SCORES}
         for row in rows
     ]
-
-
-def best_of_classes(scores: pd.DataFrame, key: str) -> pd.DataFrame:
-    """One row a class of a label column: the feature that marks it best on the select samples, and its scores."""
-    label = scores[f"label:{key}"].dropna(subset=["auroc", "auroc_select"])
-    chosen = label.loc[label.groupby("class")["auroc_select"].idxmax()]
-    return chosen.rename_axis("feature").reset_index()

@@ -12,18 +12,16 @@ from typing import Any
 from biosae.artefacts import atomic_folder, atomic_write
 from biosae.progress import progress_bar
 
-from .cells import cells
-from .columns import feature_list
-from .comparison import comparison, frontier
-from .feature_shards import FEATURES_PER_SHARD, feature_shards, gallery
-from .genes import GENES_PER_SHARD, GeneIndex
-from .labels import LabelTables
-from .layout import cell_map
+from .cell_map import cell_content, cell_map
+from .compared_runs import compared_runs, frontier
+from .feature_list import feature_list
+from .feature_pages import FEATURES_PER_SHARD, feature_pages, gallery, tracks_of
+from .gene_index import GENES_PER_SHARD, GeneIndex
+from .label_tables import LabelTables
 from .overview import overview
-from .run_folder import RunFolder, read_run
-from .shards import script
-from .steering import read_steering
-from .tracks import tracks_of
+from .page_data import script
+from .run_folder import RunFolder, read_run_folder
+from .steering_tables import read_steering
 
 FORMAT = 1
 WORDS = {"cells": ("cell", "gene"), "proteins": ("protein", "residue")}
@@ -49,17 +47,17 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline' 'self' file:; img-src d
 
 
 def write_report(run_folder: Path, out: Path) -> Path:
-    """Writes the report of a run into the folder ``out`` and gives its index.html.
+    """Write the report of a run into the folder ``out`` and return its index.html.
 
     Raises
     ------
     ArtefactError
         If a required artefact is missing or damaged, or ``out`` cannot be written.
     """
-    run = read_run(run_folder)
+    run = read_run_folder(run_folder)
     with atomic_folder(Path(out)) as folder, progress_bar("report", None, "files") as advance:
         (folder / "data").mkdir()
-        for name, content in shards(run):
+        for name, content in page_content(run):
             (folder / "data" / f"{name}.js").write_text(script(name, content), encoding="ascii")
             advance()
         (folder / "js" / "pages").mkdir(parents=True)
@@ -71,11 +69,11 @@ def write_report(run_folder: Path, out: Path) -> Path:
 
 
 def write_single_page(run_folder: Path, path: Path) -> Path:
-    """Writes the whole report of a run as one HTML file and gives its path.
+    """Write the whole report of a run as one HTML file and return its path.
 
     Everything is read at once when it opens: meant for some thousand features, not for tens of thousands.
     """
-    data = [script(name, content) for name, content in shards(read_run(run_folder))]
+    data = [script(name, content) for name, content in page_content(read_run_folder(run_folder))]
     sources = [_static(f"js/{name}") for name in SCRIPTS]
     program = "\n".join([sources[0], *data, *sources[1:]])
     with atomic_write(Path(path)) as temporary:
@@ -83,16 +81,16 @@ def write_single_page(run_folder: Path, path: Path) -> Path:
     return Path(path)
 
 
-def shards(run: RunFolder) -> Iterator[tuple[str, dict[str, Any]]]:
+def page_content(run: RunFolder) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of everything the page can load; ``core`` is what it opens with."""
     genes, labels = GeneIndex(run), LabelTables(run)
     shown = cell_map(run.table, run.folder)
-    steering, compared = read_steering(run.folder), comparison(run)
+    steering, compared = read_steering(run.folder), compared_runs(run)
     first = overview(run, frontier(compared, run))
     has_gallery = shown is not None and any(label["best"] for label in first["labels"][:1])
     has = {"gallery": has_gallery, "steering": steering.exists, "comparison": compared is not None}
     yield "core", _core(run, genes, labels) | {"overview": first, "has": has}
-    yield "cells", cells(run, shown)
+    yield "cells", cell_content(run, shown)
     if has_gallery:
         yield "gallery", gallery(run, first["labels"], shown)
     yield from labels.shards()
@@ -101,7 +99,7 @@ def shards(run: RunFolder) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "steering", steering.content()
     if compared is not None:
         yield "comparison", compared
-    yield from feature_shards(run, genes, labels, shown, tracks_of(run), steering)
+    yield from feature_pages(run, genes, labels, shown, tracks_of(run), steering)
 
 
 def _core(run: RunFolder, genes: GeneIndex, labels: LabelTables) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The artefacts of one run, read from its folder: what is required, and what may be absent."""
+"""The artefacts of one run, required and optional, read from its folder."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from typing import Any
 import anndata
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
 
+from biosae.analysis.geometry import read_decoder
 from biosae.artefacts import read_json
 from biosae.errors import ArtefactError
-from biosae.features.table import read_table
+from biosae.features.feature_table import read_feature_table
 from biosae.features.token_codes import TokenCodes
-
-ALPHA = 0.05
-"""Level at which a q-value counts as support, everywhere in the report."""
-
 
 TEXT_METRICS = ("class", "kind", "top_genes", "family", "set", "source")
 TEXT_COLUMNS = (
@@ -39,7 +35,7 @@ class RunFolder:
     table
         features.h5ad.
     scores
-        scores.csv: one row a feature, columns (analysis, metric).
+        scores.csv: one row per feature, columns (analysis, metric).
     evaluation, analysis
         evaluation.json and analysis.json.
     metrics, labels, genes, enrichment
@@ -47,7 +43,7 @@ class RunFolder:
     token_codes
         The codes of single tokens.
     W_dec
-        ``(d_sae, d_in) float32`` decoder, one row a feature.
+        ``(d_sae, d_in) float32`` decoder, one row per feature.
     """
 
     folder: Path
@@ -80,53 +76,53 @@ class RunFolder:
         return self.scores[column] if column in self.scores.columns else None
 
 
-def read_run(folder: Path) -> RunFolder:
+def read_run_folder(folder: Path) -> RunFolder:
     """The artefacts in a run folder.
 
     Raises
     ------
     ArtefactError
         If run.json, features.h5ad or scores.csv is missing, or they are not of one size; the
-        message names the command that makes them.
+        message names the stage that makes them.
     """
     folder = Path(folder)
     run = RunFolder(
         folder=folder,
         settings=read_json(folder / "run.json", made_by="the train stage"),
-        table=read_table(folder / "features.h5ad"),
+        table=read_feature_table(folder / "features.h5ad"),
         scores=_read_scores(folder / "scores.csv"),
-        evaluation=optional_json(folder / "evaluation.json", "biosae train"),
-        analysis=optional_json(folder / "analysis.json", "biosae analyze"),
-        metrics=optional_csv(folder / "metrics.csv", "biosae train"),
-        labels=optional_csv(folder / "tables" / "labels.csv", "biosae analyze"),
-        genes=optional_csv(folder / "tables" / "genes.csv", "biosae analyze"),
-        enrichment=optional_csv(folder / "tables" / "enrichment.csv", "biosae analyze"),
+        evaluation=optional_json(folder / "evaluation.json", "the train stage"),
+        analysis=optional_json(folder / "analysis.json", "the analyze stage"),
+        metrics=optional_csv(folder / "metrics.csv", "the train stage"),
+        labels=optional_csv(folder / "tables" / "labels.csv", "the analyze stage"),
+        genes=optional_csv(folder / "tables" / "genes.csv", "the analyze stage"),
+        enrichment=optional_csv(folder / "tables" / "enrichment.csv", "the analyze stage"),
         token_codes=TokenCodes(folder / "token_codes") if (folder / "token_codes").exists() else None,
-        W_dec=_read_decoder(folder / "sae.safetensors"),
+        W_dec=read_decoder(decoder) if (decoder := folder / "sae.safetensors").exists() else None,
     )
     _check_sizes(run)
     return run
 
 
 def _check_sizes(run: RunFolder) -> None:
-    sizes = {"scores.csv": (len(run.scores), "biosae analyze")}
+    sizes = {"scores.csv": (len(run.scores), "the analyze stage")}
     if run.token_codes is not None:
-        sizes["token_codes"] = (run.token_codes.d_sae, "biosae features")
+        sizes["token_codes"] = (run.token_codes.d_sae, "the features stage")
     if run.W_dec is not None:
-        sizes["sae.safetensors"] = (len(run.W_dec), "biosae features")
+        sizes["sae.safetensors"] = (len(run.W_dec), "the features stage")
     for name, (n, made_by) in sizes.items():
         if n != run.d_sae:
             message = f"{name} has {n} features, features.h5ad has {run.d_sae}"
-            raise ArtefactError(f"{message}; they are of different runs, make them again with `{made_by}`")
+            raise ArtefactError(f"{message}; they are of different runs, make them again with {made_by}")
 
 
 def _read_scores(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, header=[0, 1], index_col=0, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise ArtefactError(f"{path} does not exist; make it with `biosae analyze`") from None
+        raise ArtefactError(f"{path} does not exist; make it with the analyze stage") from None
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `biosae analyze`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with the analyze stage") from error
     table.index = table.index.astype(int)
     return table.apply(_typed)
 
@@ -156,7 +152,7 @@ def optional_csv(path: Path, made_by: str) -> pd.DataFrame | None:
     try:
         table = pd.read_csv(path, dtype=text, keep_default_na=False, low_memory=False)
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `{made_by}`") from error
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with {made_by}") from error
     numbers = [name for name in table.columns if name not in text]
     return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
 
@@ -167,13 +163,3 @@ def records(table: pd.DataFrame | None, columns: tuple[str, ...] | None = None) 
         return None
     rows = table if columns is None else table[list(columns)]
     return rows.astype(object).where(rows.notna(), None).to_dict("records")
-
-
-def _read_decoder(path: Path) -> np.ndarray | None:
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return file.get_tensor("W_dec")
-    except (OSError, SafetensorError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with `biosae train`") from error

@@ -74,7 +74,6 @@ class AnalysisSettings:
     n_permutations: int = 1000  # of the labels, for the null of the best feature
     gene_sets: list[str] = field(default_factory=list)  # GMT or JSON files, beside the sets of the package
     gene_families: list[str] = field(default_factory=list)  # GMT or JSON files, beside the usual families
-    prerank: bool = False  # True runs GSEA on the features that mark a class (extra enrich): tables/prerank.csv
     map_decoder: bool = False  # True adds a UMAP of the decoder directions (extra sc)
 
 

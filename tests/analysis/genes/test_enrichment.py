@@ -4,15 +4,15 @@ from scipy import sparse, stats
 
 from biosae.analysis.genes.enrichment import (
     GENES_PER_BIN,
+    SetTests,
     enrichment,
-    joint_q_values,
     matched_lists,
     over_representation,
     selected_features,
-    top_genes,
+    top_gene_lists,
 )
-from biosae.analysis.genes.enrichment import Tests as SetTests
 from biosae.analysis.genes.gene_sets import GeneSets
+from biosae.analysis.stats.permutation_tests import benjamini_hochberg
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_p_values_equal_fishers_exact_test(generator):
 def test_q_values_count_pairs_without_overlap_as_tests(generator):
     p_value = generator.random(40) ** 3
     whole = np.concatenate([p_value, np.ones(60)])
-    np.testing.assert_allclose(joint_q_values(p_value, 100), stats.false_discovery_control(whole)[:40], rtol=1e-12)
+    np.testing.assert_allclose(benjamini_hochberg(p_value, 100), stats.false_discovery_control(whole)[:40], rtol=1e-12)
 
 
 def test_an_empty_list_is_no_test():
@@ -54,7 +54,7 @@ def test_an_empty_list_is_no_test():
 
 def test_top_genes_are_the_largest_sums():
     total = sparse.csr_matrix(np.array([[3.0, 0, 1, 2], [0, 0, 0, 0], [0, 5, 0, 0]]))
-    np.testing.assert_array_equal(top_genes(total, 2).toarray(), [[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]])
+    np.testing.assert_array_equal(top_gene_lists(total, 2).toarray(), [[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]])
 
 
 def test_matched_lists_keep_size_and_popularity(generator):
@@ -136,7 +136,7 @@ def made_up(p_values, n_sets):
     shape = (len(p_values), n_sets)
     overlap = sparse.csr_matrix((np.ones(offsets[-1], dtype=int), columns, offsets), shape=shape)
     p_value = np.concatenate(p_values)
-    return SetTests(overlap, p_value, joint_q_values(p_value, len(p_values) * n_sets), len(p_values) * n_sets)
+    return SetTests(overlap, p_value, benjamini_hochberg(p_value, len(p_values) * n_sets), len(p_values) * n_sets)
 
 
 def test_simes_and_the_sets_within_selected_features():

@@ -3,10 +3,9 @@ import pandas as pd
 import pytest
 from scipy import sparse, stats
 
-from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.classes import LabelColumn
 from biosae.analysis.labels.continuous import continuous_scores, is_continuous, spearman
-from biosae.analysis.stats.midranks import ranks
-from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats.auroc import SortedCodes, midranks
 from biosae.errors import DataError
 
 
@@ -24,13 +23,13 @@ def test_spearman_equals_scipy(generator):
     codes.data = np.ceil(codes.data * 4)
     value = generator.integers(0, 10, 70).astype(float)
     expected = [stats.spearmanr(column, value).statistic for column in codes.toarray().T]
-    np.testing.assert_allclose(spearman(ranks(SortedCodes.of(codes)), value), expected, atol=1e-12)
+    np.testing.assert_allclose(spearman(midranks(SortedCodes.of(codes)), value), expected, atol=1e-12)
 
 
 def test_constant_sides_are_undefined(generator):
     codes = sparse.csr_matrix((30, 2))
-    assert np.isnan(spearman(ranks(SortedCodes.of(codes)), generator.random(30))).all()
-    assert np.isnan(spearman(ranks(SortedCodes.of(codes_of(generator, 30, 2))), np.ones(30))).all()
+    assert np.isnan(spearman(midranks(SortedCodes.of(codes)), generator.random(30))).all()
+    assert np.isnan(spearman(midranks(SortedCodes.of(codes_of(generator, 30, 2))), np.ones(30))).all()
 
 
 def parts(n):

@@ -4,7 +4,7 @@ import pytest
 from scipy import sparse, stats
 from sklearn.metrics import adjusted_mutual_info_score, average_precision_score, f1_score, roc_auc_score
 
-from biosae.analysis.labels.column import LabelColumn
+from biosae.analysis.labels.classes import LabelColumn
 from biosae.analysis.labels.marking import BEST, best_labels, class_markers, label_scores
 from biosae.errors import DataError
 

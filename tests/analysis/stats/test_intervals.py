@@ -2,6 +2,7 @@ import numpy as np
 from scipy import sparse, stats
 from sklearn.metrics import roc_auc_score
 
+from biosae.analysis.stats.auroc import SortedCodes
 from biosae.analysis.stats.intervals import (
     N_RESAMPLES,
     auroc_intervals,
@@ -9,7 +10,6 @@ from biosae.analysis.stats.intervals import (
     score_interval,
     weighted_auroc,
 )
-from biosae.analysis.stats.sorted_codes import SortedCodes
 
 
 def silently(amount=1, status=""):

@@ -1,4 +1,4 @@
-"""Which gene sets the top genes of a feature are rich in, beside what lists of equally popular genes reach."""
+"""Gene sets over-represented among the top genes of a feature, beside lists of equally popular genes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import hypergeom
 
-from biosae.analysis.stats.fdr import benjamini_hochberg
+from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q, benjamini_hochberg
 
 from .gene_sets import GeneSets
 
 LIST_SIZE = 20
-MIN_SET, MAX_SET = 5, 500  # genes of a set that the model could emit
 GENES_PER_BIN = 50  # neighbours in popularity that a gene of a matched list is drawn from
 MATCHED_REPEATS = 5
-SIGNIFICANT_Q = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Tests:
+class SetTests:
     """Hypergeometric tests of every gene list against every set.
 
     Attributes
@@ -80,7 +78,7 @@ class Enrichment:
     Attributes
     ----------
     scores
-        One row a feature: the columns of ``enrichment`` in docs/formats.md.
+        One row per feature: the columns of ``enrichment`` in docs/formats.md.
     table
         One row for every significant pair of a feature and a set.
     n_tests, n_background, n_sets
@@ -104,6 +102,10 @@ class Enrichment:
     simes_share: float
     matched_simes_share: float
     sources_left_out: list[str]
+
+    def summary(self) -> dict:
+        """Size of the family of tests, and the share of annotated features beside that of matched random lists."""
+        return {name: value for name, value in vars(self).items() if name not in ("scores", "table")}
 
 
 def _ranks_within(indptr: np.ndarray) -> np.ndarray:
@@ -130,34 +132,30 @@ def enrichment(
         ``(n_vocabulary,)`` gene symbols.
     """
     background = np.flatnonzero(n_tokens > 0)
-    lists = top_genes(total[:, background], LIST_SIZE)
-    members = sets.membership(symbols[background])
-    size = np.diff(members.indptr)
-    usable = np.flatnonzero((size >= MIN_SET) & (size <= MAX_SET))
-    sources_left_out = sorted(set(sets.sources) - {sets.sources[i] for i in usable})
-    sets, members = sets.chosen(usable), members[usable]
+    lists = top_gene_lists(total[:, background], LIST_SIZE)
+    tested, members = sets.testable(symbols[background])
     tests = over_representation(lists, members)
     generator = np.random.default_rng(seed)
     matched = [matched_lists(lists, n_tokens[background], generator) for _ in range(MATCHED_REPEATS)]
     fires = np.diff(lists.indptr) > 0
     by_chance = [over_representation(drawn, members) for drawn in matched]
-    table = _table(tests, lists, members, sets, symbols[background])
+    table = _table(tests, lists, members, tested, symbols[background])
     selected = selected_features(tests, fires)
     return Enrichment(
         scores=_scores(table, lists).join(selected),
         table=table[table["q_value"] < SIGNIFICANT_Q].reset_index(drop=True),
         n_tests=tests.n_tests,
         n_background=len(background),
-        n_sets=len(sets),
+        n_sets=len(tested),
         annotated_share=_share(tests, fires),
         matched_share=float(np.mean([_share(drawn, fires) for drawn in by_chance])),
         simes_share=_simes_share(selected),
         matched_simes_share=float(np.mean([_simes_share(selected_features(drawn, fires)) for drawn in by_chance])),
-        sources_left_out=sources_left_out,
+        sources_left_out=sorted({*sets.sources} - {*tested.sources}),
     )
 
 
-def selected_features(tests: Tests, fires: np.ndarray) -> pd.DataFrame:
+def selected_features(tests: SetTests, fires: np.ndarray) -> pd.DataFrame:
     """Features first, then sets within the features selected (Benjamini and Bogomolov 2014); NaN where silent.
 
     Returns
@@ -174,7 +172,7 @@ def selected_features(tests: Tests, fires: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("feature")
 
 
-def top_genes(total: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
+def top_gene_lists(total: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
     """``(d_sae, n_genes)`` ones at the ``n`` genes with the largest sums of each feature; fewer if fewer are active."""
     feature = np.repeat(np.arange(total.shape[0]), np.diff(total.indptr))
     order = np.lexsort((total.indices, -total.data, feature))
@@ -183,7 +181,7 @@ def top_genes(total: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((ones, (feature[kept], total.indices[kept])), shape=total.shape)
 
 
-def over_representation(lists: sparse.csr_matrix, members: sparse.csr_matrix) -> Tests:
+def over_representation(lists: sparse.csr_matrix, members: sparse.csr_matrix) -> SetTests:
     """Tests every list against every set; each different triple of sizes is computed once.
 
     Parameters
@@ -200,16 +198,7 @@ def over_representation(lists: sparse.csr_matrix, members: sparse.csr_matrix) ->
     at_least, in_set, in_list = triples
     p_value = hypergeom.sf(at_least - 1, lists.shape[1], in_set, in_list)[of_pair.ravel()]
     n_tests = int((list_size > 0).sum()) * members.shape[0]
-    return Tests(overlap, p_value, joint_q_values(p_value, n_tests), n_tests)
-
-
-def joint_q_values(p_value: np.ndarray, n_tests: int) -> np.ndarray:
-    """q-values of Benjamini and Hochberg (1995) when the other ``n_tests - len(p_value)`` tests have p = 1."""
-    order = np.argsort(p_value)
-    scaled = p_value[order] * n_tests / np.arange(1, len(order) + 1)
-    q_value = np.empty(len(p_value))
-    q_value[order] = np.minimum(1, np.minimum.accumulate(scaled[::-1])[::-1])
-    return q_value
+    return SetTests(overlap, p_value, benjamini_hochberg(p_value, n_tests), n_tests)
 
 
 def matched_lists(
@@ -241,7 +230,7 @@ def matched_lists(
 
 
 def _table(
-    tests: Tests, lists: sparse.csr_matrix, members: sparse.csr_matrix, sets: GeneSets, symbols: np.ndarray
+    tests: SetTests, lists: sparse.csr_matrix, members: sparse.csr_matrix, sets: GeneSets, symbols: np.ndarray
 ) -> pd.DataFrame:
     """All overlapping pairs, by feature and then by p-value; shared genes are named where significant."""
     row, column = tests.list_of_pair, tests.overlap.indices
@@ -285,5 +274,5 @@ def _simes_share(selected: pd.DataFrame) -> float:
     return float((q_simes < SIGNIFICANT_Q).mean()) if len(q_simes) else 0.0
 
 
-def _share(tests: Tests, fires: np.ndarray) -> float:
+def _share(tests: SetTests, fires: np.ndarray) -> float:
     return float(tests.annotated()[fires].mean()) if fires.any() else 0.0

@@ -1,19 +1,34 @@
-"""Named sets of genes: the ones that come with the package and the user's own GMT and JSON files."""
+"""Named sets of genes, packaged or from GMT and JSON files, and gene families recognised by symbol."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from biosae.errors import DataError
 
 PACKAGED = Path(__file__).parent / "genesets"
+MIN_SET, MAX_SET = 5, 500  # genes of a set that the model could emit
+
+PATTERNS = {
+    "ribosomal": r"RP[LS]\d+([AXL]|AX?L?|Y\d)?$|RPLP[0-2]$|RPSA$|RPS27L$|FAU$|UBA52$",
+    "mitochondrial": r"MT-",
+    "HLA": r"HLA-(?!.*-AS)|B2M$",
+    "T-cell receptor": r"TR[ABGD]([VJ][\d/DV-]+[A-Z]?\d*|D\d+|C\d?)$",
+    "immunoglobulin": r"IG[HKL]([VJ][\d/ODRV-]+[A-Z]?|D\d[\d/OR-]*[AB]?|C\d?)$|IGH[ADEGM]\d?$|JCHAIN$",
+    "histone": r"H1-\d+$|MACROH2A\d$|H2A[CB]\d+$|H2A[JLWXZPQ]\d*$|H2B[CWKLU]\d+$|H3-\d[ABC]?$|H[34]C\d+$|H4-16$|HIST\d",
+    "metallothionein": r"MT1[ABEFGHMX]$|MT2A$|MT[34]$",
+    "heat shock": r"HSP[ABCDEH]\d+[A-Z]*\d*[A-Z]?\d?$|HSP90[AB]|DNAJ[ABC]\d+[A-Z]?$",
+}
+"""Approved human symbols (HGNC gene groups), matched from the start of the symbol."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,13 @@ class GeneSets:
     def chosen(self, which: Sequence[int] | np.ndarray) -> GeneSets:
         """The sets with the given numbers."""
         return GeneSets(*([column[i] for i in which] for column in (self.names, self.sources, self.genes)))
+
+    def testable(self, symbols: np.ndarray) -> tuple[GeneSets, sparse.csr_matrix]:
+        """Return the sets with `MIN_SET` to `MAX_SET` of the symbols, and their `membership`."""
+        members = self.membership(symbols)
+        size = np.diff(members.indptr)
+        kept = np.flatnonzero((size >= MIN_SET) & (size <= MAX_SET))
+        return self.chosen(kept), members[kept]
 
     def membership(self, symbols: np.ndarray) -> sparse.csr_matrix:
         """``(n_sets, n_symbols)`` ones where the symbol is in the set; empty symbols are in none."""
@@ -136,3 +158,46 @@ def _parse_json(text: str, path: Path) -> dict[str, frozenset[str]]:
     if not isinstance(content, dict) or not all(map(is_list, content.values())):
         raise DataError(f'{path} must map set names to lists of symbols, as in {{"my set": ["IL2RA", "FOXP3"]}}')
     return {name: frozenset(genes) for name, genes in content.items()}
+
+
+def family_members(symbols: np.ndarray, extra: dict[str, list[str]]) -> dict[str, np.ndarray]:
+    """``(n_symbols,) bool`` for every family: those of `PATTERNS` and the user's own lists of symbols."""
+    patterns = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
+    found = {name: np.array([bool(p.match(s)) for s in symbols], dtype=bool) for name, p in patterns.items()}
+    return found | {name: np.isin(symbols, list(genes)) for name, genes in extra.items()}
+
+
+def gene_family_scores(
+    total: sparse.csr_matrix, n_tokens: np.ndarray, symbols: np.ndarray, extra: dict[str, list[str]]
+) -> pd.DataFrame:
+    """One row per feature: the columns of ``families`` in docs/formats.md.
+
+    For each family the share of the feature's summed activation on its genes; ``family`` is the
+    one that exceeds its share of all tokens most (in share), ``excess`` by how much. Empty for a
+    feature that never fires; ``family`` is empty when none exceeds.
+
+    Parameters
+    ----------
+    total
+        ``(d_sae, n_vocabulary)`` summed code by feature and gene.
+    n_tokens
+        ``(n_vocabulary,)`` tokens of each gene.
+    extra
+        Further families: name to symbols.
+    """
+    members = family_members(symbols, extra)
+    indicator = np.column_stack(list(members.values())).astype(np.float64)  # (n_vocabulary, n_families)
+    whole = np.asarray(total.sum(axis=1), dtype=np.float64).ravel()
+    share = np.divide(
+        total @ indicator,
+        whole.reshape(-1, 1),
+        out=np.full((len(whole), len(members)), np.nan),
+        where=whole.reshape(-1, 1) > 0,
+    )
+    excess = share - n_tokens @ indicator / n_tokens.sum()
+    best = np.where(np.isnan(excess), -np.inf, excess).argmax(axis=1)
+    largest = excess[np.arange(len(best)), best]
+    family = np.where(largest > 0, np.array(list(members), dtype=object)[best], None)
+    columns = {"family": family, "excess": np.where(largest > 0, largest, np.nan)}
+    columns |= {name: share[:, i] for i, name in enumerate(members)}
+    return pd.DataFrame(columns).rename_axis("feature")

@@ -1,4 +1,4 @@
-"""Which gene sets lie high among all genes in the order of a feature's mean code; no list is cut off."""
+"""Gene sets that lie high among all genes in the order of a feature's mean code; no list is cut off."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from biosae.analysis.stats.fdr import benjamini_hochberg
-from biosae.analysis.stats.midranks import auroc, ranks
-from biosae.analysis.stats.shuffling import shuffled_null
-from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats.auroc import SortedCodes, auroc, midranks
+from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q, benjamini_hochberg, shuffled_null
 from biosae.progress import progress_bar
 
-from .enrichment import GENES_PER_BIN, MAX_SET, MIN_SET, SIGNIFICANT_Q
+from .enrichment import GENES_PER_BIN
 from .gene_sets import GeneSets
 
 
@@ -25,7 +23,7 @@ class RankEnrichment:
     Attributes
     ----------
     scores
-        One row a feature: the columns of ``enrichment_by_rank`` in docs/formats.md.
+        One row per feature: the columns of ``enrichment_by_rank`` in docs/formats.md.
     table
         One row for every significant pair of a feature and a set.
     n_tests, n_sets
@@ -41,6 +39,10 @@ class RankEnrichment:
     annotated_share: float
     matched_share: float
 
+    def summary(self) -> dict:
+        """Size of the family of tests, and the share of annotated features beside that for exchanged sets."""
+        return {name: value for name, value in vars(self).items() if name not in ("scores", "table")}
+
 
 def rank_enrichment(
     total: sparse.csr_matrix,
@@ -50,7 +52,7 @@ def rank_enrichment(
     n_permutations: int,
     seed: int,
 ) -> RankEnrichment:
-    """Whether the genes of a set have larger mean codes than other genes (Wilcoxon's rank sum, as an AUROC).
+    """Test whether the genes of a set have larger mean codes than other genes (Wilcoxon's rank sum, as an AUROC).
 
     Genes are ordered by a feature's mean code over all their tokens, where it is silent counting 0. For the null,
     memberships are shuffled among genes of like popularity, `GENES_PER_BIN` at a time; null values are shared among
@@ -63,14 +65,12 @@ def rank_enrichment(
     """
     generator = np.random.default_rng(seed)
     background = np.flatnonzero(n_tokens > 0)
-    members = sets.membership(symbols[background])
-    size = np.diff(members.indptr)
-    usable = np.flatnonzero((size >= MIN_SET) & (size <= MAX_SET))
-    sets, member = sets.chosen(usable), members[usable].toarray().astype(bool).T  # (n_genes, n_sets)
+    sets, members = sets.testable(symbols[background])
+    member = members.toarray().astype(bool).T  # (n_genes, n_sets)
     if len(sets) == 0:
         return RankEnrichment(pd.DataFrame(), pd.DataFrame(), 0, 0, 0.0, 0.0)
     mean_code = sparse.csr_matrix(total[:, background].multiply(1 / n_tokens[background]))
-    ranked = ranks(SortedCodes.of(mean_code.T))
+    ranked = midranks(SortedCodes.of(mean_code.T))
     popularity_bin = np.empty(len(background), dtype=np.int64)
     by_popularity = np.lexsort((generator.random(len(background)), n_tokens[background]))
     popularity_bin[by_popularity] = np.arange(len(background)) // GENES_PER_BIN

@@ -16,7 +16,7 @@ CELLS_PER_BLOCK = 1 << 22  # features x vocabulary that is dense for a moment
 
 @dataclass(frozen=True)
 class TokenSums:
-    """What tokens did, by feature and by vocabulary entry ("gene").
+    """Sums over tokens, by feature and by vocabulary entry ("gene").
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ def sum_over_tokens(codes: TokenCodes, samples: np.ndarray) -> TokenSums:
             sums = part if sums is None else sums + part
             advance(len(shard.token))
     if sums is None or not sums.n_tokens.any():
-        raise ArtefactError(f"{codes.folder} holds no token of these samples; make it again with `biosae features`")
+        raise ArtefactError(f"{codes.folder} holds no token of these samples; make it again with the features stage")
     return sums
 
 

@@ -1,15 +1,51 @@
-"""Which classes the values of a label name, and which of them have enough samples to be scored."""
+"""A column of the samples that features are scored against: its classes, and those with enough samples."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+import anndata
 import numpy as np
 import pandas as pd
+from scipy import sparse
+from sklearn.metrics import precision_recall_curve
 
+from biosae.analysis.stats.auroc import Midranks, SortedCodes, midranks
 from biosae.errors import DataError
 
 MIN_PER_CLASS = 3  # members, and non-members, that a class needs on both parts to be scored
-HOLD_OUT_MORE = "hold out more (data.preprocess.split of cells, data.split.select and .test of proteins)"
+MOST_CURVE_POINTS = 200
 SEPARATOR = ";"  # between the terms of a sample that has several
+
+
+@dataclass(frozen=True, eq=False)
+class LabelColumn:
+    """One label per sample, with its part of the split and the group that it is shuffled within.
+
+    Attributes
+    ----------
+    values
+        Classes or numbers under the name of the column; samples where they are missing are left out.
+    part
+        ``(n_samples,)`` part of the split; samples of other parts than select and test are not used.
+    group
+        Donor or batch of each sample, under its name: values are shuffled within it. None where they are shuffled
+        freely.
+    """
+
+    values: pd.Series
+    part: np.ndarray
+    group: pd.Series | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.values.name)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """``(n_samples,)`` group that values are shuffled within; one for all where that is done freely."""
+        return np.zeros(len(self.part), dtype=int) if self.group is None else self.group.to_numpy()
 
 
 def class_names(label: pd.Series) -> np.ndarray:
@@ -24,7 +60,7 @@ def terms(value: str) -> list[str]:
 
 
 def memberships(text: np.ndarray, classes: list[str]) -> np.ndarray:
-    """``(n, n_classes) bool`` which of the classes each value names."""
+    """``(n, n_classes) bool``: True for the classes that a value names."""
     values, number = np.unique(text.astype(str), return_inverse=True)
     column = {name: n for n, name in enumerate(classes)}
     member = np.zeros((len(values), len(classes)), dtype=bool)
@@ -34,7 +70,7 @@ def memberships(text: np.ndarray, classes: list[str]) -> np.ndarray:
 
 
 def is_constant_within(label: pd.Series, group: np.ndarray) -> bool:
-    """Whether every donor or batch has one value only, so that shuffling within them changes nothing."""
+    """True when every donor or batch has one value only, so that shuffling within them changes nothing."""
     return bool(label.groupby(group).nunique().max() <= 1)
 
 
@@ -43,7 +79,7 @@ def labelled_rows(text: np.ndarray, part: np.ndarray, name: str, key: str) -> np
     rows = np.flatnonzero((part == name) & (text != None))  # noqa: E711, elementwise
     if len(rows) == 0:
         message = f"no sample of the {name} part has a value of {key}, so nothing can be scored; "
-        raise DataError(message + f"use more samples, {HOLD_OUT_MORE}, or take another label")
+        raise DataError(message + "use more samples, hold out a larger share, or take another label")
     return rows
 
 
@@ -67,5 +103,72 @@ def scorable_classes(
     }
     if not enough.any():
         message = f"no class of {key} has {MIN_PER_CLASS} samples in both parts, select and test; "
-        raise DataError(message + f"use more samples or {HOLD_OUT_MORE}")
+        raise DataError(message + "use more samples or hold out a larger share for both")
     return list(counts.index[enough]), left_out
+
+
+@dataclass(frozen=True)
+class LabelledCodes:
+    """The samples of one part: their rows in the table, codes, ranks and ``(n, n_classes) bool`` memberships."""
+
+    rows: np.ndarray
+    codes: SortedCodes
+    ranked: Midranks
+    member: np.ndarray
+
+    @classmethod
+    def of(cls, codes: sparse.csr_matrix, label: np.ndarray, classes: list[str], rows: np.ndarray) -> LabelledCodes:
+        in_order = SortedCodes.of(codes[rows])
+        return cls(rows, in_order, midranks(in_order), memberships(label[rows], classes))
+
+
+def labelled_parts(
+    codes: sparse.csr_matrix, label: LabelColumn
+) -> tuple[LabelledCodes, LabelledCodes, list[str], dict[str, str]]:
+    """The labelled samples of the parts select and test, the classes scored, and the reason for each other class.
+
+    Raises
+    ------
+    DataError
+        If fewer than two classes are there or none has enough samples.
+    """
+    text = class_names(label.values)
+    select_rows, test_rows = (labelled_rows(text, label.part, name, label.name) for name in ("select", "test"))
+    classes, left_out = scorable_classes(text, select_rows, test_rows, label.name)
+    select, test = (LabelledCodes.of(codes, text, classes, rows) for rows in (select_rows, test_rows))
+    return select, test, classes, left_out
+
+
+def best_of_classes(scores: pd.DataFrame, key: str) -> pd.DataFrame:
+    """One row per class of a label column: the feature that marks it best on the select samples, and its scores."""
+    label = scores[f"label:{key}"].dropna(subset=["auroc", "auroc_select"])
+    chosen = label.loc[label.groupby("class")["auroc_select"].idxmax()]
+    return chosen.rename_axis("feature").reset_index()
+
+
+def precision_recall_points(table: anndata.AnnData, feature: int, key: str, name: str) -> dict[str, Any] | None:
+    """Return precision against recall of a feature's pooled code on the test samples, and the share of the class there.
+
+    Parameters
+    ----------
+    table
+        A feature table.
+    key, name
+        Column of obs and one of its classes.
+
+    Returns
+    -------
+    ``precision``, ``recall`` (at most `MOST_CURVE_POINTS` points), ``feature`` and ``base_rate``; None when there is
+    nothing to tell apart: no test samples, or all or none of them of the class.
+    """
+    test = np.flatnonzero((table.obs["biosae_part"] == "test").to_numpy())
+    if key not in table.obs:
+        return None
+    positive = table.obs[key].astype(str).to_numpy()[test] == name
+    if not 0 < positive.sum() < len(positive):
+        return None
+    code = table.X[test][:, [feature]].toarray().ravel()
+    precision, recall, _ = precision_recall_curve(positive, code)
+    kept = np.unique(np.linspace(0, len(recall) - 1, MOST_CURVE_POINTS).round().astype(int))
+    points = {"precision": precision[kept].tolist(), "recall": recall[kept].tolist()}
+    return points | {"feature": feature, "base_rate": float(positive.mean())}

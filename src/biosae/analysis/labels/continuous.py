@@ -1,21 +1,23 @@
-"""How each feature follows a label that is a number: age, dose, pseudotime, a quality measure."""
+"""Rank correlation of each feature with a label that is a number: age, dose, pseudotime, a quality measure."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 
-from biosae.analysis.stats.fdr import benjamini_hochberg
+from biosae.analysis.stats.auroc import Midranks, SortedCodes, midranks
 from biosae.analysis.stats.held_out import HeldOutSelection
-from biosae.analysis.stats.midranks import Midranks, ranks
-from biosae.analysis.stats.shuffling import Tally, pools_of_like_activity, rank_sum_moments, shuffled_rows
-from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats.permutation_tests import (
+    Tally,
+    benjamini_hochberg,
+    pools_of_like_activity,
+    rank_sum_moments,
+    shuffled_rows,
+)
 from biosae.errors import DataError
 
-from .column import LabelColumn
+from .classes import LabelColumn
 
 MIN_SAMPLES = 10
 VALUES_PER_BLOCK = 1 << 24  # shuffled numbers, or their sums, that are in memory at once
@@ -52,17 +54,17 @@ def continuous_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutatio
     ranked = _ranked(codes, test)
     on_test = spearman(ranked, value[test])
     generator = np.random.default_rng(seed)
-    null = _shuffled_null(ranked, value[test], label.groups[test], direction, n_permutations, generator)
+    strongest, p_single = _shuffled_null(ranked, value[test], label.groups[test], direction, n_permutations, generator)
     fires = ~np.isnan(on_select) & ~np.isnan(on_test)
-    p_single = np.where(fires, null.p_single, np.nan)
-    n_best = (null.strongest >= (on_test * direction)[:, None] - 1e-9).sum(axis=1)
+    p_single = np.where(fires, p_single, np.nan)
+    n_best = (strongest >= (on_test * direction)[:, None] - 1e-9).sum(axis=1)
     columns = {
         "spearman_select": on_select,
         "spearman": on_test,
         "p_value": np.where(fires, (1 + n_best) / (1 + n_permutations), np.nan),
         "p_single": p_single,
         "q_value": benjamini_hochberg(p_single),
-        "null_spearman": np.where(fires, np.percentile(null.strongest, 95), np.nan),
+        "null_spearman": np.where(fires, np.percentile(strongest, 95), np.nan),
     }
     return pd.DataFrame(columns).rename_axis("feature")
 
@@ -83,16 +85,6 @@ def _correlation(ranked: Midranks, rank_sums: np.ndarray, of_value: np.ndarray) 
     return np.divide(together, scale, out=np.full(together.shape, np.nan), where=scale > 1e-9)
 
 
-@dataclass(frozen=True, eq=False)
-class _ShuffledNull:
-    """``strongest`` ``(n_permutations,)``, the strongest correlation of any feature in either direction, and
-    ``p_single`` ``(d_sae,)`` as in labels; NaN where shuffling changes nothing.
-    """
-
-    strongest: np.ndarray
-    p_single: np.ndarray
-
-
 def _shuffled_null(
     ranked: Midranks,
     value: np.ndarray,
@@ -100,8 +92,14 @@ def _shuffled_null(
     direction: np.ndarray,
     n_permutations: int,
     generator: np.random.Generator,
-) -> _ShuffledNull:
-    """Shuffles the numbers within groups; ``direction`` is the sign in which each feature is tested."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shuffle the numbers within groups; ``direction`` is the sign in which each feature is tested.
+
+    Returns
+    -------
+    The strongest correlation of any feature in either direction, ``(n_permutations,)``; the p-value of each feature
+    as for labels, ``(d_sae,)``, NaN where shuffling changes nothing.
+    """
     of_value, sign = stats.rankdata(value), direction[:, None]
     mean, deviation = rank_sum_moments(ranked, of_value[:, None], group)
     observed = (ranked.above_zero.T @ of_value)[:, None] - mean
@@ -120,11 +118,11 @@ def _shuffled_null(
     p_single = np.empty(len(direction))
     for features, tally in zip(pools, tallies, strict=True):
         p_single[features] = tally.p_values()[:, 0]
-    return _ShuffledNull(np.concatenate(strongest), p_single)
+    return np.concatenate(strongest), p_single
 
 
 def _ranked(codes: sparse.csr_matrix, rows: np.ndarray) -> Midranks:
-    return ranks(SortedCodes.of(codes[rows]))
+    return midranks(SortedCodes.of(codes[rows]))
 
 
 def _rows_with_value(value: np.ndarray, part: np.ndarray, name: str, key: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How well each feature marks each class of a label: chosen on some samples, reported on others."""
+"""Scores of each feature for each class of a label: chosen on some samples, reported on others."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from biosae.analysis.stats.fdr import benjamini_hochberg
+from biosae.analysis.stats.auroc import auroc
 from biosae.analysis.stats.held_out import HeldOutSelection
 from biosae.analysis.stats.intervals import auroc_intervals, resample_weights
-from biosae.analysis.stats.midranks import Midranks, auroc, ranks
-from biosae.analysis.stats.mutual_information import adjusted_mutual_information
-from biosae.analysis.stats.shuffling import ShuffledNull, shuffled_null
-from biosae.analysis.stats.sorted_codes import SortedCodes
-from biosae.analysis.stats.thresholds import average_precision, best_thresholds, counts_above, f1
+from biosae.analysis.stats.permutation_tests import ShuffledNull, benjamini_hochberg, shuffled_null
+from biosae.analysis.stats.thresholds import (
+    adjusted_mutual_information,
+    average_precision,
+    best_thresholds,
+    counts_above,
+    f1,
+)
 from biosae.progress import Advance, progress_bar, unseen
 
-from .classes import class_names, labelled_rows, memberships, scorable_classes
-from .column import LabelColumn
+from .classes import LabelColumn, LabelledCodes, labelled_parts
 
 LUCK = 2.0  # standard deviations of a chance AUROC that a class must make up for
 
@@ -31,12 +33,12 @@ class LabelScores:
     Attributes
     ----------
     best
-        One row a feature: the columns of ``label:<column>`` in docs/formats.md.
+        One row per feature: the columns of ``label:<column>`` in docs/formats.md.
     every
         One row for every feature and class: the columns of tables/labels.csv without ``label``, and ``merit``,
         by which classes are compared on the select samples; NaN for a feature that never fires.
     markers
-        One row a class: the feature that marks it best on the select samples, with the columns of ``best``.
+        One row per class: the feature that marks it best on the select samples, with the columns of ``best``.
     left_out
         Class and reason, for classes that were not scored.
     n_tests
@@ -48,38 +50,6 @@ class LabelScores:
     markers: pd.DataFrame
     left_out: dict[str, str]
     n_tests: int
-
-
-@dataclass(frozen=True)
-class LabelledCodes:
-    """The samples of one part: their rows in the table, codes, ranks and ``(n, n_classes) bool`` memberships."""
-
-    rows: np.ndarray
-    codes: SortedCodes
-    ranked: Midranks
-    member: np.ndarray
-
-    @classmethod
-    def of(cls, codes: sparse.csr_matrix, label: np.ndarray, classes: list[str], rows: np.ndarray) -> LabelledCodes:
-        in_order = SortedCodes.of(codes[rows])
-        return cls(rows, in_order, ranks(in_order), memberships(label[rows], classes))
-
-
-def labelled_parts(
-    codes: sparse.csr_matrix, label: LabelColumn
-) -> tuple[LabelledCodes, LabelledCodes, list[str], dict[str, str]]:
-    """The labelled samples of the parts select and test, the classes scored, and the reason for each other class.
-
-    Raises
-    ------
-    DataError
-        If fewer than two classes are there or none has enough samples.
-    """
-    text = class_names(label.values)
-    select_rows, test_rows = (labelled_rows(text, label.part, name, label.name) for name in ("select", "test"))
-    classes, left_out = scorable_classes(text, select_rows, test_rows, label.name)
-    select, test = (LabelledCodes.of(codes, text, classes, rows) for rows in (select_rows, test_rows))
-    return select, test, classes, left_out
 
 
 def label_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int) -> LabelScores:
@@ -114,13 +84,13 @@ def label_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: i
     with progress_bar(f"Null of {label.name}", n_permutations, "permutations") as advance:
         null = shuffled_null(test.ranked, test.member, group, n_permutations, generator, advance)
     of_all |= {"p_single": null.p_single, "q_value": benjamini_hochberg(null.p_single)}
-    report = _Report(of_all, test, classes, null, resample_weights(group, len(test.rows), generator))
+    on_test = _TestScores(of_all, test, classes, null, resample_weights(group, len(test.rows), generator))
     features = np.flatnonzero(np.diff(select.codes.offsets) + np.diff(test.codes.offsets))
     of_all["merit"] = np.full_like(of_all["auroc"], np.nan)
     of_all["merit"][features] = merit(select)[features]
     with progress_bar(f"Intervals of {label.name}", len(features) + len(classes), "features") as advance:
-        best = report.of_pairs(features, class_of_feature[features], advance)
-        markers = report.of_pairs(feature_of_class, np.arange(len(classes)), advance)
+        best = on_test.of_pairs(features, class_of_feature[features], advance)
+        markers = on_test.of_pairs(feature_of_class, np.arange(len(classes)), advance)
     best["margin"] = best["auroc"] - _at(of_all["auroc"], features, runner_up[features])
     markers.insert(0, "feature", feature_of_class)
     markers["n_positive_test"] = test.member.sum(axis=0)
@@ -134,11 +104,11 @@ def label_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: i
 
 
 def class_markers(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int) -> pd.DataFrame:
-    """The feature that marks each class best on the select samples: those of `LabelScores.markers`, with less beside.
+    """The feature that marks each class best on the select samples, as in `LabelScores.markers`, with fewer scores.
 
     Returns
     -------
-    A row a class: ``class``, ``feature``, and on the test samples ``auroc``, ``null_auroc`` and ``p_value``.
+    One row per class: ``class``, ``feature``, and on the test samples ``auroc``, ``null_auroc`` and ``p_value``.
     """
     select, test, classes, _ = labelled_parts(codes, label)
     best_feature = HeldOutSelection(auroc(select.ranked, select.member).argmax(axis=0), select.rows).for_report_on(
@@ -159,7 +129,7 @@ BEST = (
 
 
 def _choose(select: LabelledCodes) -> HeldOutSelection:
-    """Class and runner-up of each feature, feature of each class, thresholds, as the select samples say."""
+    """Class and runner-up of each feature, feature of each class, and thresholds, chosen on the select samples."""
     order = np.argsort(-merit(select), axis=1, kind="stable")
     runner_up = order[:, 1] if order.shape[1] > 1 else np.full(len(order), -1)
     thresholds = best_thresholds(select.codes, select.member)
@@ -168,7 +138,7 @@ def _choose(select: LabelledCodes) -> HeldOutSelection:
 
 
 def merit(select: LabelledCodes) -> np.ndarray:
-    """``(n_features, n_classes)`` what a feature's classes are compared by.
+    """``(n_features, n_classes)`` merit, by which the classes of a feature are compared.
 
     A class of few samples reaches a large AUROC by luck with many features, so it is the AUROC less `LUCK`
     standard deviations of what chance gives a class of this size.
@@ -179,7 +149,7 @@ def merit(select: LabelledCodes) -> np.ndarray:
 
 
 def best_labels(every: pd.DataFrame) -> pd.DataFrame:
-    """Which of several labels each feature marks best, and by what margin over the next: the columns of ``labels``.
+    """The label, of several, that each feature marks best, and the margin over the next: the columns of ``labels``.
 
     Parameters
     ----------
@@ -205,8 +175,8 @@ def _agreement(test: LabelledCodes, thresholds: np.ndarray) -> dict[str, np.ndar
 
 
 @dataclass(frozen=True)
-class _Report:
-    """What the test samples say of any pair of a feature and a class.
+class _TestScores:
+    """Scores on the test samples of any pair of a feature and a class.
 
     Attributes
     ----------

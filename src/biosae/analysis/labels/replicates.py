@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 
-from biosae.analysis.stats.fdr import benjamini_hochberg
-from biosae.analysis.stats.midranks import ranks
-from biosae.analysis.stats.sorted_codes import SortedCodes
+from biosae.analysis.stats.auroc import SortedCodes, midranks
+from biosae.analysis.stats.permutation_tests import benjamini_hochberg
 
 from .continuous import spearman
 
@@ -65,7 +64,7 @@ def pseudobulk(codes: sparse.csr_matrix, is_member: np.ndarray, donor: np.ndarra
 def donor_scores(
     codes: sparse.csr_matrix, label: np.ndarray, donor: np.ndarray, class_of_feature: np.ndarray
 ) -> pd.DataFrame:
-    """Whether each feature marks its class in donor after donor: the columns of ``donors:<column>``.
+    """Test whether each feature marks its class in donor after donor: the columns of ``donors:<column>``.
 
     One-sided Wilcoxon signed-rank test over donors when each has both sides, else Mann-Whitney test
     between donors; exact for few donors. Undefined with fewer than `MIN_DONORS` donors
@@ -93,7 +92,7 @@ def donor_scores(
 def donor_correlations(
     codes: sparse.csr_matrix, value: np.ndarray, donor: np.ndarray, direction: np.ndarray
 ) -> pd.DataFrame:
-    """Whether each feature follows a number in donor after donor: the columns of ``donors:<column>`` of numbers.
+    """Test whether each feature follows a number in donor after donor: the columns of ``donors:<column>`` of numbers.
 
     A number that differs within `MIN_DONORS` donors or more is correlated with the codes within each of them, and
     the donors' correlations are tested by their signs and ranks. One that belongs to the donor (age) is correlated
@@ -130,7 +129,7 @@ def donor_correlations(
 
 
 def _correlation(codes: sparse.csr_matrix, value: np.ndarray) -> np.ndarray:
-    return spearman(ranks(SortedCodes.of(codes)), value)
+    return spearman(midranks(SortedCodes.of(codes)), value)
 
 
 def _between(mean_code: np.ndarray, mean_value: np.ndarray, direction: np.ndarray) -> dict[str, np.ndarray]:
@@ -140,7 +139,7 @@ def _between(mean_code: np.ndarray, mean_value: np.ndarray, direction: np.ndarra
     if n_donors > EXACT_ORDERS:
         score = toward * np.sqrt((n_donors - 2) / np.maximum(1 - toward**2, 1e-12))
         return {"correlation": correlation, "p_value": stats.t.sf(score, n_donors - 2)}
-    codes_ranked = ranks(SortedCodes.of(sparse.csr_matrix(mean_code))).above_zero
+    codes_ranked = midranks(SortedCodes.of(sparse.csr_matrix(mean_code))).above_zero
     orders = stats.rankdata(mean_value)[list(permutations(range(n_donors)))]  # (n_orders, n_donors)
     sums, observed = orders @ codes_ranked * direction, codes_ranked.T @ stats.rankdata(mean_value) * direction
     p_value = np.where(np.isnan(toward), np.nan, (sums >= observed - 1e-9).mean(axis=0))
@@ -181,7 +180,7 @@ def signed_rank_p_values(difference: np.ndarray) -> np.ndarray:
     """
     n_donors = len(difference)
     size = np.abs(difference)
-    rank = np.where(size > 0, stats.rankdata(size, axis=0) - (size == 0).sum(axis=0), 0)  # zeros say nothing
+    rank = np.where(size > 0, stats.rankdata(size, axis=0) - (size == 0).sum(axis=0), 0)  # zeros have no sign
     observed = (rank * (difference > 0)).sum(axis=0)
     if n_donors > EXACT_DONORS:
         spread = np.sqrt((rank**2).sum(axis=0) / 4)

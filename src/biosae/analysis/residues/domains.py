@@ -1,38 +1,35 @@
-"""Residues of proteins with their codes, the sites and domains on them, and how far the two agree."""
+"""Annotated sites and domains of proteins, and how far features agree with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from biosae.features.token_codes import TokenCodes
+from biosae.errors import ArtefactError
+
+RESIDUE_ANNOTATIONS = "residues.csv"
+"""File of the annotations, which the features stage writes beside the features."""
 
 
-@dataclass(frozen=True, eq=False)
-class Residues:
-    """The residues of some proteins, one protein after the other.
-
-    Attributes
-    ----------
-    sample
-        ``(n,)`` row of the protein.
-    token
-        ``(n,)`` vocabulary id.
-    relative
-        ``(n, d_sae)`` CSR: codes as shares of the feature's largest on the train proteins.
-    """
-
-    sample: np.ndarray
-    token: np.ndarray
-    relative: sparse.csr_matrix
+def read_residue_annotations(path: Path, names: pd.Index) -> pd.DataFrame:
+    """Return ``sample`` (row), ``start``, ``end`` and ``concept`` of residues.csv, which names the samples."""
+    try:
+        table = pd.read_csv(path, dtype={"sample": str, "concept": str}, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); make it again with the features stage") from error
+    number = pd.Series(np.arange(len(names)), index=names)
+    if not table["sample"].isin(names).all():
+        raise ArtefactError(f"{path} names other proteins than the features; make both again with the features stage")
+    return table.assign(sample=number[table["sample"]].to_numpy())
 
 
 @dataclass(frozen=True, eq=False)
 class Domains:
-    """Annotated stretches on such residues.
+    """Annotations on residues.
 
     Attributes
     ----------
@@ -102,31 +99,11 @@ def turned(sample: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return first + (np.arange(len(sample)) - first + by) % length
 
 
-def largest_on(codes: TokenCodes, is_chosen: np.ndarray) -> np.ndarray:
-    largest = np.zeros(codes.d_sae, dtype=np.float32)
-    for shard in codes.shards():
-        kept = is_chosen[shard.sample[shard.row]]
-        np.maximum.at(largest, shard.feature()[kept], shard.code[kept])
-    return largest
-
-
-def residues_of(codes: TokenCodes, is_chosen: np.ndarray, largest: np.ndarray) -> Residues:
-    sample, token, blocks = [], [], []
-    scale = sparse.diags(np.divide(1, largest, out=np.zeros_like(largest), where=largest > 0))
-    for shard in codes.shards():
-        entries = sparse.csc_matrix((shard.code, shard.row, shard.feature_offsets), (shard.n_tokens, codes.d_sae))
-        kept = np.flatnonzero(is_chosen[shard.sample])
-        blocks.append((entries.tocsr()[kept] @ scale).tocsr())
-        sample.append(shard.sample[kept])
-        token.append(shard.token[kept])
-    return Residues(np.concatenate(sample), np.concatenate(token), sparse.vstack(blocks, format="csr"))
-
-
-def domains_of(spans: pd.DataFrame, sample: np.ndarray, names: list[str]) -> Domains:
+def domains_of(annotations: pd.DataFrame, sample: np.ndarray, names: list[str]) -> Domains:
     """The domains on some residues; what lies beyond the residues that the model read is left out."""
     owners, first, n_residues = np.unique(sample, return_index=True, return_counts=True)
     place = pd.Series(range(len(owners)), index=owners)
-    own = spans[spans["sample"].isin(owners) & spans["concept"].isin(names)]
+    own = annotations[annotations["sample"].isin(owners) & annotations["concept"].isin(names)]
     own = own.assign(place=place[own["sample"]].to_numpy())
     own = own[own["start"] <= n_residues[own["place"]]]
     start = first[own["place"]] + own["start"].to_numpy() - 1
@@ -138,7 +115,3 @@ def domains_of(spans: pd.DataFrame, sample: np.ndarray, names: list[str]) -> Dom
     members = sparse.csc_matrix((np.ones(len(rows)), (rows, concept[domain])), shape=(len(sample), len(names)))
     members.data[:] = 1
     return Domains(concept, residues, members)
-
-
-def one_hot(token: np.ndarray, n: int) -> sparse.csr_matrix:
-    return sparse.csr_matrix((np.ones(len(token)), token, np.arange(len(token) + 1)), shape=(len(token), n))

@@ -1,4 +1,4 @@
-"""What was chosen on some samples can be reported on other samples only."""
+"""A selection made on some samples, which can be reported on other samples only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals of an AUROC by resampling samples, or donors where there are enough; no shorter than few members allow."""
+"""Intervals of an AUROC by resampling samples or donors, never shorter than the class sizes allow."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from biosae.progress import Advance
 
-from .sorted_codes import SortedCodes
+from .auroc import SortedCodes
 
 N_RESAMPLES = 200
-MIN_GROUPS = 5  # fewer donors than this say nothing about how donors differ
+MIN_GROUPS = 5  # too few donors to estimate how donors differ
 NORMAL = 1.959964  # standard deviations either side that hold 95 %
 N_HALVINGS = 30  # of the width in which an end is sought
 
 
 def resample_weights(group: np.ndarray | None, n_samples: int, generator: np.random.Generator) -> np.ndarray:
-    """How often each sample is drawn in each resample, ``(n_samples, N_RESAMPLES) float64``.
+    """Number of draws of each sample in each resample, ``(n_samples, N_RESAMPLES) float64``.
 
     Groups are drawn whole when there are at least `MIN_GROUPS` of them, else single samples are.
     """
@@ -68,8 +68,8 @@ def auroc_intervals(
 def score_interval(auroc: np.ndarray, n_inside: np.ndarray, n_outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ends of the 95 % interval of an AUROC that its value and the class sizes alone give (Newcombe 2006, method 5).
 
-    The values that lie within `NORMAL` of their own standard deviations, which are those of Hanley and McNeil
-    (1982) for two sides of the mean size. Holds for three members as for hundreds.
+    The values that lie within `NORMAL` of their own standard deviations, after Hanley and McNeil (1982) for two
+    sides of the mean size. Holds for three members as for hundreds.
     """
     auroc, n_pairs = np.asarray(auroc, dtype=np.float64), np.maximum(n_inside * n_outside, 1)
     extra = (n_inside + n_outside) / 2 - 1

@@ -1,0 +1,192 @@
+"""The analyze stage: every score of every feature, as scores.csv with its tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+
+from biosae.analysis.genes.gene_scores import expression_scores, value_quartiles
+from biosae.analysis.genes.gene_sets import read_families, read_gene_sets
+from biosae.analysis.genes.score_genes import score_genes
+from biosae.analysis.genes.token_sums import TokenSums, sum_over_tokens
+from biosae.analysis.labels.score_labels import score_labels
+from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
+from biosae.analysis.residues.score_residues import score_residues
+from biosae.artefacts import content_hash
+from biosae.errors import ArtefactError, DataError, SettingError, require
+from biosae.features.feature_table import read_feature_table
+from biosae.features.token_codes import TokenCodes
+
+from .density import density, density_histogram
+from .geometry import decoder_map, geometry_scores, read_decoder
+from .results import Results, write_results
+
+logger = logging.getLogger(__name__)
+
+
+def score_features(
+    features_h5ad: Path,
+    token_codes: Path,
+    out: Path,
+    label_keys: list[str],
+    group_key: str | None,
+    run_label_scoring: bool,
+    run_gene_scoring: bool,
+    run_expression_scoring: bool,
+    run_density_scoring: bool,
+    seed: int,
+    n_permutations: int,
+    gene_sets: Sequence[Path | str] = (),
+    gene_families: Sequence[Path | str] = (),
+    map_decoder: bool = False,
+) -> pd.DataFrame:
+    """Write scores.csv, tables/ and analysis.json into ``out`` and return the content of scores.csv.
+
+    Scores are of samples that the SAE was not trained on and that have tokens. Decoder geometry is
+    scored along with density when sae.safetensors lies beside the features.
+
+    Parameters
+    ----------
+    label_keys
+        Columns of obs to score features against; one that cannot be scored is named in the log and
+        in analysis.json.
+    group_key
+        Column of obs with the donor or batch: labels are shuffled within it, and donor-level tests
+        compare its values.
+    gene_sets
+        GMT or JSON files tested along with the sets that come with the package.
+    gene_families
+        GMT or JSON files with families beside the usual ones.
+    map_decoder
+        A UMAP of the decoder directions (extra ``sc``).
+
+    Raises
+    ------
+    DataError
+        If a column or a gene set file does not exist, or no sample was held out.
+    SettingError
+        If ``n_permutations`` is below 1.
+    MissingExtraError
+        If ``map_decoder`` lacks its library.
+    ArtefactError
+        If features and token codes are missing or do not belong together.
+    """
+    table = read_feature_table(features_h5ad)
+    _check_columns(table, label_keys, group_key)
+    _check_settings(n_permutations, map_decoder)
+    own_sets, families = read_gene_sets(gene_sets), read_families(gene_families)
+    rows, results, chance = held_out_rows(table), Results(), (n_permutations, seed)
+    tokens, annotations = TokenTable(Path(token_codes), table, rows), Path(out) / RESIDUE_ANNOTATIONS
+    if run_density_scoring:
+        _score_structure(results, table, rows, Path(features_h5ad).with_name("sae.safetensors"), map_decoder, seed)
+    if run_gene_scoring and tokens.have_names:
+        score_genes(results, tokens.sums, tokens.codes.vocabulary, own_sets, families, rows, *chance)
+    if run_expression_scoring and tokens.have_names:
+        scores = expression_scores(tokens.sums).join(value_quartiles(tokens.codes, rows))
+        results.add("expression", scores, rows)
+    if run_label_scoring:
+        score_labels(results, table[rows], label_keys, group_key, *chance)
+    if run_label_scoring and annotations.exists():
+        score_residues(results, tokens.codes, annotations, table, *chance)
+    settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed, "n_permutations": n_permutations}
+    settings |= {"gene_sets": [str(path) for path in gene_sets], "gene_families": [str(path) for path in gene_families]}
+    write_results(out, results, table, settings, content_hash(features_h5ad))
+    return results.scores()
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTable:
+    """The token codes of a run, which are opened, and summed over held-out samples, when a score first needs them.
+
+    Attributes
+    ----------
+    folder
+        The token codes.
+    table, rows
+        The feature table, and the rows of the samples to score.
+    """
+
+    folder: Path
+    table: anndata.AnnData
+    rows: np.ndarray
+
+    @cached_property
+    def codes(self) -> TokenCodes:
+        """Raises `ArtefactError` unless the same SAE made them from the same samples as the feature table."""
+        codes = TokenCodes(self.folder)
+        same_shape = (codes.n_samples, codes.d_sae) == self.table.shape
+        if not same_shape or codes.sae_hash != self.table.uns["biosae"]["sae_hash"]:
+            message = f"{self.folder} and features.h5ad come from different runs"
+            raise ArtefactError(f"{message}; make both again with the features stage")
+        return codes
+
+    @cached_property
+    def sums(self) -> TokenSums:
+        return sum_over_tokens(self.codes, self.rows)
+
+    @property
+    def have_names(self) -> bool:
+        """False where a sample is one token, as in files of embeddings: gene scores then repeat the label scores."""
+        return len(self.codes.vocabulary) > 1
+
+
+def held_out_rows(table: anndata.AnnData) -> np.ndarray:
+    """Rows of the samples to score: held out from training, with at least one token.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    has_tokens = table.obs["biosae_n_tokens"].to_numpy() > 0
+    rows = np.flatnonzero(has_tokens & (table.obs["biosae_part"].astype(str) != "train").to_numpy())
+    if len(rows) == 0:
+        message = "no sample with tokens was held out from training, so nothing can be scored; "
+        raise DataError(message + "train with a larger held-out share of the split")
+    return rows
+
+
+def _score_structure(
+    results: Results, table: anndata.AnnData, rows: np.ndarray, sae: Path, map_decoder: bool, seed: int
+) -> None:
+    """Density, and geometry where the SAE lies beside the features."""
+    found = density(table, rows)
+    results.add("density", found, rows)
+    results.tables["density"] = density_histogram(found)
+    results.summary["density"] = found["kind"].value_counts().to_dict()
+    if sae.exists():
+        results.add("geometry", _geometry(table, rows, sae, map_decoder, seed), rows)
+
+
+def _geometry(table: anndata.AnnData, rows: np.ndarray, sae: Path, map_decoder: bool, seed: int) -> pd.DataFrame:
+    if content_hash(sae) != table.uns["biosae"]["sae_hash"]:
+        raise ArtefactError(f"the features were not made with {sae}; make them again with the features stage")
+    W_dec = read_decoder(sae)
+    embedding = table.obsm.get("X_model")
+    is_same_space = embedding is not None and embedding.shape[1] == W_dec.shape[1]
+    scores = geometry_scores(W_dec, np.asarray(embedding)[rows] if is_same_space else None)
+    if map_decoder:
+        logger.info("mapping the decoder directions")
+        scores[["map_x", "map_y"]] = decoder_map(W_dec, seed)
+    return scores
+
+
+def _check_columns(table: anndata.AnnData, label_keys: list[str], group_key: str | None) -> None:
+    for key in [*label_keys, *([group_key] if group_key else [])]:
+        if key not in table.obs:
+            raise DataError(f"the features have no column {key}; they have {', '.join(map(str, table.obs.columns))}")
+
+
+def _check_settings(n_permutations: int, map_decoder: bool) -> None:
+    """Refuse, before the work starts, what is not possible."""
+    if n_permutations < 1:
+        raise SettingError(f"n_permutations must be at least 1, got {n_permutations}", "n_permutations")
+    if map_decoder:
+        require("umap", extra="sc")
