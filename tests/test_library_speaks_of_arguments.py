@@ -16,7 +16,7 @@ SOURCE = Path(*biosae.__path__)
 COMMANDS = "train|run|features|analyze|steer|benchmark|report|compare|stability|sweep|doctor|convert"
 DATA = (["data=h5ad", "scfm=scgpt"], ["data=fasta"], ["data=protein_h5"])
 
-STILL = ("activations", "analysis", "benchmark", "features", "pl", "report", "saes", "steering")
+STILL = ("activations", "saes")
 """Folders whose messages name settings or commands to this day; leave out those that no longer do."""
 
 

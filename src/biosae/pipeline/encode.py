@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from biosae.analysis.residues.score_residues import SPANS
+from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 from biosae.artefacts import atomic_write
 from biosae.distributed.processes import current_group
 from biosae.errors import ArtefactError, SettingError
@@ -62,7 +62,7 @@ def encode(folder: Path, settings: Settings, prepared: PreparedData | None = Non
 
 def write_spans(folder: Path, prepared: PreparedData) -> None:
     """Write residues.csv, the annotated sites and domains of the proteins, where there are some."""
-    path = folder / SPANS
+    path = folder / RESIDUE_ANNOTATIONS
     if prepared.spans is None:
         path.unlink(missing_ok=True)
         return

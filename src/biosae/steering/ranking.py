@@ -11,8 +11,7 @@ import pandas as pd
 
 from biosae.analysis.labels.classes import MIN_PER_CLASS, class_names
 from biosae.analysis.labels.marking import LabelledCodes
-from biosae.analysis.stats.mutual_information import adjusted_mutual_information
-from biosae.analysis.stats.thresholds import best_thresholds, counts_above
+from biosae.analysis.stats.thresholds import adjusted_mutual_information, best_thresholds, counts_above
 from biosae.artefacts import content_hash, read_json
 from biosae.errors import ArtefactError, DataError, SettingError
 
