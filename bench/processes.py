@@ -1,7 +1,6 @@
-"""Training rate with one process and with several that share every batch, or the features of the dictionary.
+"""Training rate with one process and with several that share every batch.
 
     python bench/processes.py --processes 1 2
-    python bench/processes.py --processes 1 2 --divided
 
 Gaussian activations, one thread a process, TopK as configured. Prints a Markdown table of the steps after the first
 ten: wall time, CPU time of the first process (its sums over processes included, waiting left out, so that other work on
@@ -19,7 +18,6 @@ from statistics import median
 import torch
 
 from biosae.distributed.processes import SINGLE, ReplicaGroup, current_group, hard_exit, init_distributed
-from biosae.saes.shards import divide
 from biosae.saes.variants.topk import TopK
 from biosae.training.settings import TrainerSettings
 from biosae.training.train_state import TrainState
@@ -29,35 +27,31 @@ SIZES = [(256, 2048, 1024), (256, 2048, 4096), (512, 8192, 4096)]
 """d_in, d_sae and batch size."""
 
 
-def measure(
-    d_in: int, d_sae: int, batch_size: int, n_steps: int, ranks: ReplicaGroup, is_divided: bool
-) -> tuple[float, float]:
+def measure(d_in: int, d_sae: int, batch_size: int, n_steps: int, group: ReplicaGroup) -> tuple[float, float]:
     """Median wall and CPU milliseconds of a step."""
     sae = TopK(d_in, d_sae, k=32)
-    if is_divided:
-        sae, ranks = divide(sae, ranks, "cpu"), SINGLE
     x = torch.randn(batch_size, d_in, generator=torch.Generator().manual_seed(0))
     sae.fit_normaliser(x)
-    learner = TrainState(sae, TrainerSettings(lr=None), 1000, 1000 * batch_size, ranks)
+    learner = TrainState(sae, TrainerSettings(lr=None), 1000, 1000 * batch_size, group)
     wall, cpu = [], []
     for _ in range(N_WARM + n_steps):
         before = time.perf_counter(), time.process_time()
-        learner.step(ranks.share(x))
+        learner.step(group.shard_rows(x))
         wall.append(time.perf_counter() - before[0])
         cpu.append(time.process_time() - before[1])
     return 1000 * median(wall[N_WARM:]), 1000 * median(cpu[N_WARM:])
 
 
-def run(n_steps: int, ranks: ReplicaGroup, alone: list[float], is_divided: bool = False) -> list[float]:
+def run(n_steps: int, group: ReplicaGroup, alone: list[float]) -> list[float]:
     """Prints a row a size; ``alone`` are the CPU times of one process, or nothing. Gives its own."""
     torch.set_num_threads(1)
     times = []
     for number, size in enumerate(SIZES):
-        wall, cpu = measure(*size, n_steps, ranks, is_divided)
+        wall, cpu = measure(*size, n_steps, group)
         times.append(cpu)
-        if ranks.is_first:
+        if group.is_first:
             less = f"{alone[number] / cpu:.2f}" if alone else ""
-            row = [*(f"{n:,}" for n in size), ranks.size, f"{wall:.0f} ms", f"{cpu:.0f} ms", less]
+            row = [*(f"{n:,}" for n in size), group.size, f"{wall:.0f} ms", f"{cpu:.0f} ms", less]
             print("|", " | ".join(map(str, row)), "|", flush=True)
     return times
 
@@ -66,12 +60,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--divided", action="store_true", help="the features, not the batch")
     parser.add_argument("--alone", type=float, nargs="+", help="CPU times of one process; given to those of torchrun")
     chosen = parser.parse_args()
     if chosen.alone:
         with init_distributed():
-            run(chosen.steps, current_group(), chosen.alone, chosen.divided)
+            run(chosen.steps, current_group(), chosen.alone)
         hard_exit()
     print("| d_in | d_sae | batch | processes | wall | CPU of the first | alone, times |", flush=True)
     print("|---|---|---|---|---|---|---|", flush=True)
@@ -79,5 +72,4 @@ if __name__ == "__main__":
     for n in chosen.processes:
         if n > 1:
             words = [f"--nproc-per-node={n}", __file__, "--steps", str(chosen.steps), "--alone", *map(str, alone)]
-            words += ["--divided"] if chosen.divided else []
             subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", *words], check=True)

@@ -25,7 +25,7 @@ def read(store: ActivationStore, n_processes: int) -> float:
     """CPU seconds of an epoch."""
     source = store.content_of(np.arange(store.n_samples), BUFFER)
     start = time.process_time()
-    for _ in source.batches(BATCH, seed=0, ranks=ReplicaGroup(0, n_processes)):
+    for _ in source.batches(BATCH, seed=0, group=ReplicaGroup(0, n_processes)):
         pass
     return time.process_time() - start
 

@@ -33,10 +33,10 @@ def demo() -> StreamedActivations:
     return sources(cfg, inputs, inputs.layer_index(-1))[0]
 
 
-def read(source: StreamedActivations, epoch: int, ranks: ReplicaGroup) -> float:
+def read(source: StreamedActivations, epoch: int, group: ReplicaGroup) -> float:
     """CPU seconds of an epoch."""
     start = time.process_time()
-    for _ in source.batches(BATCH, 0, epoch, ranks=ranks):
+    for _ in source.batches(BATCH, 0, epoch, group=group):
         pass
     return time.process_time() - start
 
@@ -44,11 +44,11 @@ def read(source: StreamedActivations, epoch: int, ranks: ReplicaGroup) -> float:
 def measure() -> None:
     """Prints a row: one process or more, tokens, CPU seconds of each."""
     torch.set_num_threads(1)
-    ranks, source = current_group(), demo()
-    seconds = min([read(source, epoch, ranks) for epoch in range(4)][1:])
-    each = ranks.gathered(seconds)
-    if ranks.is_first:
-        print(f"| {ranks.size} | {source.n_tokens:,} |", ", ".join(f"{s:.2f}" for s in each), "|", flush=True)
+    group, source = current_group(), demo()
+    seconds = min([read(source, epoch, group) for epoch in range(4)][1:])
+    each = group.all_gather(seconds)
+    if group.is_first:
+        print(f"| {group.size} | {source.n_tokens:,} |", ", ".join(f"{s:.2f}" for s in each), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long training waits for activations from a store on disk, with the next group read ahead and without.
+"""How long training waits for activations from a store on disk, with the next buffer read ahead and without.
 
     python bench/waiting.py [--d-in 512] [--tokens 600000] [--device cpu] [--threads 1]
 
@@ -68,10 +68,10 @@ def trained(store: stored.ActivationStore, device: str, reads_ahead: bool) -> tu
                 torch.cuda.synchronize()
 
 
-def _batches(ahead: bool, *arguments: object, reads_ahead: bool, ranks: ReplicaGroup) -> object:
+def _batches(ahead: bool, *arguments: object, reads_ahead: bool, group: ReplicaGroup) -> object:
     from biosae.activations.shuffle import shuffled_batches
 
-    return shuffled_batches(*arguments, reads_ahead=ahead, ranks=ranks)
+    return shuffled_batches(*arguments, reads_ahead=ahead, group=group)
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print("| next group | an epoch | waited | share |\n|---|---|---|---|", flush=True)
+    print("| next buffer | an epoch | waited | share |\n|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         store = random_store(Path(folder), arguments.tokens, arguments.d_in)
         for name, ahead in (("read when needed", False), ("read ahead", True)):

@@ -35,3 +35,18 @@ def with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     target = settings.get("_target_")
     known = NAMES.get(target) if isinstance(target, str) else None
     return dict(settings) if known is None else known | rest
+
+
+REMOVED: dict[str, dict[str, Any]] = {
+    "training": {"average_window_fraction": 0.0, "bias_start": "mean", "resample_at": [], "shard_dictionary": False},
+}
+"""Section of config.yaml -> settings that earlier versions had, with their defaults."""
+
+
+def current_settings(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of a config.yaml of any version as this version names them."""
+    sections = {name: with_names(value) if isinstance(value, dict) else value for name, value in content.items()}
+    for name, keys in REMOVED.items():
+        if isinstance(sections.get(name), dict):
+            sections[name] = {key: value for key, value in sections[name].items() if key not in keys}
+    return sections

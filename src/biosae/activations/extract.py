@@ -38,7 +38,7 @@ def extract_activations(
     dtype: str = "float16",
     tokens_per_batch: int = 16_384,
     tokens_per_shard: int = 262_144,
-    ranks: ReplicaGroup = SINGLE,
+    group: ReplicaGroup = SINGLE,
     also_layers: Sequence[int] = (),
 ) -> ActivationStore:
     """The store of these activations under ``cache``, computed unless it is there already.
@@ -55,7 +55,7 @@ def extract_activations(
         Padded tokens in one forward pass; bounds the model's memory.
     tokens_per_shard
         Tokens in one file; bounds the memory here.
-    ranks
+    group
         Processes that share the work, shard by shard.
     also_layers
         Other layers whose activations the same forward passes leave in stores of their own, each with a shard of
@@ -75,14 +75,14 @@ def extract_activations(
     layers = sorted({layer, *map(adapter.layer_index, also_layers)})
     stores = {Path(cache) / settings_hash(decides | {"layer": wanted}): wanted for wanted in layers}
     folder = next(folder for folder, wanted in stores.items() if wanted == layer)
-    lacking = _lacking(stores, ranks)
+    lacking = _lacking(stores, group)
     if not lacking:
         logger.info("activations of this layer are already in %s", folder)
         return ActivationStore(folder)
     _check_disk(folder, len(lacking) * len(sequences.token) * adapter.d_model * DTYPES[dtype].itemsize)
-    with _locked(lacking, ranks) as lacking:
+    with _locked(lacking, group) as lacking:
         if lacking:
-            _extract(adapter, sequences, lacking, decides, tokens_per_batch, ranks)
+            _extract(adapter, sequences, lacking, decides, tokens_per_batch, group)
     return ActivationStore(folder)
 
 
@@ -95,22 +95,22 @@ def _decides(adapter: ModelAdapter, sequences: TokenSequences, dtype: str, token
     return decides | ({"beside_tokens": adapter.reads_beside_tokens} if adapter.reads_beside_tokens else {})
 
 
-def _lacking(stores: dict[Path, int], ranks: ReplicaGroup) -> dict[Path, int]:
+def _lacking(stores: dict[Path, int], group: ReplicaGroup) -> dict[Path, int]:
     """Those stores that are not finished, as the first process sees it."""
-    there = [ranks.from_first((folder / MANIFEST).exists()) for folder in stores]
+    there = [group.broadcast((folder / MANIFEST).exists()) for folder in stores]
     return {folder: layer for (folder, layer), done in zip(stores.items(), there, strict=True) if not done}
 
 
 @contextmanager
-def _locked(stores: dict[Path, int], ranks: ReplicaGroup) -> Iterator[dict[Path, int]]:
+def _locked(stores: dict[Path, int], group: ReplicaGroup) -> Iterator[dict[Path, int]]:
     """Locks the folders; gives those that another run did not finish while this one waited."""
     with ExitStack() as locks:
-        for path in sorted(stores) if ranks.is_first else ():  # in one order, so that no two runs wait for each other
+        for path in sorted(stores) if group.is_first else ():  # in one order, so that no two runs wait for each other
             locks.enter_context(locked(path, waits=True))
-        lacking = _lacking(stores, ranks)
-        for path in lacking if ranks.is_first else ():
+        lacking = _lacking(stores, group)
+        for path in lacking if group.is_first else ():
             remove_temporary(path)
-        ranks.wait()
+        group.barrier()
         yield lacking
 
 
@@ -120,7 +120,7 @@ def _extract(
     stores: dict[Path, int],
     decides: dict,
     tokens_per_batch: int,
-    ranks: ReplicaGroup,
+    group: ReplicaGroup,
 ) -> None:
     """Writes the shards that are not there yet, then the manifest that makes them a store, for the layer of each."""
     names = []
@@ -130,15 +130,15 @@ def _extract(
             names.append(f"shard-{number:05d}.safetensors")
             paths = {folder / names[-1]: layer for folder, layer in stores.items()}
             paths = {path: layer for path, layer in paths.items() if not path.exists()}
-            if paths and number % ranks.size == ranks.rank:
+            if paths and number % group.size == group.rank:
                 dtype = DTYPES[decides["dtype"]]
                 _write_shards(adapter, sequences, samples, paths, dtype, tokens_per_batch, advance)
             else:
                 advance(_n_tokens(sequences, samples))
-    ranks.wait()
-    for folder, layer in stores.items() if ranks.is_first else ():
+    group.barrier()
+    for folder, layer in stores.items() if group.is_first else ():
         write_json(folder / MANIFEST, _manifest(adapter, sequences, folder, names, decides | {"layer": layer}))
-    ranks.wait()
+    group.barrier()
 
 
 def _sample_ranges(sequences: TokenSequences, tokens_per_shard: int) -> list[range]:

@@ -30,7 +30,7 @@ class ActivationSource(Protocol):
     n_tokens: int
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: ReplicaGroup = SINGLE
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, group: ReplicaGroup = SINGLE
     ) -> Iterator[Tensor]:
         """``(batch_size, d_in) float32`` batches; the last of an epoch may be smaller.
 
@@ -39,7 +39,7 @@ class ActivationSource(Protocol):
         start
             So many batches are left out from the front without reading them, so that a resumed run continues at
             the same batch.
-        ranks
+        group
             Of several each gets its `Ranks.share` of every batch.
         """
         ...
@@ -70,12 +70,12 @@ class ArrayActivations:
         return self.values.shape[0]
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: ReplicaGroup = SINGLE
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, group: ReplicaGroup = SINGLE
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = torch.randperm(self.n_tokens, generator=generator)
         for rows in order.split(batch_size)[start:]:
-            yield self.values[ranks.share(rows)].float()
+            yield self.values[group.shard_rows(rows)].float()
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

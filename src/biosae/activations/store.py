@@ -18,7 +18,7 @@ from biosae.memory import return_freed
 
 from .mapped import mapped_tensors
 from .order import random_order
-from .shuffle import RowGroup, shuffled_batches
+from .shuffle import RowBuffer, shuffled_batches
 from .source import epoch_seed
 
 FORMAT = 1
@@ -151,7 +151,7 @@ class StoredActivations:
     def __init__(self, store: ActivationStore, samples: np.ndarray, buffer_tokens: int):
         self.d_in = store.d_in
         self._store = store
-        self._blocks_per_group = max(1, buffer_tokens // BLOCK_ROWS)
+        self._blocks_per_buffer = max(1, buffer_tokens // BLOCK_ROWS)
         self._chosen = torch.zeros(store.n_samples, dtype=torch.bool)
         self._chosen[torch.from_numpy(np.asarray(samples))] = True
         self._n_chosen = [_sums(self._is_chosen(shard)) for shard in store.shards()]
@@ -161,12 +161,12 @@ class StoredActivations:
             raise DataError("none of the chosen samples has a token; see how many genes the model matched")
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: ReplicaGroup = SINGLE
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, group: ReplicaGroup = SINGLE
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = random_order(int(self._last_blocks[-1]), generator)
-        groups = (order[i : i + self._blocks_per_group] for i in range(0, len(order), self._blocks_per_group))
-        return shuffled_batches(map(self._group, groups), batch_size, generator, start, reads_ahead=True, ranks=ranks)
+        buffers = (order[i : i + self._blocks_per_buffer] for i in range(0, len(order), self._blocks_per_buffer))
+        return shuffled_batches(map(self._buffer, buffers), batch_size, generator, start, reads_ahead=True, group=group)
 
     @cached_property
     def _last_blocks(self) -> np.ndarray:
@@ -176,15 +176,15 @@ class StoredActivations:
     def _is_chosen(self, shard: ActivationShard, rows: slice = slice(None)) -> Tensor:
         return self._chosen[shard.sample[rows]] & ~shard.special[rows]
 
-    def _group(self, blocks: np.ndarray) -> RowGroup:
+    def _buffer(self, blocks: np.ndarray) -> RowBuffer:
         blocks = np.sort(blocks)
         shard = np.searchsorted(self._last_blocks, blocks, side="right")
         first = BLOCK_ROWS * (blocks - np.append(0, self._last_blocks)[shard])  # among the shard's chosen rows
         last = np.minimum(first + BLOCK_ROWS, self._n_rows[shard])
-        return RowGroup(int((last - first).sum()), lambda wanted: self._read(shard, first, last, wanted))
+        return RowBuffer(int((last - first).sum()), lambda wanted: self._read(shard, first, last, wanted))
 
     def _read(self, shards: np.ndarray, first: np.ndarray, last: np.ndarray, wanted: Tensor) -> Tensor:
-        return_freed()  # what reading the group before took
+        return_freed()  # what reading the buffer before took
         parts, start = [], 0
         for index in np.unique(shards):
             shard, own = self._store.shard(index), shards == index

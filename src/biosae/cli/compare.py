@@ -72,8 +72,8 @@ def variant_configs(cfg: DictConfig) -> dict[str, DictConfig]:
         text for text in said if text.startswith(("sae=", "sae.")) and not text.startswith("sae.target_layer")
     ]:
         raise SettingError(f"{mixed[0]} is of one SAE; compare takes compare.saes=, compare.hyperparams. and the like")
-    if cfg.training.keep_best or cfg.training.average_window_fraction:
-        raise SettingError("compare measures the last weights: leave training.keep_best and averaging off")
+    if cfg.training.keep_best:
+        raise SettingError("biosae compare evaluates the final weights and does not support training.keep_best")
     configs = {name: _with_shared(hydra.compose("compare", [*said, f"sae={name}"]), cfg.compare) for name in names}
     known = {name for variant in configs.values() for name in variant.sae.hyperparams}
     prefix = "compare.hyperparams."

@@ -36,8 +36,8 @@ HOSTS = {"cells": "scfm", "proteins": "plm"}
 RANDOM_HOSTS = {"sae, random layers": "blocks", "sae, random model": "all"}
 """Name of the control -> ``random_init`` of its host."""
 
-FROZEN = {"sae": {"architecture": {"tied_decoder": False}}, "training": {"resample_at": []}}
-"""What would move a frozen decoder, or freeze the encoder with it."""
+FROZEN = {"sae": {"architecture": {"tied_decoder": False}}}
+"""A tied encoder would be frozen with the decoder."""
 
 
 def write_controls(folder: Path, labels: dict, n_permutations: int, seed: int) -> pd.DataFrame:
@@ -70,7 +70,7 @@ def trained_controls(folder: Path, train: np.ndarray, l0: float) -> dict[str, Po
     """SAEs with the settings of the run's own: one with a frozen decoder, one on each kind of random host."""
     settings = read_config(folder)
     cache = Path(read_run(folder)["activations"]["folder"]).parent
-    settings = OmegaConf.merge(settings, {"buffer": {"cache": str(cache)}, "training": {"shard_dictionary": False}})
+    settings = OmegaConf.merge(settings, {"buffer": {"cache": str(cache)}})
     frozen, inputs = OmegaConf.merge(settings, FROZEN), load_inputs(settings)
     found = {"sae, frozen decoder": control_axes("frozen_decoder", frozen, inputs, folder, train, l0, is_frozen=True)}
     host = HOSTS.get(settings.data.get("kind", "cells"))

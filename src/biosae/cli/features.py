@@ -57,7 +57,7 @@ def write_features(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
     run = read_run(folder)
     check_same_model(run, inputs)
     sae = files.load(folder, device=inputs.adapter.device)
-    store, ranks = stored_activations(cfg, inputs, run["model"]["layer"]), current_group()
+    store, group = stored_activations(cfg, inputs, run["model"]["layer"]), current_group()
     provenance = {"sae_hash": run["sae"]["hash"], "model": run["model"]["name"], "layer": run["model"]["layer"]}
     encode_features(
         sae,
@@ -66,10 +66,10 @@ def write_features(cfg: DictConfig, folder: Path, inputs: Inputs) -> None:
         vocabulary=vocabulary_table(inputs),
         out=folder,
         provenance=provenance,
-        obsm={"X_model": store.sample_means(folder)} | inputs.samples.obsm if ranks.is_first else {},
-        ranks=ranks,
+        obsm={"X_model": store.sample_means(folder)} | inputs.samples.obsm if group.is_first else {},
+        group=group,
     )
-    if not ranks.is_first:
+    if not group.is_first:
         return
     write_spans(folder, inputs)
     logger.info("features in %s", folder / "features.h5ad")

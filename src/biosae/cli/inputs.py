@@ -270,6 +270,6 @@ def stored_activations(cfg: DictConfig, inputs: Inputs, layer: int, also_layers:
         Path(cfg.buffer.cache or f"{cfg.experiment.root}/activations"),
         dtype=cfg.buffer.dtype,
         tokens_per_batch=cfg.buffer.tokens_per_batch,
-        ranks=current_group(),
+        group=current_group(),
         also_layers=[*cfg.buffer.also_layers, *also_layers],
     )

@@ -18,9 +18,7 @@ from biosae.activations.source import ActivationSource
 from biosae.activations.store import ActivationStore
 from biosae.artefacts import atomic_write, content_hash, write_json
 from biosae.distributed.processes import current_group
-from biosae.saes import files
 from biosae.saes.base import SAE
-from biosae.saes.shards import CopyOnCpu
 from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.trainer import TrainingRun
 
@@ -49,8 +47,7 @@ def record(
     mean = mean_activation(training, configs[0].training.normaliser_tokens, configs[0].seed)
     if not current_group().is_first:
         return
-    saes = [run.sae if run.sae.shards.is_whole else CopyOnCpu(files.load(run.folder)) for run in runs]
-    recoveries = recovery(configs[0], inputs, layer, saes, mean)
+    recoveries = recovery(configs[0], inputs, layer, [run.sae for run in runs], mean)
     for cfg, run, evaluation, recovered in zip(configs, runs, evaluations, recoveries, strict=True):
         measured = evaluation | recovered
         write_json(run.folder / "evaluation.json", measured)

@@ -15,7 +15,7 @@ from yaml import YAMLError
 
 from biosae.artefacts import atomic_write, read_json, remove_temporary, write_json
 from biosae.cli.config.older import filled
-from biosae.compat import with_names
+from biosae.compat import current_settings
 from biosae.distributed.processes import current_group
 from biosae.errors import ArtefactError, SettingError
 from biosae.locks import locked
@@ -42,10 +42,10 @@ def open_run_folder(experiment: DictConfig, identity: str, takes_trained: bool =
     takes_trained
         Also a run of which only stages after training are missing.
     """
-    ranks = current_group()
+    group = current_group()
     with ExitStack() as stack:
-        if not ranks.is_first:
-            yield ranks.from_first()
+        if not group.is_first:
+            yield group.broadcast()
             return
         folder = _cut_off(experiment, identity, takes_trained, stack) if experiment.resume else None
         if folder is None:
@@ -53,7 +53,7 @@ def open_run_folder(experiment: DictConfig, identity: str, takes_trained: bool =
             stack.enter_context(locked(folder))
             write_json(folder / UNFINISHED, {"identity": identity, "started": datetime.now().isoformat()})
             logger.info("run folder %s", folder)
-        yield ranks.from_first(folder)
+        yield group.broadcast(folder)
 
 
 def _cut_off(experiment: DictConfig, identity: str, takes_trained: bool, stack: ExitStack) -> Path | None:
@@ -96,10 +96,10 @@ def is_trained(folder: Path) -> bool:
 @contextmanager
 def open_run(cfg: DictConfig) -> Iterator[Path]:
     """The folder of the finished training that ``sae_checkpoint`` names, locked for a stage that writes there."""
-    ranks = current_group()
+    group = current_group()
     folder = find_run(cfg.experiment.root, cfg.sae_checkpoint.experiment, cfg.sae_checkpoint.timestamp)
-    with locked(folder) if ranks.is_first else nullcontext():
-        if ranks.is_first:
+    with locked(folder) if group.is_first else nullcontext():
+        if group.is_first:
             remove_temporary(folder)  # of a stage that was killed
         yield folder
 
@@ -191,6 +191,6 @@ def _plain_settings(cfg: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(cfg, resolve=False)
     if not isinstance(content, dict):
         raise SettingError(f"it must hold sections of settings, got {type(content).__name__}")
-    content = {name: with_names(value) if isinstance(value, dict) else value for name, value in content.items()}
+    content = current_settings(content)
     refuse_code(content)
     return content

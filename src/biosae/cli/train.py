@@ -11,18 +11,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from biosae.activations.exchange import exchange
 from biosae.activations.source import ActivationSource
 from biosae.activations.store import ActivationStore
 from biosae.activations.stream import StreamedActivations
 from biosae.artefacts import settings_hash
+from biosae.distributed.exchange import row_exchange
 from biosae.distributed.processes import current_group
 from biosae.errors import SettingError
 from biosae.registry import call
 from biosae.saes.architecture import Architecture
 from biosae.saes.base import SAE
 from biosae.saes.build import build
-from biosae.saes.shards import divide
 from biosae.training.checkpoint import drop_checkpoints, latest_step
 from biosae.training.settings import TrainerSettings
 from biosae.training.tracker import TRACKERS, NoTracker, Tracker
@@ -143,12 +142,12 @@ def train_runs(
     validation: ActivationSource,
 ) -> list[dict[str, float]]:
     """Trains in one pass, from the last checkpoint of all runs if there is one; gives the held-out numbers."""
-    ranks = current_group()
-    if ranks.is_first:
+    group = current_group()
+    if group.is_first:
         for run, cfg in zip(runs, configs, strict=True):
             start(cfg, inputs, run)
     seconds = configs[0].experiment.checkpoint_seconds
-    trainer = Trainer(runs, training, validation, configs[0].seed, seconds, ranks)
+    trainer = Trainer(runs, training, validation, configs[0].seed, seconds, group)
     try:
         return trainer.run(resume=latest_step([run.folder for run in runs]) is not None)
     finally:
@@ -180,8 +179,7 @@ def build_sae(cfg: DictConfig, d_in: int) -> tuple[SAE, TrainerSettings]:
     training = OmegaConf.to_container(cfg.training, resolve=True)
     architecture = Architecture(**cfg.sae.architecture)
     sae = build(cfg.sae.variant, d_in, d_sae, hyperparams, cfg.seed, architecture)
-    settings, device = TrainerSettings(lr=lr, **training), choose_device(cfg.device)
-    return divide(sae, current_group(), device) if settings.shard_dictionary else sae.to(device), settings
+    return sae.to(choose_device(cfg.device)), TrainerSettings(lr=lr, **training)
 
 
 def sources(
@@ -203,7 +201,7 @@ def sources_of(
     if cfg.buffer.kind == "stream":
         model, size = (inputs.adapter, inputs.sequences), (cfg.buffer.buffer_tokens, cfg.buffer.tokens_per_batch)
         streams = {
-            name: StreamedActivations(*model, rows, layer, *size, exchange(name)) for name, rows in samples.items()
+            name: StreamedActivations(*model, rows, layer, *size, row_exchange(name)) for name, rows in samples.items()
         }
         return streams, None
     raise SettingError(f"buffer.kind must be store or stream, got {cfg.buffer.kind}")

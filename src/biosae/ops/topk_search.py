@@ -8,13 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biosae.distributed.processes import ReplicaGroup
-
 from . import compiled
 from .triton_modules import kernels
-
-HALF = 16
-"""Bits in half a float32."""
 
 
 def largest_in_rows(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -65,26 +60,12 @@ def batch_lower_bound(sample: Tensor, k: int) -> float:
     return max(0.0, nth_largest(sample.flatten(), wanted))
 
 
-def largest_of_all(values: Tensor, n: int, ranks: ReplicaGroup) -> Tensor:
-    """Places, ascending, of the ``values`` here that are among the ``n`` largest of all processes, which have more.
-
-    Of equal ones the first are taken. Over several processes: positive float32 numbers are ordered like their bits.
-    Two histograms, of the upper and then of the lower half of the bits, give the ``n``-th largest number exactly.
-    """
-    if ranks.size == 1:
-        edge = nth_largest(values, n)
-        kept = values > edge
-        kept[(values == edge).nonzero()[: n - int(kept.sum())]] = True
-        return kept.nonzero().squeeze(1)
-    bits = values.float().view(torch.int32)
-    upper = bits >> HALF
-    upper_edge, n = _bin_of_nth(upper, n, ranks)
-    lower_edge, n = _bin_of_nth((bits & (1 << HALF) - 1)[upper == upper_edge], n, ranks)
-    edge = (upper_edge << HALF) + lower_edge
-    ties = (bits == edge).nonzero().squeeze(1)
-    everywhere = ranks.total(torch.eye(ranks.size, dtype=torch.int64)[ranks.rank] * len(ties))
-    own = max(0, n - int(everywhere[: ranks.rank].sum()))
-    return torch.cat([(bits > edge).nonzero().squeeze(1), ties[:own]]).sort().values
+def largest_of_all(values: Tensor, n: int) -> Tensor:
+    """Places, ascending, of the ``n`` largest of a vector; of equal ones the first are taken."""
+    edge = nth_largest(values, n)
+    kept = values > edge
+    kept[(values == edge).nonzero()[: n - int(kept.sum())]] = True
+    return kept.nonzero().squeeze(1)
 
 
 def nth_largest(values: Tensor, n: int) -> float:
@@ -93,14 +74,6 @@ def nth_largest(values: Tensor, n: int) -> float:
     if values.device.type == "cpu":  # numpy's selection uses vector registers: 17 times as fast as torch's
         return np.partition(values.numpy(), place)[place].item()
     return values.topk(n, sorted=False).values.nan_to_num(nan=inf, posinf=inf).min().item()
-
-
-def _bin_of_nth(numbers: Tensor, n: int, ranks: ReplicaGroup) -> tuple[int, int]:
-    """The ``n``-th largest of the whole numbers of all processes, and how many of its equals are among the ``n``."""
-    counts = ranks.total(torch.bincount(numbers, minlength=1 << HALF))
-    above = counts.flip(0).cumsum(0).flip(0) - counts
-    found = int((above < n).nonzero()[0])
-    return found, n - int(above[found])
 
 
 def _group_size(width: int, k: int) -> int:

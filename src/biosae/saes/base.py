@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
@@ -12,15 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import DataError, SettingError
 
 from .architecture import PLAIN, Architecture
+from .batch import WHOLE_BATCH, Batch
 from .checks import check_at_least
 from .codes import Codes
 from .forward import ForwardOutput, Progress, squared_error
 from .preactivations import PreActivations
-from .shards import UNDIVIDED, Shards
 
 
 class SAE(nn.Module, ABC):
@@ -60,7 +59,6 @@ class SAE(nn.Module, ABC):
             self.W_enc = nn.Parameter(encoder.t())
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
-        self.shards: Shards = UNDIVIDED
         self.register_buffer("input_mean", torch.zeros(d_in))
         self.register_buffer("input_scale", torch.ones(()))
 
@@ -80,8 +78,8 @@ class SAE(nn.Module, ABC):
     base_lr: float = 5e-3
     """The learning rate that suits 1,024 features in runs of some hundred to some thousand steps."""
 
-    momentum: float = 0.9
-    """Adam's first coefficient: what a step keeps of the mean gradient of those before."""
+    adam_beta1: float = 0.9
+    """Adam's beta1."""
 
     @abstractmethod
     def select(self, pre: PreActivations) -> Codes:
@@ -111,7 +109,7 @@ class SAE(nn.Module, ABC):
             raise DataError("activations contain NaN or infinite values; check the model and its input")
         wide = self._layer_normed(x.double())
         mean = wide.mean(0)
-        scale = squared_error(wide, mean.expand_as(wide), len(wide)).sqrt()
+        scale = (squared_error(wide, mean.expand_as(wide)) / len(wide)).sqrt()
         if not scale > 0:
             raise DataError(f"all {len(x)} activations are equal: there is nothing to learn from them")
         self.input_mean.copy_(mean)
@@ -153,14 +151,20 @@ class SAE(nn.Module, ABC):
         """Reconstruction of ``(n_tokens, d_in)`` activations, both in host units, by the inference path."""
         return self.decode(self.encode(x), x)
 
-    def training_forward(self, x: Tensor, ranks: ReplicaGroup = SINGLE) -> ForwardOutput:
-        """Codes and reconstruction with gradients; ``x`` in host units, this process's share of the batch."""
-        return self._forward(x, self.select_for_training, ranks)
+    def training_forward(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> ForwardOutput:
+        """Return codes and reconstruction with gradients.
+
+        Parameters
+        ----------
+        x
+            ``(n, d_in)`` activations, rows of ``batch``.
+        """
+        return self._forward(x, self.select_for_training, batch)
 
     @torch.no_grad()
-    def inference_forward(self, x: Tensor, ranks: ReplicaGroup = SINGLE) -> ForwardOutput:
-        """The same by the inference path, for what is measured of a trained SAE."""
-        return self._forward(x, self.select, ranks)
+    def inference_forward(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> ForwardOutput:
+        """Return the same by the inference path, to measure a trained SAE."""
+        return self._forward(x, self.select, batch)
 
     def losses(self, forward: ForwardOutput, progress: Progress) -> dict[str, Tensor]:
         """The terms whose sum is minimised; changes no state."""
@@ -204,44 +208,28 @@ class SAE(nn.Module, ABC):
         settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
         return {**settings, "architecture": asdict(self.architecture)}
 
-    def whole_state(self) -> dict[str, Tensor]:
-        """Weights and buffers, with all features; of those that are divided only the first process gets all."""
-        return {name: self.shards.gathered(tensor) for name, tensor in self.state_dict().items()}
-
-    def take(self, state: Mapping[str, Tensor]) -> None:
-        """Copies weights and buffers, or the part of them that belongs here."""
-        for name, tensor in self.state_dict().items():
-            self.shards.put(tensor, state[name])
-
     @property
     def has_unit_norm_decoder(self) -> bool:
         """Whether decoder rows stay at unit norm and nothing else learns from theirs."""
         return self.architecture.decoder_norm == "unit" and not self.norm_moves_to_encoder
 
     @property
-    def n_features_here(self) -> int:
-        """Features that this process holds: all, unless they are divided."""
-        return self.d_sae // self.shards.ranks.size
-
-    @property
     def init_std(self) -> float:
         """Standard deviation of a pre-activation before training."""
         return self.architecture.encoder_norm * self.d_in**-0.5
 
-    def _forward(self, x: Tensor, select: Callable[[PreActivations], Codes], ranks: ReplicaGroup) -> ForwardOutput:
-        self._check_input(x, fewest=1 if ranks.size == 1 else 0)
+    def _forward(self, x: Tensor, select: Callable[[PreActivations], Codes], batch: Batch) -> ForwardOutput:
+        n_tokens = self._check_input(x, batch)
         normalised = self._normalised(x)
-        pre = self._pre(normalised, ranks)
+        pre = self._pre(normalised, batch)
         codes = select(pre)
-        return ForwardOutput(normalised, pre, codes, self._decoded, self._token_unit(x), ranks)
+        return ForwardOutput(normalised, pre, codes, self._decoded, n_tokens, self._token_unit(x), batch)
 
-    def _pre(self, x: Tensor, ranks: ReplicaGroup = SINGLE) -> PreActivations:
-        here, b_dec = self.shards.here, self.shards.shared(self.b_dec)
-        return PreActivations(x, b_dec, here(self.W_enc), here(self.b_enc), ranks, self.shards)
+    def _pre(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> PreActivations:
+        return PreActivations(x, self.b_dec, self.W_enc, self.b_enc, batch)
 
     def _decoded(self, codes: Codes) -> Tensor:
-        partial = codes.decode(self.shards.here(self.W_dec))
-        return self.shards.total(partial) + self.shards.here(self.b_dec)
+        return codes.decode(self.W_dec) + self.b_dec
 
     def _normalised(self, x: Tensor) -> Tensor:
         return (self._layer_normed(x) - self.input_mean).div_(self.input_scale)
@@ -263,7 +251,7 @@ class SAE(nn.Module, ABC):
         return unit / norm
 
     def _check_kind(self, x: Tensor) -> None:
-        """Stops at what products with the weights would refuse in torch's words."""
+        """Check type, device and dtype, so that users see our message instead of torch's."""
         if not isinstance(x, Tensor):
             raise DataError(f"activations must be a torch tensor, got {type(x).__name__}: torch.as_tensor(x)")
         if x.device != self.W_dec.device:
@@ -273,10 +261,13 @@ class SAE(nn.Module, ABC):
         if torch.promote_types(x.dtype, own) != own:
             raise DataError(f"activations are {x.dtype}, the SAE {own}: x.to({own}), or sae.to({x.dtype})")
 
-    def _check_input(self, x: Tensor, fewest: int = 1) -> None:
-        if x.ndim != 2 or x.shape[1] != self.d_in or len(x) < fewest:
+    def _check_input(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> int:
+        """Check the shape of rows of a batch, and return the number of tokens in the batch."""
+        n_tokens = batch.count(len(x)) if x.ndim == 2 and x.shape[1] == self.d_in else 0
+        if n_tokens == 0:
             message = f"activations must be (n_tokens, d_in={self.d_in}) with at least one token"
             raise DataError(f"{message}, got shape {tuple(x.shape)}; drop padding and flatten before the SAE")
+        return n_tokens
 
 
 def _own_scale(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,15 +23,12 @@ SETTINGS = "sae.yaml"
 MADE_BY = "biosae train"
 
 
-def save(sae: SAE, folder: Path, writes: bool = True) -> None:
-    """Writes both files into ``folder``; a process that holds a part of the features gives it without writing."""
-    state = sae.whole_state()
-    if not writes:
-        return
+def save(sae: SAE, folder: Path) -> None:
+    """Write both files into ``folder``."""
     settings = {"variant": VARIANTS.name_of(type(sae)), **sae.settings()}
     with atomic_write(Path(folder) / SETTINGS) as temporary:
         temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in state.items()}
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in sae.state_dict().items()}
     with atomic_write(Path(folder) / WEIGHTS) as temporary:
         save_file(tensors, temporary)
 

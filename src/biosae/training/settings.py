@@ -8,7 +8,6 @@ from biosae.errors import SettingError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 DECAYS = ("linear", "cosine")
-BIAS_STARTS = ("mean", "geometric_median")
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,8 @@ class TrainerSettings:
         A feature that has not fired for this share of the run's tokens counts as dead.
     normaliser_tokens
         Activations that centre and scale are fitted on.
-    bias_start
-        Where the decoder bias starts: at the ``mean`` of those activations or at their ``geometric_median``.
-    resample_at
-        Shares of the run at which dead features start again as badly reconstructed inputs; none by default.
-    average_window_fraction
-        Keeps a running average of the weights over this share of the run in place of the last ones; 0 is off.
     keep_best
         Keeps the SAE of the evaluation with the lowest held-out FVU instead of the last.
-    shard_dictionary
-        Divides the features over the processes of torchrun instead of the batch.
     patience
         Ends the run after that many evaluations without a lower held-out FVU; None never.
     """
@@ -67,12 +58,8 @@ class TrainerSettings:
     precision: str = "fp32"
     dead_window_fraction: float = 0.05
     normaliser_tokens: int = 65536
-    bias_start: str = "mean"
-    resample_at: tuple[float, ...] = ()
-    average_window_fraction: float = 0.0
     keep_best: bool = False
     patience: int | None = None
-    shard_dictionary: bool = False
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "eval_every", "normaliser_tokens"):
@@ -86,17 +73,11 @@ class TrainerSettings:
         _check("lr", self.lr, self.lr is None or self.lr > 0, "above 0, or null")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
         _check("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0, "above 0")
-        for name in ("warmup_fraction", "decay_fraction", "dead_window_fraction", "average_window_fraction"):
+        for name in ("warmup_fraction", "decay_fraction", "dead_window_fraction"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
         total = self.warmup_fraction + self.decay_fraction
         _check("warmup_fraction + decay_fraction", total, total <= 1, "at most 1")
         _check("precision", self.precision, self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
-        _check("resample_at", self.resample_at, all(0 < at < 1 for at in self.resample_at), "shares between 0 and 1")
-        if self.shard_dictionary and self.precision == "fp16":
-            raise SettingError("shard_dictionary=true takes precision fp32 or bf16, got fp16")
-        if self.shard_dictionary and self.resample_at:
-            raise SettingError("shard_dictionary=true cannot restart dead features: leave resample_at empty")
-        _check("bias_start", self.bias_start, self.bias_start in BIAS_STARTS, f"one of {', '.join(BIAS_STARTS)}")
         _check("decay", self.decay, self.decay in DECAYS, f"one of {', '.join(DECAYS)}")
 
     def total_steps(self, n_tokens: int) -> int:

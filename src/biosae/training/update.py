@@ -26,7 +26,7 @@ def update(sae: SAE, optimizer: Optimizer, scaler: torch.amp.GradScaler, max_gra
     ``optimizer`` is torch's AdamW over all parameters; ``scaler`` scaled the loss.
     """
     matrices = [parameter for parameter in sae.parameters() if parameter.ndim == 2]
-    if sae.shards.is_whole and not scaler.is_enabled() and all(compiled.fits(_as_stored(m, m)) for m in matrices):
+    if not scaler.is_enabled() and all(compiled.fits(_as_stored(m, m)) for m in matrices):
         in_one_pass(sae, matrices, optimizer, max_grad_norm)
     else:
         by_operators(sae, optimizer, scaler, max_grad_norm)

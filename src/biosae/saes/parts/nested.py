@@ -34,19 +34,18 @@ def prefix_widths(fractions: Sequence[float], d_sae: int) -> list[int]:
 
 
 def nested_loss(forward: ForwardOutput, widths: Sequence[int], W_dec: Tensor, b_dec: Tensor) -> Tensor:
-    """Mean over prefixes of the squared error of the reconstruction by the first ``width`` features."""
-    codes, shards = forward.codes, forward.pre.shards
-    entries = _by_group(codes.support, widths) if shards.is_whole else None
+    """Return the mean over prefixes of the squared error of the reconstruction by the first ``width`` features."""
+    codes = forward.codes
+    entries = _by_group(codes.support, widths)
     if entries is None:
-        groups = decoded_groups(codes, shards.widths_here(widths, codes.d_sae), shards.here(W_dec))
-        groups = forward.over_features(groups)
-        error, residual = _NestedError.apply(forward.x, shards.here(b_dec), groups, forward.token_unit)
+        groups = decoded_groups(codes, widths, W_dec)
+        error, residual = _NestedError.apply(forward.x, b_dec, groups, forward.token_unit)
     else:
         error, residual = _SparseNestedError.apply(
             forward.x, b_dec, W_dec, codes.values, codes.support, entries, len(widths), forward.token_unit
         )
     forward.cache_residual(residual)
-    return error / (forward.n_tokens * len(widths))
+    return forward.batch.sum(error) / (forward.n_tokens * len(widths))
 
 
 class _NestedError(Function):

@@ -1,4 +1,4 @@
-"""Which pre-activations become codes: the rules that the variants share."""
+"""Selections of codes from pre-activations that variants share."""
 
 from __future__ import annotations
 
@@ -45,13 +45,12 @@ def gumbel_top_k(pre: PreActivations, k: int, noise: Tensor, seed: int, temperat
     """
     if not noise > 0:
         return top_k(pre, k)
-    ranks, generator = pre.ranks, torch.Generator(pre.x.device).manual_seed(seed)
+    generator = torch.Generator(pre.x.device).manual_seed(seed)
     n_candidates = min(2 * k, pre.d_sae) if temperature else k
     drawn = []
 
     def choose(chunk: Tensor) -> tuple[Tensor, Tensor]:
-        shape = len(chunk) * ranks.size, pre.d_sae  # the whole batch's, so that it is the same however it is shared
-        uniform = ranks.share(torch.rand(shape, generator=generator, device=chunk.device, dtype=pre.x.dtype))
+        uniform = pre.batch.uniform(len(chunk), pre.d_sae, pre.x.dtype, generator)
         gumbel = -noise * torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
         indices = (chunk + gumbel).topk(n_candidates).indices
         drawn.append(gumbel.gather(1, indices))

@@ -68,5 +68,5 @@ class BatchTopK(SAE):
         if not self.annealed_k.is_over:
             self.threshold.forget()  # that of the many-feature phase would linger
         window = self.threshold_window_fraction * progress.total_steps
-        self.threshold.update(forward.codes, window, forward.pre.holders)
+        self.threshold.update(forward.codes, window, forward.batch)
         self.annealed_k.update(progress)

@@ -28,7 +28,7 @@ class Gated(SAE):
 
     scaled_parameters = (*SAE.scaled_parameters, "gate.b_mag")
     base_lr = 2e-3  # a faster start under the penalty leaves features dead
-    momentum = 0.7  # 0 in the paper; 0.9, Adam's usual one, leaves features dead: docs/performance.md
+    adam_beta1 = 0.7  # 0 in the paper; 0.9, Adam's usual one, leaves features dead: docs/performance.md
 
     def __init__(
         self,
@@ -53,6 +53,6 @@ class Gated(SAE):
         codes = gate_codes(forward)
         weight = self.l1_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         return {
-            "l1": weight * forward.over_features(l1(forward.in_loss_unit(codes), forward.n_tokens)),
+            "l1": weight * forward.batch.sum(l1(forward.in_loss_unit(codes), forward.n_tokens)),
             "gate_reconstruction": gate_reconstruction_loss(codes, forward, self.W_dec, self.b_dec),
         }

@@ -35,7 +35,7 @@ class GatedAnneal(SAE):
 
     scaled_parameters = (*SAE.scaled_parameters, "gate.b_mag")
     base_lr = 2e-3  # a faster start under the penalty leaves features dead
-    momentum = 0.7  # as in Gated
+    adam_beta1 = 0.7  # as in Gated
 
     def __init__(
         self,
@@ -65,9 +65,9 @@ class GatedAnneal(SAE):
         codes = gate_codes(forward)
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         return {
-            "power": weight * forward.over_features(self.penalty(forward.in_loss_unit(codes), forward.n_tokens)),
+            "power": weight * forward.batch.sum(self.penalty(forward.in_loss_unit(codes), forward.n_tokens)),
             "gate_reconstruction": gate_reconstruction_loss(codes, forward, self.W_dec, self.b_dec),
         }
 
     def after_step(self, forward: ForwardOutput, progress: Progress) -> None:
-        self.penalty.update(forward.in_loss_unit(gate_codes(forward)), progress, forward.pre.holders)
+        self.penalty.update(forward.in_loss_unit(gate_codes(forward)), progress, forward.batch)

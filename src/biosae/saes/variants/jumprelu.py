@@ -76,9 +76,8 @@ class JumpReLU(SAE):
         self.window = bandwidth * self.init_std
 
     def select(self, pre: PreActivations) -> Codes:
-        threshold = self.shards.here(self.threshold)
-        support = pre.above(threshold - self.window / 2)
-        threshold = per_feature(threshold, support)
+        support = pre.above(self.threshold - self.window / 2)
+        threshold = per_feature(self.threshold, support)
         return Codes(jump_relu(pre.at(support), threshold, self.window), support)
 
     def penalties(self, forward: ForwardOutput, progress: Progress) -> dict[str, Tensor]:
@@ -89,17 +88,18 @@ class JumpReLU(SAE):
 
     def after_step(self, forward: ForwardOutput, progress: Progress) -> None:
         if self.penalty == "step" and self.sparsity_coefficient > 0:
-            here = self.shards.here(self.threshold)
-            self.threshold.add_(threshold_correction(forward, here, self.target_l0, self.window / 2, progress))
+            self.threshold.add_(
+                threshold_correction(forward, self.threshold, self.target_l0, self.window / 2, progress)
+            )
         self.threshold.clamp_(min=0)
 
     def _smooth_count(self, forward: ForwardOutput) -> Tensor:
-        total = forward.over_features(torch.tanh(forward.codes.values / self.init_std).sum())
+        total = forward.batch.sum(torch.tanh(forward.codes.values / self.init_std).sum())
         return total / forward.n_tokens / self.target_l0
 
     def _off_target(self, forward: ForwardOutput) -> Tensor:
         codes = forward.codes
-        threshold = per_feature(self.shards.here(self.threshold), codes.support)
+        threshold = per_feature(self.threshold, codes.support)
         fired = step(forward.pre.at(codes.support), threshold, self.window).sum()
-        l0 = forward.over_features(forward.ranks.total_with_gradient(fired)) / forward.n_tokens
-        return (l0 / self.target_l0 - 1).square() / forward.ranks.size
+        l0 = forward.batch.sum(fired) / forward.n_tokens
+        return (l0 / self.target_l0 - 1).square()

@@ -31,7 +31,7 @@ class PAnneal(SAE):
     """
 
     base_lr = 2e-3  # a faster start under the penalty leaves features dead
-    momentum = 0.7  # as in Gated: docs/performance.md
+    adam_beta1 = 0.7  # as in Gated: docs/performance.md
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class PAnneal(SAE):
     def penalties(self, forward: ForwardOutput, progress: Progress) -> dict[str, Tensor]:
         weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
         penalty = self.penalty(forward.in_loss_unit(forward.codes), forward.n_tokens)
-        return {"power": weight * forward.over_features(penalty)}
+        return {"power": weight * forward.batch.sum(penalty)}
 
     def after_step(self, forward: ForwardOutput, progress: Progress) -> None:
-        self.penalty.update(forward.in_loss_unit(forward.codes), progress, forward.pre.holders)
+        self.penalty.update(forward.in_loss_unit(forward.codes), progress, forward.batch)

@@ -33,7 +33,7 @@ class Standard(SAE):
     """
 
     base_lr = 2e-3  # a faster start under the penalty leaves features dead
-    momentum = 0.7  # as in Gated: docs/performance.md
+    adam_beta1 = 0.7  # as in Gated: docs/performance.md
 
     def __init__(
         self,
@@ -62,8 +62,6 @@ class Standard(SAE):
     def penalties(self, forward: ForwardOutput, progress: Progress) -> dict[str, Tensor]:
         codes = forward.codes
         if self.weigh_by_decoder_norm:
-            codes = Codes(
-                codes.values * per_feature(self.shards.here(self.W_dec).norm(dim=1), codes.support), codes.support
-            )
+            codes = Codes(codes.values * per_feature(self.W_dec.norm(dim=1), codes.support), codes.support)
         weight = self.l1_coefficient * progress.ramp(self.sparsity_warmup_fraction)
-        return {"l1": weight * forward.over_features(l1(forward.in_loss_unit(codes), forward.n_tokens))}
+        return {"l1": weight * forward.batch.sum(l1(forward.in_loss_unit(codes), forward.n_tokens))}
