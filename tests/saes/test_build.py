@@ -11,7 +11,7 @@ TOPK = "topk"
 def test_builds_what_was_named():
     sae = build(TOPK, 8, 24, {"k": 3}, seed=5)
     expected = {"d_in": 8, "d_sae": 24, "k": 3, "auxk_coefficient": 1 / 32, "seed": 5}
-    assert {name: sae.settings()[name] for name in expected} == expected
+    assert {name: sae.config()[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def saved(tmp_path, planted):
 
 def test_loaded_sae_encodes_and_decodes_the_same_bits(saved, tmp_path, planted):
     again = load(tmp_path)
-    assert again.settings() == saved.settings()
+    assert again.config() == saved.config()
     assert torch.equal(again.encode(planted).dense(), saved.encode(planted).dense())
     assert torch.equal(again(planted), saved(planted))
     assert not again.training

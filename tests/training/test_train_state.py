@@ -84,10 +84,10 @@ def test_vectors_learn_at_a_share_of_the_rate(sae, slow, settings, source):
     ("sae", "adam_beta1"),
     [
         (TopK(16, 48, k=3), 0.9),
-        (Standard(16, 48, 0.1), 0.7),
-        (PAnneal(16, 48, 0.1), 0.7),
-        (Gated(16, 48, 0.1), 0.7),
-        (GatedAnneal(16, 48, 0.1), 0.7),
+        (Standard(16, 48, l1_coefficient=0.1), 0.7),
+        (PAnneal(16, 48, sparsity_coefficient=0.1), 0.7),
+        (Gated(16, 48, l1_coefficient=0.1), 0.7),
+        (GatedAnneal(16, 48, sparsity_coefficient=0.1), 0.7),
     ],
     ids=["topk", "standard", "panneal", "gated", "gatedanneal"],
 )

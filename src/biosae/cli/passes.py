@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from biosae.artefacts import settings_hash
 from biosae.errors import SettingError
-from biosae.saes.checks import check_at_least
+from biosae.saes.settings import check_at_least
 from biosae.training.trainer import SHARED
 
 

@@ -25,7 +25,7 @@ MADE_BY = "biosae train"
 
 def save(sae: SAE, folder: Path) -> None:
     """Write both files into ``folder``."""
-    settings = {"variant": VARIANTS.name_of(type(sae)), **sae.settings()}
+    settings = {"variant": VARIANTS.name_of(type(sae)), **sae.config()}
     with atomic_write(Path(folder) / SETTINGS) as temporary:
         temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in sae.state_dict().items()}
@@ -34,8 +34,14 @@ def save(sae: SAE, folder: Path) -> None:
 
 
 def load(folder: Path, device: str | torch.device = "cpu") -> SAE:
-    """The SAE in ``folder``; missing, damaged or foreign files raise `ArtefactError`, a device that is not there
-    `SettingError`.
+    """Return the SAE in ``folder``.
+
+    Raises
+    ------
+    ArtefactError
+        If a file is missing, damaged or does not fit the other.
+    SettingError
+        If the device cannot be used.
     """
     settings = _read_settings(Path(folder) / SETTINGS)
     tensors = _read_tensors(Path(folder) / WEIGHTS)

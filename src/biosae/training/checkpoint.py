@@ -87,7 +87,7 @@ def _steps(folder: Path) -> set[int]:
 
 def _identity(learner: TrainState, seed: int) -> dict[str, dict]:
     """Return the settings that must be the same in a run that resumes, as JSON holds them."""
-    identity = {"training": asdict(learner.settings), "sae": learner.sae.settings(), "run": {"seed": seed}}
+    identity = {"training": asdict(learner.settings), "sae": learner.sae.config(), "run": {"seed": seed}}
     return json.loads(json.dumps(identity))
 
 
