@@ -58,6 +58,7 @@ def test_bad_settings_of_every_variant_are_one_clear_line(variant, hyperparams, 
     with pytest.raises(SettingError, match=message) as caught:
         build(variant, 8, 24, hyperparams)
     assert "\n" not in str(caught.value)
+    assert caught.value.argument in hyperparams and caught.value.argument in str(caught.value)
 
 
 def test_half_a_feature_is_refused():

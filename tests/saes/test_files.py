@@ -38,7 +38,7 @@ def test_nothing_else_lies_in_the_folder(saved, tmp_path):
 @pytest.mark.parametrize("name", ["sae.yaml", "sae.safetensors"])
 def test_missing_file_is_named_with_the_command_that_makes_it(saved, tmp_path, name):
     (tmp_path / name).unlink()
-    with pytest.raises(ArtefactError, match=f"{name} does not exist; make it with `biosae train`"):
+    with pytest.raises(ArtefactError, match=f"{name} does not exist; make it with the train stage"):
         load(tmp_path)
 
 

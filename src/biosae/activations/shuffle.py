@@ -25,7 +25,7 @@ class RowBuffer:
     size
         Number of rows, known without reading.
     read
-        Those of the rows that a ``(size,) bool`` mask has true, ``(n, d_in)``, in a fixed order.
+        Function from a ``(size,) bool`` mask to the ``(n, d_in)`` rows where it is true, in a fixed order.
     """
 
     size: int
@@ -40,7 +40,7 @@ def shuffled_batches(
     reads_ahead: bool = False,
     group: ReplicaGroup = SINGLE,
 ) -> Iterator[Tensor]:
-    """``(batch_size, d_in) float32`` batches: the buffers in order, each shuffled within.
+    """Yield ``(batch_size, d_in) float32`` batches: the buffers in order, each shuffled within.
 
     Batches run across the borders of buffers; only the very last may be smaller. The first
     ``start`` batches are left out, and buffers that lie wholly before them are not read.
@@ -50,7 +50,7 @@ def shuffled_batches(
     reads_ahead
         A thread reads the next buffer while the batches of one are used; memory then holds two buffers.
     group
-        The processes that share every batch: each reads and gets its `share`, perhaps nothing of the last batch.
+        Processes that share every batch: each reads and gets the rows of `shard_rows`, possibly none of the last batch.
     """
     tasks = _reads(buffers, start * batch_size, batch_size, generator, group)
     n_own = len(range(group.rank, batch_size, group.size))
@@ -66,13 +66,13 @@ def shuffled_batches(
 
 
 Read = tuple[int, Tensor]
-"""How many rows of the epoch are over after a buffer, and its rows."""
+"""Rows of the epoch up to and with a buffer, and the rows of the buffer."""
 
 
 def _reads(
     buffers: Iterable[RowBuffer], skip: int, batch_size: int, generator: torch.Generator, group: ReplicaGroup
 ) -> Iterator[Callable[[], Read]]:
-    """For each buffer that does not lie wholly in the first ``skip`` rows, what gives its other rows shuffled."""
+    """Yield functions that read the buffers, shuffled, without the first ``skip`` rows of the epoch."""
     end = 0
     for buffer in buffers:
         order = torch.randperm(buffer.size, generator=generator)
@@ -83,7 +83,7 @@ def _reads(
 
 
 def _own(order: Tensor, start: int, batch_size: int, group: ReplicaGroup) -> Tensor:
-    """Those of the rows that this process has in its batches; the first is row ``start`` of the epoch."""
+    """Return the rows of this process in its batches; the first of ``order`` is row ``start`` of the epoch."""
     if group.size == 1:
         return order
     place = torch.arange(start, start + len(order)) % batch_size
@@ -98,7 +98,7 @@ def _shuffled(buffer: RowBuffer, order: Tensor, end: int) -> Read:
 
 
 def one_ahead(tasks: Iterable[Callable[[], Result]]) -> Iterator[Result]:
-    """What the tasks give, in order; a thread does the next one while a result is used."""
+    """Yield the results of tasks, in order; a thread runs the next one while a result is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="activations") as thread:
         following: Future | None = None
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Token activations on disk: extracted once, read by every run that asks for the same ones."""
+"""Token activations on disk: extracted once, read by every run that needs the same ones."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class ActivationStore:
         return len(self._shards)
 
     def shards(self) -> Iterator[ActivationShard]:
-        """The shards in the order of the samples."""
+        """Yield the shards in the order of the samples."""
         return (self.shard(index) for index in range(self.n_shards))
 
     def shard(self, index: int) -> ActivationShard:
@@ -107,13 +107,13 @@ class ActivationStore:
         return ActivationShard(**{name: tensors[name] for name in ActivationShard.__annotations__})
 
     def content_of(self, samples: np.ndarray, buffer_tokens: int) -> StoredActivations:
-        """The content tokens of the given samples, as a source for training or evaluation."""
+        """Return the content tokens of samples as a source for training or evaluation."""
         return StoredActivations(self, samples, buffer_tokens)
 
     def sample_means(self, folder: Path) -> np.ndarray:
-        """``(n_samples, d_in) float32`` mean activation of each sample's content tokens; NaN without any.
+        """Return the ``(n_samples, d_in) float32`` mean activation of each sample's content tokens; NaN without any.
 
-        It waits in an unnamed file on the disk of ``folder``.
+        The result is mapped from an unnamed file on the disk of ``folder``.
         """
         with unnamed_file(folder) as file:
             end = 0
@@ -130,7 +130,7 @@ class ActivationStore:
 
 
 def _means(shard: ActivationShard, n: int, first: int) -> np.ndarray:
-    """``(n, d_in) float32`` means of ``n`` samples from ``first`` on."""
+    """Return the ``(n, d_in) float32`` means of ``n`` samples from ``first`` on."""
     content = ~shard.special
     sample = shard.sample[content] - first
     total = torch.zeros(n, shard.values.shape[1], dtype=torch.float64)
@@ -144,8 +144,8 @@ class StoredActivations:
     Blocks of neighbouring tokens are read in random order into a buffer of ``buffer_tokens`` rows
     and shuffled there, so that a batch mixes many samples and shards while reads stay long.
 
-    Where the chosen tokens are is not kept: one byte says how many of `BLOCK_ROWS` consecutive rows of a shard are
-    chosen, and what a block needs is looked up in the memory-mapped shard when it is read.
+    The positions of the chosen tokens are not kept: one byte counts the chosen ones among `BLOCK_ROWS` consecutive rows
+    of a shard, and a block looks its rows up in the memory-mapped shard when it is read.
     """
 
     def __init__(self, store: ActivationStore, samples: np.ndarray, buffer_tokens: int):
@@ -170,7 +170,7 @@ class StoredActivations:
 
     @cached_property
     def _last_blocks(self) -> np.ndarray:
-        """``(n_shards,)`` blocks of a shard and all before it; a block is `BLOCK_ROWS` chosen rows of one shard."""
+        """``(n_shards,)`` number of blocks up to and with a shard; a block is `BLOCK_ROWS` chosen rows of one shard."""
         return np.cumsum(-(-self._n_rows // BLOCK_ROWS))
 
     def _is_chosen(self, shard: ActivationShard, rows: slice = slice(None)) -> Tensor:
@@ -196,7 +196,7 @@ class StoredActivations:
         return torch.cat(parts)
 
     def _rows(self, shard: ActivationShard, before: np.ndarray, first: int, last: int) -> Tensor:
-        """Rows of the shard that are its ``first`` to ``last - 1`` chosen ones; ``before`` counts them by span."""
+        """Return the rows of the ``first`` to ``last - 1`` chosen ones of a shard; ``before`` counts them by span."""
         start = int(np.searchsorted(before, first, side="right")) - 1
         stop = int(np.searchsorted(before, last, side="left"))
         span = slice(start * BLOCK_ROWS, stop * BLOCK_ROWS)
@@ -205,6 +205,6 @@ class StoredActivations:
 
 
 def _sums(chosen: Tensor) -> np.ndarray:
-    """``(ceil(n / BLOCK_ROWS),) uint8`` true values in each span of `BLOCK_ROWS`."""
+    """Return the ``(ceil(n / BLOCK_ROWS),) uint8`` number of true values in each span of `BLOCK_ROWS`."""
     starts = np.arange(0, len(chosen), BLOCK_ROWS)
     return np.add.reduceat(chosen.numpy(), starts, dtype=np.uint8) if len(starts) else np.zeros(0, np.uint8)

@@ -1,4 +1,4 @@
-"""Token activations computed while training reads them: no disk, one forward pass an epoch."""
+"""Token activations computed while training reads them: no disk, one forward pass per epoch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ from .source import epoch_seed
 class StreamedActivations:
     """Content tokens of some samples, straight from the model; an `ActivationSource`.
 
-    Samples are taken in random order until a buffer of ``buffer_tokens`` rows is full; it is
-    shuffled and handed out while the next one is not yet computed.
+    Samples are taken in random order until a buffer of ``buffer_tokens`` rows is full; it is shuffled and used up
+    before the next one is computed.
 
     Parameters
     ----------
     exchange
-        The processes that share out the model's batches of a buffer, one to each in turn, and give each other the
-        activations.
+        Processes that compute the model's batches of a buffer in turn, and send each other the activations.
     """
 
     def __init__(

@@ -51,6 +51,7 @@ class SAE(nn.Module, ABC):
             if not isinstance(width, int):
                 raise SettingError(f"{name} must be a whole number, got {width}", argument=name)
         self.d_in, self.d_sae, self.seed, self.architecture = d_in, d_sae, seed, architecture
+        self.settings = make_settings(self.Settings, hyperparams, d_sae, type(self).__name__)
         encoder, decoder = architecture.init(d_in, d_sae, torch.Generator().manual_seed(seed))
         self.W_dec = nn.Parameter(decoder)
         if not architecture.tied_decoder:
@@ -60,7 +61,6 @@ class SAE(nn.Module, ABC):
         self.b_dec = nn.Parameter(torch.zeros(d_in))
         self.register_buffer("input_mean", torch.zeros(d_in))
         self.register_buffer("input_scale", torch.ones(()))
-        self.settings = make_settings(self.Settings, hyperparams, d_sae, type(self).__name__)
         self.setup()
 
     def __getattr__(self, name: str) -> Any:

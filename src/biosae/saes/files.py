@@ -20,7 +20,6 @@ from .build import VARIANTS, build
 
 WEIGHTS = "sae.safetensors"
 SETTINGS = "sae.yaml"
-MADE_BY = "biosae train"
 
 
 def save(sae: SAE, folder: Path) -> None:
@@ -54,7 +53,8 @@ def load(folder: Path, device: str | torch.device = "cpu") -> SAE:
     try:
         return sae.to(device).eval()
     except (AssertionError, RuntimeError) as error:  # torch built without it; a name that torch does not know
-        raise SettingError(f"device={device} cannot be used: {str(error).splitlines()[0]}") from error
+        message = f"device={device} cannot be used: {str(error).splitlines()[0]}"
+        raise SettingError(message, argument="device") from error
 
 
 def _construct(settings: dict[str, Any]) -> SAE:
@@ -68,7 +68,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`") from None
+        raise ArtefactError(f"{path} does not exist; make it with the train stage") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ArtefactError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
@@ -80,6 +80,6 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`") from None
+        raise ArtefactError(f"{path} does not exist; make it with the train stage") from None
     except (OSError, SafetensorError) as error:
-        raise ArtefactError(f"{path} is damaged ({error}); make it again with `{MADE_BY}`") from error
+        raise ArtefactError(f"{path} is damaged ({error}); make it again with the train stage") from error

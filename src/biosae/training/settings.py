@@ -1,4 +1,4 @@
-"""What a training run is told; every length is a number of tokens or a share of the run."""
+"""Settings of a training run; every length is a number of tokens or a share of the run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ DECAYS = ("linear", "cosine")
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """The settings of `config/training/default.yaml`, plus the learning rate of the variant.
+    """Settings of training, and the learning rate of the variant.
 
     Attributes
     ----------
     lr
-        Peak learning rate of Adam; None takes that of `schedule.default_lr`.
+        Peak learning rate of Adam; None for `schedule.default_lr`.
     epochs
         Passes over the training activations.
     max_tokens
-        Ends the run after that many activations instead; None for whole epochs.
+        Number of activations after which the run ends, in place of ``epochs``; None for whole epochs.
     batch_size
-        Activations in a step.
+        Activations per step.
     warmup_fraction, decay_fraction, decay
         Share of the run in which the learning rate rises from 0, share at its end in which it falls to 0,
         and the shape of the fall (``linear`` or ``cosine``).
@@ -38,11 +38,11 @@ class TrainerSettings:
     dead_window_fraction
         A feature that has not fired for this share of the run's tokens counts as dead.
     normaliser_tokens
-        Activations that centre and scale are fitted on.
+        Activations to which centre and scale are fitted.
     keep_best
-        Keeps the SAE of the evaluation with the lowest held-out FVU instead of the last.
+        Keep the weights of the evaluation with the lowest held-out FVU instead of the last ones.
     patience
-        Ends the run after that many evaluations without a lower held-out FVU; None never.
+        Number of evaluations without a lower held-out FVU after which the run ends; None for no limit.
     """
 
     lr: float | None
@@ -81,7 +81,7 @@ class TrainerSettings:
         _check("decay", self.decay, self.decay in DECAYS, f"one of {', '.join(DECAYS)}")
 
     def total_steps(self, n_tokens: int) -> int:
-        """Steps of a run over a source of ``n_tokens`` activations an epoch."""
+        """Return the number of steps of a run over ``n_tokens`` activations per epoch."""
         a_pass = self.steps_per_epoch(n_tokens)
         if self.max_tokens is None:
             return self.epochs * a_pass
@@ -92,7 +92,7 @@ class TrainerSettings:
         return -(-n_tokens // self.batch_size)
 
     def total_tokens(self, n_tokens: int) -> int:
-        """Activations that a run over a source of ``n_tokens`` an epoch is meant to see."""
+        """Return the number of activations in a run over ``n_tokens`` per epoch."""
         return self.epochs * n_tokens if self.max_tokens is None else self.max_tokens
 
 
@@ -102,4 +102,4 @@ def _is_count(value: float) -> bool:
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
-        raise SettingError(f"{name} must be {expected}, got {value}")
+        raise SettingError(f"{name} must be {expected}, got {value}", argument=name.partition(" ")[0])

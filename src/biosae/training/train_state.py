@@ -126,7 +126,8 @@ class TrainState:
         if isfinite(losses["loss"]):
             return
         broken = ", ".join(f"{name} {term:g}" for name, term in losses.items() if name != "loss")
-        raise TrainingError(f"the loss is not finite at step {self.n_steps} ({broken}); lower lr={self.lr:g}")
+        message = f"the loss is not finite at step {self.n_steps} ({broken}); lower lr={self.lr:g}"
+        raise TrainingError(message, argument="lr")
 
     def _update(self, loss: Tensor) -> None:
         factor = lr_factor(self.settings, (self.n_steps + 0.5) / self.total_steps)

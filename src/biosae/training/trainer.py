@@ -190,7 +190,7 @@ class Trainer:
             except TrainingError as error:
                 kept = latest_step([run.folder])
                 where = "no checkpoint was due yet" if kept is None else f"the last good checkpoint is of step {kept}"
-                raise TrainingError(f"{error}; {where}") from None
+                raise TrainingError(f"{error}; {where}", error.argument) from None
 
     def _report(self, learning: Sequence[tuple[TrainingRun, TrainState]]) -> None:
         """Evaluate the SAEs that are still learning, in one pass over the held-out activations."""
@@ -241,7 +241,8 @@ def _common_settings(runs: list[TrainingRun]) -> TrainerSettings:
     for name in SHARED:
         values = dict.fromkeys(getattr(run.settings, name) for run in runs)
         if len(values) > 1:
-            raise SettingError(f"SAEs trained together need the same {name}, got {', '.join(map(str, values))}")
+            message = f"SAEs trained together need the same {name}, got {', '.join(map(str, values))}"
+            raise SettingError(message, argument=name)
     return runs[0].settings
 
 

@@ -134,7 +134,7 @@ def _residual_sums_(groups: Tensor, left: Tensor, token_unit: Tensor | None) -> 
 
 
 def decoded_groups(codes: Codes, widths: Sequence[int], W_dec: Tensor) -> Tensor:
-    """What each group of features adds to the reconstruction, ``(n_rows, n_groups, d_in)``; differentiable.
+    """Return the ``(n_rows, n_groups, d_in)`` contribution of each group to the reconstruction; differentiable.
 
     Sparse codes are decoded in one go, as if every row were as many rows as there are groups.
     """
