@@ -37,8 +37,11 @@ def with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(settings) if known is None else known | rest
 
 
-REMOVED: dict[str, tuple[str, ...]] = {"analysis": ("prerank",)}
-"""Section of config.yaml -> keys that earlier versions wrote and this one does not read."""
+REMOVED: dict[str, dict[str, Any]] = {
+    "analysis": {"prerank": False},
+    "training": {"average_window_fraction": 0.0, "bias_start": "mean", "resample_at": [], "shard_dictionary": False},
+}
+"""Section of config.yaml -> settings that earlier versions had, with their defaults."""
 
 
 def current_settings(content: Mapping[str, Any]) -> dict[str, Any]:

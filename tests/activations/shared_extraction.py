@@ -39,7 +39,7 @@ class Attentive(ModelAdapter):
         return self.network["layer"](self.network["embedding"](batch.token), src_key_padding_mask=~batch.mask)
 
 
-def work(out: Path, ranks: ReplicaGroup) -> None:
+def work(out: Path, group: ReplicaGroup) -> None:
     generator = np.random.default_rng(0)
     lengths = generator.integers(2, 41, 30)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -48,12 +48,12 @@ def work(out: Path, ranks: ReplicaGroup) -> None:
     token = generator.integers(1, 50, offsets[-1]).astype(np.int32)
     sequences = TokenSequences(token, generator.random(len(token)).astype(np.float32), special, offsets)
     store = extract_activations(
-        Attentive(), sequences, 0, out / "store", tokens_per_batch=64, tokens_per_shard=170, ranks=ranks
+        Attentive(), sequences, 0, out / "store", tokens_per_batch=64, tokens_per_shard=170, group=group
     )
     obs = pd.DataFrame({"biosae_part": pd.Categorical(["train", "test"] * 15)}, index=[f"cell{i}" for i in range(30)])
     names = pd.DataFrame({"token": range(50), "identifier": "", "name": ""})
     about = {"sae_hash": "b" * 16, "model": "attentive", "layer": 0}
-    encode_features(TopK(8, 16, k=3), store, obs, names, out, about, {}, ranks=ranks)
+    encode_features(TopK(8, 16, k=3), store, obs, names, out, about, {}, group=group)
 
 
 if __name__ == "__main__":

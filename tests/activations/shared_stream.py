@@ -12,13 +12,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from biosae.activations.exchange import exchange
 from biosae.activations.shuffle import one_ahead
 from biosae.activations.stream import StreamedActivations
+from biosae.distributed.exchange import row_exchange
 from biosae.distributed.processes import SINGLE, ReplicaGroup, current_group, hard_exit, init_distributed
 from biosae.errors import DataError
 from biosae.models.tokens import TokenSequences
-from biosae.saes.shards import divide
 from biosae.saes.variants.topk import TopK
 from biosae.training.settings import TrainerSettings
 from biosae.training.trainer import Trainer, TrainingRun
@@ -66,64 +65,62 @@ def draw() -> TokenSequences:
 
 
 def source(name: str, adapter: Counting, samples: range = range(30), buffer_tokens: int = 300) -> StreamedActivations:
-    return StreamedActivations(adapter, draw(), np.array(samples), 0, buffer_tokens, 64, exchange(name))
+    return StreamedActivations(adapter, draw(), np.array(samples), 0, buffer_tokens, 64, row_exchange(name))
 
 
-def read(name: str, ranks: ReplicaGroup) -> tuple[list[Tensor], list[int]]:
+def read(name: str, group: ReplicaGroup) -> tuple[list[Tensor], list[int]]:
     """Batches, and the samples that the model read for them."""
     batch_size, epoch, start, buffer_tokens, is_shared = READS[name]
-    adapter, takers = Counting(), ranks if is_shared else SINGLE
+    adapter, takers = Counting(), group if is_shared else SINGLE
     stream = source("read", adapter, buffer_tokens=buffer_tokens)
     return list(stream.batches(batch_size, 3, epoch, start, takers)), adapter.samples
 
 
-def train(folder: Path, ranks: ReplicaGroup, is_divided: bool = False) -> list[int]:
+def train(folder: Path, group: ReplicaGroup) -> list[int]:
     """Leaves an SAE in ``folder`` and gives the samples that the model read."""
     torch.manual_seed(0)
-    sae, adapter = TopK(8, 18, k=3), Counting()  # divided by two and by three
-    sae = divide(sae, ranks, "cpu") if is_divided and ranks.size > 1 else sae
+    sae, adapter = TopK(8, 18, k=3), Counting()
     training, validation = source("train", adapter), source("validate", adapter, range(30, 40))
-    Trainer([TrainingRun(sae, SETTINGS, folder)], training, validation, seed=4, ranks=ranks).run()
+    Trainer([TrainingRun(sae, SETTINGS, folder)], training, validation, seed=4, group=group).run()
     return adapter.samples
 
 
-def ahead(stream: StreamedActivations, ranks: ReplicaGroup) -> Iterator[Tensor]:
+def ahead(stream: StreamedActivations, group: ReplicaGroup) -> Iterator[Tensor]:
     """An epoch of batches, the next one read by a thread."""
-    batches = stream.batches(16, 3, ranks=ranks)
+    batches = stream.batches(16, 3, group=group)
     return one_ahead(partial(next, batches) for _ in range(-(-stream.n_tokens // 16)))
 
 
-def read_by_threads(ranks: ReplicaGroup) -> Tensor:
+def read_by_threads(group: ReplicaGroup) -> Tensor:
     """Every fourth batch of one source is followed by an epoch of another; threads read both while this one sums."""
     seen = []
 
     training, validation = source("train", Counting()), source("validate", Counting(), range(30, 40), 100)
-    for number, x in enumerate(ahead(training, ranks)):
-        seen.append(ranks.total(x.double().sum(0)))
+    for number, x in enumerate(ahead(training, group)):
+        seen.append(group.all_reduce_sum(x.double().sum(0)))
         if number % 4 == 0:
-            seen += [ranks.total(y.double().sum(0)) for y in ahead(validation, ranks)]
+            seen += [group.all_reduce_sum(y.double().sum(0)) for y in ahead(validation, group)]
         if number == 9:  # patience
             break
     return torch.stack(seen)
 
 
-def fail(ranks: ReplicaGroup) -> None:
+def fail(group: ReplicaGroup) -> None:
     """The second process's model fails in the third buffer while the first one waits for its activations."""
-    stream = source("read", Counting(after=None if ranks.is_first else 7))
-    for x in ahead(stream, ranks):
-        ranks.total(x.sum(0))
+    stream = source("read", Counting(after=None if group.is_first else 7))
+    for x in ahead(stream, group):
+        group.all_reduce_sum(x.sum(0))
 
 
 def main(out: Path) -> None:
-    ranks = current_group()
+    group = current_group()
     for name in READS:
-        batches, samples = read(name, ranks)
+        batches, samples = read(name, group)
         state = {f"{i:03}": x.contiguous() for i, x in enumerate(batches)} | {"samples": torch.tensor(samples)}
-        save_file(state, out / f"{name}-{ranks.rank}.safetensors")
-    for name in ("shared", "divided"):
-        samples = train(out / name, ranks, name == "divided")
-        save_file({"samples": torch.tensor(samples)}, out / f"{name}-{ranks.rank}.safetensors")
-    save_file({"sums": read_by_threads(ranks)}, out / f"threads-{ranks.rank}.safetensors")
+        save_file(state, out / f"{name}-{group.rank}.safetensors")
+    samples = train(out / "trained", group)
+    save_file({"samples": torch.tensor(samples)}, out / f"trained-{group.rank}.safetensors")
+    save_file({"sums": read_by_threads(group)}, out / f"threads-{group.rank}.safetensors")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biosae.activations import order
@@ -13,6 +13,7 @@ def drawn(n, seed=0):
 
 
 @given(st.integers(1, 3000), st.integers(0, 99))
+@settings(deadline=None)
 def test_a_keyed_order_has_every_number_once_and_parts_agree_with_the_whole(n, seed):
     key = np.random.default_rng(seed).integers(2**32, size=order.ROUNDS, dtype=np.uint64)
     keyed = KeyedOrder(n, key)

@@ -51,14 +51,14 @@ def test_batches_are_those_of_one_process_to_the_bit(name, shared):
         takers = ReplicaGroup(rank, n) if READS[name][-1] else SINGLE
         assert len(found) == len(expected)
         for key, batch in zip(sorted(found), expected, strict=True):
-            assert torch.equal(found[key], takers.share(batch))
+            assert torch.equal(found[key], takers.shard_rows(batch))
 
 
 def n_tokens(samples):
     return int(draw().lengths[list(samples)].sum())
 
 
-@pytest.mark.parametrize("name", [*READS, "shared", "divided"])
+@pytest.mark.parametrize("name", [*READS, "trained"])
 def test_the_model_reads_every_sample_in_one_process(name, shared, tmp_path):
     """Trainings also read for the normaliser and at every evaluation."""
     out, n = shared
@@ -70,11 +70,10 @@ def test_the_model_reads_every_sample_in_one_process(name, shared, tmp_path):
         assert shares == pytest.approx([1 / n] * n, abs=0.12)
 
 
-@pytest.mark.parametrize("name", ["shared", "divided"])
-def test_training_learns_what_it_learns_in_one_process(name, shared, tmp_path):
+def test_training_learns_what_it_learns_in_one_process(shared, tmp_path):
     """38 steps with sums in another order; the weights are about 0.3."""
     train(tmp_path, SINGLE)
-    expected, found = (load_file(folder / "sae.safetensors") for folder in (tmp_path, shared[0] / name))
+    expected, found = (load_file(folder / "sae.safetensors") for folder in (tmp_path, shared[0] / "trained"))
     assert expected.keys() == found.keys()
     for key in expected:
         torch.testing.assert_close(

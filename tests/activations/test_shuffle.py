@@ -5,12 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biosae.activations.shuffle import RowGroup, shuffled_batches
+from biosae.activations.shuffle import RowBuffer, shuffled_batches
 from biosae.distributed.processes import ReplicaGroup
 from biosae.errors import ArtefactError
 
 
-def groups(sizes, read_log):
+def buffers(sizes, read_log):
     first = 0
     for number, size in enumerate(sizes):
         rows = torch.arange(first, first + size).unsqueeze(1)
@@ -19,13 +19,13 @@ def groups(sizes, read_log):
             read_log.append(number)
             return rows[wanted]
 
-        yield RowGroup(size, read)
+        yield RowBuffer(size, read)
         first += size
 
 
 def batches(sizes, batch_size, start=0, read_log=None):
     log = [] if read_log is None else read_log
-    return list(shuffled_batches(groups(sizes, log), batch_size, torch.Generator().manual_seed(5), start))
+    return list(shuffled_batches(buffers(sizes, log), batch_size, torch.Generator().manual_seed(5), start))
 
 
 sizes = st.lists(st.integers(0, 30), min_size=1, max_size=8)
@@ -48,7 +48,7 @@ def test_starting_later_gives_the_same_remaining_batches(sizes, batch_size, star
 @given(sizes, st.integers(1, 40), st.integers(0, 10))
 def test_reading_ahead_changes_no_batch(sizes, batch_size, start):
     usual, generator = batches(sizes, batch_size, start), torch.Generator().manual_seed(5)
-    ahead = list(shuffled_batches(groups(sizes, []), batch_size, generator, start, reads_ahead=True))
+    ahead = list(shuffled_batches(buffers(sizes, []), batch_size, generator, start, reads_ahead=True))
     assert [b.tolist() for b in ahead] == [b.tolist() for b in usual]
 
 
@@ -56,9 +56,9 @@ def test_reading_ahead_changes_no_batch(sizes, batch_size, start):
 def test_processes_get_their_shares_of_the_batches_of_one(sizes, batch_size, start, n_processes):
     usual = batches(sizes, batch_size, start)
     for rank in range(n_processes):
-        generator, ranks = torch.Generator().manual_seed(5), ReplicaGroup(rank, n_processes)
-        own = list(shuffled_batches(groups(sizes, []), batch_size, generator, start, ranks=ranks))
-        assert [b.tolist() for b in own] == [ranks.share(b).tolist() for b in usual]
+        generator, group = torch.Generator().manual_seed(5), ReplicaGroup(rank, n_processes)
+        own = list(shuffled_batches(buffers(sizes, []), batch_size, generator, start, group=group))
+        assert [b.tolist() for b in own] == [group.shard_rows(b).tolist() for b in usual]
         assert all(b.ndim == 2 for b in own)
 
 
@@ -70,7 +70,7 @@ def test_the_next_group_is_read_while_one_is_used_and_its_error_is_raised():
         raise ArtefactError("damaged")
 
     found = shuffled_batches(
-        [RowGroup(2, lambda wanted: torch.zeros(2, 1)[wanted]), RowGroup(2, fails)],
+        [RowBuffer(2, lambda wanted: torch.zeros(2, 1)[wanted]), RowBuffer(2, fails)],
         1,
         torch.Generator(),
         reads_ahead=True,

@@ -121,7 +121,7 @@ def test_half_precision_stays_within_its_rounding(adapter, sequences, expected, 
 
 def test_values_beyond_float16_are_refused(adapter, sequences, tmp_path):
     adapter.network.layers[0].weight.data *= 1e6
-    with pytest.raises(SettingError, match="buffer.dtype=bfloat16"):
+    with pytest.raises(SettingError, match="use dtype=bfloat16"):
         extract_activations(adapter, sequences, 0, tmp_path)
 
 

@@ -10,7 +10,7 @@ from biosae.errors import DataError
 def command(cfg):
     if not current_group().is_first or who == "all":
         raise DataError("a file is not here")
-    current_group().wait()
+    current_group().barrier()
 
 
 who, sys.argv = sys.argv[1], ["biosae train"]

@@ -98,7 +98,7 @@ def check_frozen(run):
     from biosae.saes.build import build
 
     frozen = files.load(run / "controls" / "frozen_decoder")
-    settings = frozen.settings()
+    settings = frozen.config()
     start = build("topk", settings.pop("d_in"), settings.pop("d_sae"), {"k": settings["k"]}, 0)
     np.testing.assert_allclose(frozen.W_dec.detach(), start.W_dec.detach(), atol=1e-6)  # unit norm after every step
     assert (frozen.W_enc - start.W_enc).abs().mean() > 1e-3

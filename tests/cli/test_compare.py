@@ -42,7 +42,7 @@ def compared(vectors, tmp_path_factory):
 def numbers_from_the_weights(run, x):
     """NMSE, FVU, L0 and dead features written out from the tensors, without the class."""
     tensors = {name: tensor.double().numpy() for name, tensor in files.load(run).state_dict().items()}
-    settings = files.load(run).settings()
+    settings = files.load(run).config()
     centre, spread = x.mean(1, keepdims=True), x.std(1, keepdims=True)
     normalised = ((x - centre) / spread - tensors["input_mean"]) / tensors["input_scale"]
     pre = (normalised - tensors["b_dec"]) @ tensors["W_enc"] + tensors["b_enc"]

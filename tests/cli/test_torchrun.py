@@ -42,11 +42,10 @@ def alone(tmp_path_factory):
     return next((folder / "runs" / "0").iterdir()), folder / "cache"
 
 
-@pytest.mark.parametrize(("first", "then", "divided"), [(TWO, TWO, "true"), (TWO, ONE, "false"), (ONE, TWO, "false")])
-def test_a_run_cut_off_and_continued_makes_the_run_of_one_process(first, then, divided, alone, tmp_path):
+@pytest.mark.parametrize(("first", "then"), [(TWO, ONE), (ONE, TWO)])
+def test_a_run_cut_off_and_continued_makes_the_run_of_one_process(first, then, alone, tmp_path):
     """About 70 steps: Adam carries the rounding of other sums into the weights, held-out numbers agree closely."""
     command = ("-m", "biosae", "train", *SMALL, "experiment.checkpoint_seconds=0.2")
-    command += (f"training.shard_dictionary={divided}",)
     first = start(tmp_path, *first, *command)
     while not list(tmp_path.glob("runs/0/*/checkpoint/[1-9]*")):
         assert first.poll() is None, first.communicate()[1]
@@ -80,8 +79,7 @@ def test_a_sweep_learns_in_one_pass_in_two_processes(alone, tmp_path):
     assert ["\nk: 4\n" in saes[0], "\nk: 8\n" in saes[1]] == [True, True]
 
 
-@pytest.mark.parametrize("divided", ["true", "false"])
-def test_a_streamed_run_learns_what_one_process_learns(divided, tmp_path):
+def test_a_streamed_run_learns_what_one_process_learns(tmp_path):
     """Eight steps and an evaluation on the way; the processes start and end together, whoever records the results."""
     words = (
         *SMALL[:-2],
@@ -91,9 +89,9 @@ def test_a_streamed_run_learns_what_one_process_learns(divided, tmp_path):
         "buffer.buffer_tokens=700",
     )
     weights, measured = {}, {}
-    for name, processes, changed in (("one", ONE, "false"), ("two", TWO, divided)):
+    for name, processes in (("one", ONE), ("two", TWO)):
         (tmp_path / name).mkdir()
-        command = ("-m", "biosae", "train", *words, f"training.shard_dictionary={changed}")
+        command = ("-m", "biosae", "train", *words)
         code, said = finish(start(tmp_path / name, *processes, *command))
         assert code == 0, said
         (sae,) = tmp_path.glob(f"{name}/runs/0/*/sae.safetensors")

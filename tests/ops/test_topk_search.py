@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biosae.distributed.processes import SINGLE
 from biosae.ops import torch_backend
 from biosae.ops.topk_search import batch_lower_bound, entries_above, largest_in_rows, largest_of_all, nth_largest
 
@@ -96,7 +95,7 @@ def test_nth_largest_and_the_first_of_equal_ones(n):
     values = torch.randint(0, 20, (100,), generator=torch.Generator().manual_seed(n)).float()
     order = values.sort(descending=True, stable=True)
     assert nth_largest(values, n) == order.values[n - 1]
-    assert torch.equal(largest_of_all(values, n, SINGLE), order.indices[:n].sort().values)
+    assert torch.equal(largest_of_all(values, n), order.indices[:n].sort().values)
 
 
 def test_not_a_number_is_the_largest_of_all():

@@ -1,10 +1,16 @@
-"""Activations with planted sparse features, and where a run stands."""
+"""Activations with planted sparse features, the progress of a run, and a variant from outside the package."""
 
 from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from biosae.registry import load_plugins
 from biosae.saes.forward import Progress
 
 
@@ -29,3 +35,22 @@ def start():
         return Progress(0, total_steps, mask)
 
     return make
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+
+
+@pytest.fixture(scope="module")
+def groupmax(tmp_path_factory) -> Iterator[Path]:
+    """A folder with the two files of docs/extending.md, groupmax.py loaded as a plugin and sae/groupmax.yaml."""
+    folder = tmp_path_factory.mktemp("groupmax")
+    blocks = dict(re.findall(r"```(python|yaml)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+    (folder / "groupmax.py").write_text(blocks["python"], encoding="utf-8")
+    (folder / "sae").mkdir()
+    (folder / "sae" / "groupmax.yaml").write_text(blocks["yaml"], encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("BIOSAE_PLUGINS", "groupmax")
+        load_plugins()
+        yield folder
+    sys.modules.pop("groupmax", None)

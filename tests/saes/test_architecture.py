@@ -193,4 +193,4 @@ def test_unknown_options_are_named(wrong):
 
 def test_norms_cannot_move_into_a_tied_encoder():
     with pytest.raises(SettingError, match="untied"):
-        Standard(16, 48, 0.1, weigh_by_decoder_norm=True, architecture=Architecture(tied_decoder=True))
+        Standard(16, 48, l1_coefficient=0.1, weigh_by_decoder_norm=True, architecture=Architecture(tied_decoder=True))

@@ -11,7 +11,7 @@ TOPK = "topk"
 def test_builds_what_was_named():
     sae = build(TOPK, 8, 24, {"k": 3}, seed=5)
     expected = {"d_in": 8, "d_sae": 24, "k": 3, "auxk_coefficient": 1 / 32, "seed": 5}
-    assert {name: sae.settings()[name] for name in expected} == expected
+    assert {name: sae.config()[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,7 @@ def test_bad_settings_of_every_variant_are_one_clear_line(variant, hyperparams, 
     with pytest.raises(SettingError, match=message) as caught:
         build(variant, 8, 24, hyperparams)
     assert "\n" not in str(caught.value)
+    assert caught.value.argument in hyperparams and caught.value.argument in str(caught.value)
 
 
 def test_half_a_feature_is_refused():

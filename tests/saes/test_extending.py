@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import os
+import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,33 +12,19 @@ import yaml
 
 from biosae.activations.source import ArrayActivations
 from biosae.errors import SettingError
-from biosae.registry import load_plugins
 from biosae.saes.build import build
 from biosae.saes.files import load
 from biosae.training.settings import TrainerSettings
 from biosae.training.trainer import Trainer, TrainingRun
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
-
 
 @pytest.fixture
-def blocks() -> dict[str, str]:
-    return dict(re.findall(r"```(python|yaml)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+def config(groupmax) -> dict:
+    return yaml.safe_load((groupmax / "sae" / "groupmax.yaml").read_text())
 
 
-@pytest.fixture
-def config(blocks, tmp_path, monkeypatch) -> dict:
-    """The page's YAML, with the page's module loaded as a plugin."""
-    (tmp_path / "groupmax.py").write_text(blocks["python"])
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("BIOSAE_PLUGINS", "groupmax")
-    load_plugins()
-    yield yaml.safe_load(blocks["yaml"])
-    sys.modules.pop("groupmax", None)
-
-
-def test_example_is_as_short_as_promised(blocks):
-    assert blocks["python"].count("\n") < 80
+def test_example_is_as_short_as_promised(groupmax):
+    assert (groupmax / "groupmax.py").read_text().count("\n") < 80
 
 
 def test_example_trains_saves_and_loads(config, planted, tmp_path):
@@ -66,3 +52,14 @@ def test_example_keeps_the_strongest_of_each_group(config, planted):
 def test_example_checks_its_setting(config):
     with pytest.raises(SettingError, match="k must divide d_sae=48, got 5"):
         build(config["variant"], 16, 48, {"k": 5})
+
+
+def test_the_command_of_the_page_trains_it(groupmax, tmp_path):
+    small = ["data.n_cells=40", "training.max_tokens=2000", "training.normaliser_tokens=1000", "data.label_keys=[]"]
+    words = ["train", "--config-dir", str(groupmax), "sae=groupmax", "sae.hyperparams.k=16", *small]
+    path = os.pathsep.join([str(groupmax), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "biosae", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("runs/0/*")
+    assert load(run).config()["k"] == 16

@@ -20,7 +20,7 @@ def saved(tmp_path, planted):
 
 def test_loaded_sae_encodes_and_decodes_the_same_bits(saved, tmp_path, planted):
     again = load(tmp_path)
-    assert again.settings() == saved.settings()
+    assert again.config() == saved.config()
     assert torch.equal(again.encode(planted).dense(), saved.encode(planted).dense())
     assert torch.equal(again(planted), saved(planted))
     assert not again.training
@@ -38,7 +38,7 @@ def test_nothing_else_lies_in_the_folder(saved, tmp_path):
 @pytest.mark.parametrize("name", ["sae.yaml", "sae.safetensors"])
 def test_missing_file_is_named_with_the_command_that_makes_it(saved, tmp_path, name):
     (tmp_path / name).unlink()
-    with pytest.raises(ArtefactError, match=f"{name} does not exist; make it with `biosae train`"):
+    with pytest.raises(ArtefactError, match=f"{name} does not exist; make it with the train stage"):
         load(tmp_path)
 
 

@@ -9,7 +9,7 @@ from biosae.saes.forward import ForwardOutput, squared_error
 
 
 def forward_of(x: torch.Tensor, reconstruction: torch.Tensor) -> ForwardOutput:
-    return ForwardOutput(x, None, None, lambda codes: reconstruction)
+    return ForwardOutput(x, None, None, lambda codes: reconstruction, len(x))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -18,7 +18,7 @@ def test_the_error_and_its_gradient_are_those_of_a_plain_sum(dtype):
     x, start = (torch.randn(7, 5, generator=generator, dtype=dtype) for _ in range(2))
     mine, plain = (start.clone().requires_grad_() for _ in range(2))
     forward = forward_of(x, mine)
-    error, expected = forward.error(forward.reconstruction), squared_error(x, plain, 7)
+    error, expected = forward.error(forward.reconstruction), squared_error(x, plain) / 7
     (3 * error).backward()
     (3 * expected).backward()
     torch.testing.assert_close(error, expected)

@@ -77,15 +77,15 @@ def test_matryoshka_with_one_group_is_batch_topk(planted):
 
 
 def test_p_anneal_with_power_one_is_standard(planted):
-    assert_same(PAnneal(*SIZES, 0.3, p_end=1.0), Standard(*SIZES, 0.3), planted)
+    assert_same(PAnneal(*SIZES, sparsity_coefficient=0.3, p_end=1.0), Standard(*SIZES, l1_coefficient=0.3), planted)
 
 
 def test_gated_anneal_with_power_one_is_gated(planted):
-    assert_same(GatedAnneal(*SIZES, 0.3, p_end=1.0), Gated(*SIZES, 0.3), planted)
+    assert_same(GatedAnneal(*SIZES, sparsity_coefficient=0.3, p_end=1.0), Gated(*SIZES, l1_coefficient=0.3), planted)
 
 
 def test_annealing_to_power_one_leaves_power_and_weight(planted):
-    sae = PAnneal(*SIZES, 0.3, p_end=1.0)
+    sae = PAnneal(*SIZES, sparsity_coefficient=0.3, p_end=1.0)
     sae.fit_normaliser(planted)
     for step in range(100):
         sae.after_step(sae.training_forward(planted), Progress(step, 100, torch.zeros(48, dtype=torch.bool)))
@@ -93,7 +93,7 @@ def test_annealing_to_power_one_leaves_power_and_weight(planted):
 
 
 def test_jump_relu_with_zero_threshold_is_relu(planted):
-    jump, relu = JumpReLU(*SIZES, target_l0=4, bandwidth=0.1), Standard(*SIZES, 0.0)
+    jump, relu = JumpReLU(*SIZES, target_l0=4, bandwidth=0.1), Standard(*SIZES, l1_coefficient=0.0)
     torch.nn.init.zeros_(jump.threshold)
     for sae in (jump, relu):
         sae.double().fit_normaliser(planted)
@@ -112,7 +112,7 @@ def test_jump_relu_with_zero_threshold_is_relu(planted):
 
 def test_gate_with_equal_paths_is_relu(planted):
     """With r_mag = 0 and b_mag = b_enc the magnitude is the gate's own pre-activation."""
-    gated, relu = Gated(*SIZES, 0.0), Standard(*SIZES, 0.0)
+    gated, relu = Gated(*SIZES, l1_coefficient=0.0), Standard(*SIZES, l1_coefficient=0.0)
     with torch.no_grad():
         for sae in (gated, relu):
             sae.b_enc.copy_(torch.linspace(-0.1, 0.1, 48))

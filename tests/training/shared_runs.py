@@ -27,8 +27,6 @@ SETTINGS = TrainerSettings(
     lr=None, epochs=2, batch_size=128, eval_every=3, normaliser_tokens=500, dead_window_fraction=0.1, max_grad_norm=0.02
 )
 CASES = {path.stem: (path.stem, {}, {}) for path in sorted(FOLDER.glob("*.yaml"))} | {
-    "averaged": ("topk", {}, {"average_window_fraction": 0.5, "bias_start": "geometric_median"}),
-    "resampled": ("standard", {"l1_coefficient": 3.0}, {"resample_at": (0.5,)}),
     "best": ("batchtopk", {"k_anneal_fraction": 0.3}, {"keep_best": True}),
     "relaxed": ("gumbeltopk", {"relaxation": 0.5}, {}),
     "counted": ("jumprelu", {"penalty": "tanh"}, {}),
@@ -50,18 +48,18 @@ def make(variant: str, changes: dict, architecture: Architecture = PLAIN) -> SAE
     small = {name: 3 for name in ("k", "target_l0") if name in own}
     sae = build(content["variant"], 16, 48, own | small | changes, architecture=architecture)
     with torch.no_grad():
-        sae.b_enc[:6] = -1.0  # dead from the start, so that AuxK and resampling have work
+        sae.b_enc[:6] = -1.0  # dead from the start, so that AuxK has work
     return sae
 
 
-def train(name: str, folder: Path, ranks: ReplicaGroup = SINGLE) -> list[dict]:
+def train(name: str, folder: Path, group: ReplicaGroup = SINGLE) -> list[dict]:
     """The metrics of a run; the weights and buffers are left in ``folder``."""
     variant, changes, settings = CASES[name]
     run = TrainingRun(make(variant, changes), replace(SETTINGS, **settings), folder / name)
     source, validation = ArrayActivations(draw(N_TOKENS, 1)), ArrayActivations(draw(333, 2))
-    evaluation = Trainer([run], source, validation, seed=4, ranks=ranks).run()[0]
+    evaluation = Trainer([run], source, validation, seed=4, group=group).run()[0]
     state = {key: tensor.contiguous() for key, tensor in run.sae.state_dict().items()}
-    save_file(state, folder / f"{name}-{ranks.rank}.safetensors")
+    save_file(state, folder / f"{name}-{group.rank}.safetensors")
     return [*run.rows, evaluation]
 
 

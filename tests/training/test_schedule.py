@@ -26,4 +26,4 @@ def test_cosine_falls_slowly_fast_slowly(settings):
 def test_default_learning_rate_follows_the_root_law():
     assert default_lr(TopK(2, 1024, k=1)) == pytest.approx(5e-3)
     assert default_lr(TopK(2, 4 * 1024, k=1)) == pytest.approx(2.5e-3)
-    assert default_lr(Standard(2, 1024, 0.1)) == pytest.approx(2e-3)
+    assert default_lr(Standard(2, 1024, l1_coefficient=0.1)) == pytest.approx(2e-3)

@@ -34,8 +34,6 @@ def test_default_yaml_names_every_field_but_lr():
         ({"precision": "fp8"}, "one of fp32, bf16, fp16, got fp8"),
         ({"decay": "step"}, "one of linear, cosine, got step"),
         ({"max_grad_norm": -1}, "max_grad_norm must be above 0"),
-        ({"shard_dictionary": True, "precision": "fp16"}, "shard_dictionary=true takes precision fp32 or bf16"),
-        ({"shard_dictionary": True, "resample_at": (0.5,)}, "leave resample_at empty"),
     ],
 )
 def test_bad_settings_are_one_clear_line(settings, changes, message):

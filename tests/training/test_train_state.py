@@ -81,17 +81,17 @@ def test_vectors_learn_at_a_share_of_the_rate(sae, slow, settings, source):
 
 
 @pytest.mark.parametrize(
-    ("sae", "momentum"),
+    ("sae", "adam_beta1"),
     [
         (TopK(16, 48, k=3), 0.9),
-        (Standard(16, 48, 0.1), 0.7),
-        (PAnneal(16, 48, 0.1), 0.7),
-        (Gated(16, 48, 0.1), 0.7),
-        (GatedAnneal(16, 48, 0.1), 0.7),
+        (Standard(16, 48, l1_coefficient=0.1), 0.7),
+        (PAnneal(16, 48, sparsity_coefficient=0.1), 0.7),
+        (Gated(16, 48, l1_coefficient=0.1), 0.7),
+        (GatedAnneal(16, 48, sparsity_coefficient=0.1), 0.7),
     ],
     ids=["topk", "standard", "panneal", "gated", "gatedanneal"],
 )
-def test_adam_keeps_the_variants_share_of_earlier_gradients(sae, momentum, settings, source):
+def test_adam_keeps_the_variants_share_of_earlier_gradients(sae, adam_beta1, settings, source):
     """A step whose gradients are zero leaves that share of the mean gradient of the step before."""
     sae.fit_normaliser(source.values)
     learner = TrainState(sae, settings(), total_steps=100, total_tokens=10_000)
@@ -102,7 +102,7 @@ def test_adam_keeps_the_variants_share_of_earlier_gradients(sae, momentum, setti
     learner.optimizer.step()
     for name, parameter in sae.named_parameters():
         after = learner.optimizer.state[parameter]["exp_avg"]
-        torch.testing.assert_close(after, momentum * mean[parameter], rtol=1e-5, atol=0, msg=name)
+        torch.testing.assert_close(after, adam_beta1 * mean[parameter], rtol=1e-5, atol=0, msg=name)
 
 
 def test_metrics_are_means_over_the_interval(settings, source):

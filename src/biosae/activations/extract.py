@@ -1,4 +1,4 @@
-"""Running a foundation model over samples and keeping what it computes at a layer."""
+"""Extraction: run a foundation model over samples and store its activations at a layer."""
 
 from __future__ import annotations
 
@@ -38,14 +38,13 @@ def extract_activations(
     dtype: str = "float16",
     tokens_per_batch: int = 16_384,
     tokens_per_shard: int = 262_144,
-    ranks: ReplicaGroup = SINGLE,
+    group: ReplicaGroup = SINGLE,
     also_layers: Sequence[int] = (),
 ) -> ActivationStore:
-    """The store of these activations under ``cache``, computed unless it is there already.
+    """Return the store of these activations under ``cache``, computed unless it exists already.
 
-    The folder is named by a hash of everything that decides its content, so runs that differ only
-    in their autoencoder share it. Finished shards of an interrupted extraction are kept; another process
-    that wants the same ones waits.
+    The folder is named by a hash of everything that determines its content, so that runs which differ only in their
+    SAE share it. Finished shards of an interrupted extraction are kept; another run that needs the same ones waits.
 
     Parameters
     ----------
@@ -55,39 +54,39 @@ def extract_activations(
         Padded tokens in one forward pass; bounds the model's memory.
     tokens_per_shard
         Tokens in one file; bounds the memory here.
-    ranks
+    group
         Processes that share the work, shard by shard.
     also_layers
-        Other layers whose activations the same forward passes leave in stores of their own, each with a shard of
-        its own in memory meanwhile.
+        Other layers whose activations the same forward passes store, each in a store of its own and with one shard
+        in memory.
 
     Raises
     ------
     SettingError
         If ``dtype`` is unknown or an activation overflows it.
     ArtefactError
-        If the disk is too small (said before the work starts) or cannot be written.
+        If the disk is too small (checked before the work starts) or cannot be written.
     """
     if dtype not in DTYPES:
-        raise SettingError(f"buffer.dtype must be one of {', '.join(DTYPES)}, got {dtype}")
+        raise SettingError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype}", argument="buffer.dtype")
     layer = adapter.layer_index(layer)
     decides = _decides(adapter, sequences, dtype, tokens_per_shard)
     layers = sorted({layer, *map(adapter.layer_index, also_layers)})
     stores = {Path(cache) / settings_hash(decides | {"layer": wanted}): wanted for wanted in layers}
     folder = next(folder for folder, wanted in stores.items() if wanted == layer)
-    lacking = _lacking(stores, ranks)
+    lacking = _lacking(stores, group)
     if not lacking:
         logger.info("activations of this layer are already in %s", folder)
         return ActivationStore(folder)
     _check_disk(folder, len(lacking) * len(sequences.token) * adapter.d_model * DTYPES[dtype].itemsize)
-    with _locked(lacking, ranks) as lacking:
+    with _locked(lacking, group) as lacking:
         if lacking:
-            _extract(adapter, sequences, lacking, decides, tokens_per_batch, ranks)
+            _extract(adapter, sequences, lacking, decides, tokens_per_batch, group)
     return ActivationStore(folder)
 
 
 def _decides(adapter: ModelAdapter, sequences: TokenSequences, dtype: str, tokens_per_shard: int) -> dict:
-    """What decides the content of a store, beside the layer."""
+    """Return what determines the content of a store, apart from the layer."""
     decides = {
         "format": FORMAT, "model": adapter.fingerprint, "dtype": dtype,
         "tokens": sequences.hash, "tokens_per_shard": tokens_per_shard,
@@ -95,22 +94,22 @@ def _decides(adapter: ModelAdapter, sequences: TokenSequences, dtype: str, token
     return decides | ({"beside_tokens": adapter.reads_beside_tokens} if adapter.reads_beside_tokens else {})
 
 
-def _lacking(stores: dict[Path, int], ranks: ReplicaGroup) -> dict[Path, int]:
-    """Those stores that are not finished, as the first process sees it."""
-    there = [ranks.from_first((folder / MANIFEST).exists()) for folder in stores]
+def _lacking(stores: dict[Path, int], group: ReplicaGroup) -> dict[Path, int]:
+    """Return the stores that are not finished, as the first process sees them."""
+    there = [group.broadcast((folder / MANIFEST).exists()) for folder in stores]
     return {folder: layer for (folder, layer), done in zip(stores.items(), there, strict=True) if not done}
 
 
 @contextmanager
-def _locked(stores: dict[Path, int], ranks: ReplicaGroup) -> Iterator[dict[Path, int]]:
-    """Locks the folders; gives those that another run did not finish while this one waited."""
+def _locked(stores: dict[Path, int], group: ReplicaGroup) -> Iterator[dict[Path, int]]:
+    """Lock the folders; yield those that another run did not finish while this one waited."""
     with ExitStack() as locks:
-        for path in sorted(stores) if ranks.is_first else ():  # in one order, so that no two runs wait for each other
+        for path in sorted(stores) if group.is_first else ():  # in one order, so that no two runs wait for each other
             locks.enter_context(locked(path, waits=True))
-        lacking = _lacking(stores, ranks)
-        for path in lacking if ranks.is_first else ():
+        lacking = _lacking(stores, group)
+        for path in lacking if group.is_first else ():
             remove_temporary(path)
-        ranks.wait()
+        group.barrier()
         yield lacking
 
 
@@ -120,9 +119,9 @@ def _extract(
     stores: dict[Path, int],
     decides: dict,
     tokens_per_batch: int,
-    ranks: ReplicaGroup,
+    group: ReplicaGroup,
 ) -> None:
-    """Writes the shards that are not there yet, then the manifest that makes them a store, for the layer of each."""
+    """Write the missing shards of every layer, then the manifests that make them stores."""
     names = []
     layers = ", ".join(map(str, sorted(stores.values())))
     with progress_bar(f"{adapter.name} layer {layers}", len(sequences.token), "tokens") as advance:
@@ -130,19 +129,19 @@ def _extract(
             names.append(f"shard-{number:05d}.safetensors")
             paths = {folder / names[-1]: layer for folder, layer in stores.items()}
             paths = {path: layer for path, layer in paths.items() if not path.exists()}
-            if paths and number % ranks.size == ranks.rank:
+            if paths and number % group.size == group.rank:
                 dtype = DTYPES[decides["dtype"]]
                 _write_shards(adapter, sequences, samples, paths, dtype, tokens_per_batch, advance)
             else:
                 advance(_n_tokens(sequences, samples))
-    ranks.wait()
-    for folder, layer in stores.items() if ranks.is_first else ():
+    group.barrier()
+    for folder, layer in stores.items() if group.is_first else ():
         write_json(folder / MANIFEST, _manifest(adapter, sequences, folder, names, decides | {"layer": layer}))
-    ranks.wait()
+    group.barrier()
 
 
 def _sample_ranges(sequences: TokenSequences, tokens_per_shard: int) -> list[range]:
-    """Consecutive samples with at most ``tokens_per_shard`` tokens, or one sample that alone has more."""
+    """Return ranges of samples with at most ``tokens_per_shard`` tokens, or one sample with more."""
     ranges, first = [], 0
     while first < sequences.n_samples:
         limit = sequences.offsets[first] + tokens_per_shard
@@ -165,7 +164,7 @@ def _write_shards(
     tokens_per_batch: int,
     advance: Advance,
 ) -> None:
-    """One file for each layer, from one pass over the samples."""
+    """Write one file per layer, from one pass over the samples."""
     tokens = slice(*sequences.offsets[[samples.start, samples.stop]].tolist())
     samples = np.array(samples)
     values = {path: torch.empty(tokens.stop - tokens.start, adapter.d_model, dtype=dtype) for path in layers}
@@ -197,7 +196,7 @@ def _as_dtype(hidden: Tensor, dtype: torch.dtype) -> Tensor:
         message = (
             f"activations up to {largest:.3g} do not fit {dtype}" if torch.isfinite(largest) else "activations are NaN"
         )
-        raise SettingError(f"{message}; use buffer.dtype=bfloat16 or float32")
+        raise SettingError(f"{message}; use dtype=bfloat16 or float32", argument="buffer.dtype")
     return converted
 
 
@@ -216,5 +215,6 @@ def _check_disk(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     logger.info("activations take %.2f GB in %s (%.0f GB free)", n_bytes / 1e9, folder, free / 1e9)
     if free < 1.05 * n_bytes:
-        message = f"activations need {n_bytes / 1e9:.2g} GB in {folder}, only {free / 1e9:.2g} GB are free; "
-        raise ArtefactError(message + "use buffer=stream, buffer.dtype=float16, fewer cells or another buffer.cache")
+        message = f"activations need {n_bytes / 1e9:.2g} GB in {folder}, only {free / 1e9:.2g} GB are free"
+        advice = "stream them, or use dtype=float16, fewer samples or another cache"
+        raise ArtefactError(f"{message}; {advice}", argument="buffer.dtype")

@@ -1,4 +1,4 @@
-"""Batches in a shuffled order from groups of rows that are read one at a time."""
+"""Batches in a shuffled order from buffers of rows that are read one at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class RowGroup:
+class RowBuffer:
     """Rows that are read and shuffled together.
 
     Attributes
@@ -25,7 +25,7 @@ class RowGroup:
     size
         Number of rows, known without reading.
     read
-        Those of the rows that a ``(size,) bool`` mask has true, ``(n, d_in)``, in a fixed order.
+        Function from a ``(size,) bool`` mask to the ``(n, d_in)`` rows where it is true, in a fixed order.
     """
 
     size: int
@@ -33,27 +33,27 @@ class RowGroup:
 
 
 def shuffled_batches(
-    groups: Iterable[RowGroup],
+    buffers: Iterable[RowBuffer],
     batch_size: int,
     generator: torch.Generator,
     start: int = 0,
     reads_ahead: bool = False,
-    ranks: ReplicaGroup = SINGLE,
+    group: ReplicaGroup = SINGLE,
 ) -> Iterator[Tensor]:
-    """``(batch_size, d_in) float32`` batches: the groups in order, each shuffled within.
+    """Yield ``(batch_size, d_in) float32`` batches: the buffers in order, each shuffled within.
 
-    Batches run across the borders of groups; only the very last may be smaller. The first
-    ``start`` batches are left out, and groups that lie wholly before them are not read.
+    Batches run across the borders of buffers; only the very last may be smaller. The first
+    ``start`` batches are left out, and buffers that lie wholly before them are not read.
 
     Parameters
     ----------
     reads_ahead
-        A thread reads the next group while the batches of one are used; memory then holds two groups.
-    ranks
-        The processes that share every batch: each reads and gets its `share`, perhaps nothing of the last batch.
+        A thread reads the next buffer while the batches of one are used; memory then holds two buffers.
+    group
+        Processes that share every batch: each reads and gets the rows of `shard_rows`, possibly none of the last batch.
     """
-    tasks = _reads(groups, start * batch_size, batch_size, generator, ranks)
-    n_own = len(range(ranks.rank, batch_size, ranks.size))
+    tasks = _reads(buffers, start * batch_size, batch_size, generator, group)
+    n_own = len(range(group.rank, batch_size, group.size))
     pending, n_given, end = torch.empty(0), start, 0
     for end, rows in one_ahead(tasks) if reads_ahead else (task() for task in tasks):
         pending = torch.cat([pending, rows]) if len(pending) else rows
@@ -66,39 +66,39 @@ def shuffled_batches(
 
 
 Read = tuple[int, Tensor]
-"""How many rows of the epoch are over after a group, and its rows."""
+"""Rows of the epoch up to and with a buffer, and the rows of the buffer."""
 
 
 def _reads(
-    groups: Iterable[RowGroup], skip: int, batch_size: int, generator: torch.Generator, ranks: ReplicaGroup
+    buffers: Iterable[RowBuffer], skip: int, batch_size: int, generator: torch.Generator, group: ReplicaGroup
 ) -> Iterator[Callable[[], Read]]:
-    """For each group that does not lie wholly in the first ``skip`` rows, what gives its other rows shuffled."""
+    """Yield functions that read the buffers, shuffled, without the first ``skip`` rows of the epoch."""
     end = 0
-    for group in groups:
-        order = torch.randperm(group.size, generator=generator)
-        first = min(max(skip - end, 0), group.size)
-        start, end = end + first, end + group.size
+    for buffer in buffers:
+        order = torch.randperm(buffer.size, generator=generator)
+        first = min(max(skip - end, 0), buffer.size)
+        start, end = end + first, end + buffer.size
         if start < end:
-            yield partial(_shuffled, group, _own(order[first:], start, batch_size, ranks), end)
+            yield partial(_shuffled, buffer, _own(order[first:], start, batch_size, group), end)
 
 
-def _own(order: Tensor, start: int, batch_size: int, ranks: ReplicaGroup) -> Tensor:
-    """Those of the rows that this process has in its batches; the first is row ``start`` of the epoch."""
-    if ranks.size == 1:
+def _own(order: Tensor, start: int, batch_size: int, group: ReplicaGroup) -> Tensor:
+    """Return the rows of this process in its batches; the first of ``order`` is row ``start`` of the epoch."""
+    if group.size == 1:
         return order
     place = torch.arange(start, start + len(order)) % batch_size
-    return order[place % ranks.size == ranks.rank]
+    return order[place % group.size == group.rank]
 
 
-def _shuffled(group: RowGroup, order: Tensor, end: int) -> Read:
-    wanted = torch.zeros(group.size, dtype=torch.bool)
+def _shuffled(buffer: RowBuffer, order: Tensor, end: int) -> Read:
+    wanted = torch.zeros(buffer.size, dtype=torch.bool)
     wanted[order] = True
     place = wanted.cumsum(0) - 1
-    return end, group.read(wanted)[place[order]]
+    return end, buffer.read(wanted)[place[order]]
 
 
 def one_ahead(tasks: Iterable[Callable[[], Result]]) -> Iterator[Result]:
-    """What the tasks give, in order; a thread does the next one while a result is used."""
+    """Yield the results of tasks, in order; a thread runs the next one while a result is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="activations") as thread:
         following: Future | None = None
         for task in tasks:

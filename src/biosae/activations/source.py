@@ -1,4 +1,4 @@
-"""Where training and evaluation read activations from: one iterator, whatever stands behind it."""
+"""Sources of activations for training and evaluation: one iterator over batches for every kind of storage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from biosae.errors import DataError
 
 
 class ActivationSource(Protocol):
-    """Token activations in a shuffled order that only the seed and the epoch decide.
+    """Token activations in a shuffled order, determined by the seed and the epoch alone.
 
-    All processes of a run ask for the same batches in the same order and take equally many, be it shares or all rows,
-    so that a source may divide among them what it takes to make them.
+    All processes of a run request the same batches in the same order, so that a source may divide the work of
+    computing them.
 
     Attributes
     ----------
@@ -30,17 +30,16 @@ class ActivationSource(Protocol):
     n_tokens: int
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: ReplicaGroup = SINGLE
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, group: ReplicaGroup = SINGLE
     ) -> Iterator[Tensor]:
-        """``(batch_size, d_in) float32`` batches; the last of an epoch may be smaller.
+        """Yield ``(batch_size, d_in) float32`` batches; the last of an epoch may be smaller.
 
         Parameters
         ----------
         start
-            So many batches are left out from the front without reading them, so that a resumed run continues at
-            the same batch.
-        ranks
-            Of several each gets its `Ranks.share` of every batch.
+            Number of batches to skip without reading, for resuming.
+        group
+            Processes that share every batch: each gets the rows of `shard_rows`.
         """
         ...
 
@@ -70,14 +69,14 @@ class ArrayActivations:
         return self.values.shape[0]
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: ReplicaGroup = SINGLE
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, group: ReplicaGroup = SINGLE
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = torch.randperm(self.n_tokens, generator=generator)
         for rows in order.split(batch_size)[start:]:
-            yield self.values[ranks.share(rows)].float()
+            yield self.values[group.shard_rows(rows)].float()
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed of its own for every epoch of a run."""
+    """Return the seed of an epoch of a run."""
     return seed * 1_000_003 + epoch

@@ -1,4 +1,4 @@
-"""Token activations on disk: extracted once, read by every run that asks for the same ones."""
+"""Token activations on disk: extracted once, read by every run that needs the same ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from biosae.memory import return_freed
 
 from .mapped import mapped_tensors
 from .order import random_order
-from .shuffle import RowGroup, shuffled_batches
+from .shuffle import RowBuffer, shuffled_batches
 from .source import epoch_seed
 
 FORMAT = 1
@@ -95,7 +95,7 @@ class ActivationStore:
         return len(self._shards)
 
     def shards(self) -> Iterator[ActivationShard]:
-        """The shards in the order of the samples."""
+        """Yield the shards in the order of the samples."""
         return (self.shard(index) for index in range(self.n_shards))
 
     def shard(self, index: int) -> ActivationShard:
@@ -107,13 +107,13 @@ class ActivationStore:
         return ActivationShard(**{name: tensors[name] for name in ActivationShard.__annotations__})
 
     def content_of(self, samples: np.ndarray, buffer_tokens: int) -> StoredActivations:
-        """The content tokens of the given samples, as a source for training or evaluation."""
+        """Return the content tokens of samples as a source for training or evaluation."""
         return StoredActivations(self, samples, buffer_tokens)
 
     def sample_means(self, folder: Path) -> np.ndarray:
-        """``(n_samples, d_in) float32`` mean activation of each sample's content tokens; NaN without any.
+        """Return the ``(n_samples, d_in) float32`` mean activation of each sample's content tokens; NaN without any.
 
-        It waits in an unnamed file on the disk of ``folder``.
+        The result is mapped from an unnamed file on the disk of ``folder``.
         """
         with unnamed_file(folder) as file:
             end = 0
@@ -130,7 +130,7 @@ class ActivationStore:
 
 
 def _means(shard: ActivationShard, n: int, first: int) -> np.ndarray:
-    """``(n, d_in) float32`` means of ``n`` samples from ``first`` on."""
+    """Return the ``(n, d_in) float32`` means of ``n`` samples from ``first`` on."""
     content = ~shard.special
     sample = shard.sample[content] - first
     total = torch.zeros(n, shard.values.shape[1], dtype=torch.float64)
@@ -144,14 +144,14 @@ class StoredActivations:
     Blocks of neighbouring tokens are read in random order into a buffer of ``buffer_tokens`` rows
     and shuffled there, so that a batch mixes many samples and shards while reads stay long.
 
-    Where the chosen tokens are is not kept: one byte says how many of `BLOCK_ROWS` consecutive rows of a shard are
-    chosen, and what a block needs is looked up in the memory-mapped shard when it is read.
+    The positions of the chosen tokens are not kept: one byte counts the chosen ones among `BLOCK_ROWS` consecutive rows
+    of a shard, and a block looks its rows up in the memory-mapped shard when it is read.
     """
 
     def __init__(self, store: ActivationStore, samples: np.ndarray, buffer_tokens: int):
         self.d_in = store.d_in
         self._store = store
-        self._blocks_per_group = max(1, buffer_tokens // BLOCK_ROWS)
+        self._blocks_per_buffer = max(1, buffer_tokens // BLOCK_ROWS)
         self._chosen = torch.zeros(store.n_samples, dtype=torch.bool)
         self._chosen[torch.from_numpy(np.asarray(samples))] = True
         self._n_chosen = [_sums(self._is_chosen(shard)) for shard in store.shards()]
@@ -161,30 +161,30 @@ class StoredActivations:
             raise DataError("none of the chosen samples has a token; see how many genes the model matched")
 
     def batches(
-        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, ranks: ReplicaGroup = SINGLE
+        self, batch_size: int, seed: int, epoch: int = 0, start: int = 0, group: ReplicaGroup = SINGLE
     ) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = random_order(int(self._last_blocks[-1]), generator)
-        groups = (order[i : i + self._blocks_per_group] for i in range(0, len(order), self._blocks_per_group))
-        return shuffled_batches(map(self._group, groups), batch_size, generator, start, reads_ahead=True, ranks=ranks)
+        buffers = (order[i : i + self._blocks_per_buffer] for i in range(0, len(order), self._blocks_per_buffer))
+        return shuffled_batches(map(self._buffer, buffers), batch_size, generator, start, reads_ahead=True, group=group)
 
     @cached_property
     def _last_blocks(self) -> np.ndarray:
-        """``(n_shards,)`` blocks of a shard and all before it; a block is `BLOCK_ROWS` chosen rows of one shard."""
+        """``(n_shards,)`` number of blocks up to and with a shard; a block is `BLOCK_ROWS` chosen rows of one shard."""
         return np.cumsum(-(-self._n_rows // BLOCK_ROWS))
 
     def _is_chosen(self, shard: ActivationShard, rows: slice = slice(None)) -> Tensor:
         return self._chosen[shard.sample[rows]] & ~shard.special[rows]
 
-    def _group(self, blocks: np.ndarray) -> RowGroup:
+    def _buffer(self, blocks: np.ndarray) -> RowBuffer:
         blocks = np.sort(blocks)
         shard = np.searchsorted(self._last_blocks, blocks, side="right")
         first = BLOCK_ROWS * (blocks - np.append(0, self._last_blocks)[shard])  # among the shard's chosen rows
         last = np.minimum(first + BLOCK_ROWS, self._n_rows[shard])
-        return RowGroup(int((last - first).sum()), lambda wanted: self._read(shard, first, last, wanted))
+        return RowBuffer(int((last - first).sum()), lambda wanted: self._read(shard, first, last, wanted))
 
     def _read(self, shards: np.ndarray, first: np.ndarray, last: np.ndarray, wanted: Tensor) -> Tensor:
-        return_freed()  # what reading the group before took
+        return_freed()  # what reading the buffer before took
         parts, start = [], 0
         for index in np.unique(shards):
             shard, own = self._store.shard(index), shards == index
@@ -196,7 +196,7 @@ class StoredActivations:
         return torch.cat(parts)
 
     def _rows(self, shard: ActivationShard, before: np.ndarray, first: int, last: int) -> Tensor:
-        """Rows of the shard that are its ``first`` to ``last - 1`` chosen ones; ``before`` counts them by span."""
+        """Return the rows of the ``first`` to ``last - 1`` chosen ones of a shard; ``before`` counts them by span."""
         start = int(np.searchsorted(before, first, side="right")) - 1
         stop = int(np.searchsorted(before, last, side="left"))
         span = slice(start * BLOCK_ROWS, stop * BLOCK_ROWS)
@@ -205,6 +205,6 @@ class StoredActivations:
 
 
 def _sums(chosen: Tensor) -> np.ndarray:
-    """``(ceil(n / BLOCK_ROWS),) uint8`` true values in each span of `BLOCK_ROWS`."""
+    """Return the ``(ceil(n / BLOCK_ROWS),) uint8`` number of true values in each span of `BLOCK_ROWS`."""
     starts = np.arange(0, len(chosen), BLOCK_ROWS)
     return np.add.reduceat(chosen.numpy(), starts, dtype=np.uint8) if len(starts) else np.zeros(0, np.uint8)

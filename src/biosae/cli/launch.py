@@ -26,7 +26,7 @@ from biosae.progress import console
 from biosae.registry import load_plugins
 
 from .keys import in_settings
-from .override_check import check_words
+from .override_check import check_words, without_removed
 
 Command = Callable[[DictConfig], object]
 Sweep = Callable[[Sequence[DictConfig]], None]
@@ -65,6 +65,7 @@ def launch(name: str, command: Command, sweep: Sweep | None = None) -> None:
     with errors_on_one_line():
         load_plugins()
         check_words(name, sys.argv[1:])
+        sys.argv[1:] = without_removed(sys.argv[1:])
         _check_launcher()
         hydra.main(version_base="1.3", config_path="pkg://biosae.cli.config", config_name=name)(job)()
         if collected:

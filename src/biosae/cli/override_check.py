@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from biosae.compat import REMOVED
 from biosae.errors import SettingError
 
 DATA_OF = {
@@ -40,6 +42,25 @@ def check_words(command: str, words: Sequence[str]) -> None:
             key, _, values = word.partition("=")
             message = f"{word} holds several values: add -m for a sweep, or write a list, {key}=[{values}]"
             raise SettingError(f"{message}; a text with a comma is {key}=\"'...'\"")
+
+
+def without_removed(words: Sequence[str]) -> list[str]:
+    """Return the words without settings of earlier versions that stand at their former default.
+
+    Raises
+    ------
+    SettingError
+        If such a setting has another value.
+    """
+    kept = []
+    for word in words:
+        key, _, value = word.partition("=")
+        section, _, name = key.rpartition(".")
+        if name not in REMOVED.get(section, {}):
+            kept.append(word)
+        elif yaml.safe_load(value) != REMOVED[section][name]:
+            raise SettingError(f"{word}: {key} was removed and has no effect any more; leave it out (see CHANGELOG.md)")
+    return kept
 
 
 def _bare(command: str, word: str, words: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The processes of one run: each takes its share of the rows, and what the whole batch decides is reduced over all."""
+"""Process groups: the processes of one run, each with its shard of the rows, and reductions over all of them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from torch.autograd import Function
 from biosae.errors import LostRankError
 
 PATIENCE = timedelta(days=7)
-"""A process waits so long for a slower one; for a dead one it does not wait, as torchrun ends them all."""
+"""Time that a process waits for a slower one; it does not wait for a dead one, as torchrun ends them all."""
 
 
 @dataclass(frozen=True)
 class ReplicaGroup:
-    """The processes that work together, and which of them this one is; alone, nothing is sent.
+    """Processes that work together, and the rank of this one; nothing is sent while ``size`` is 1.
 
-    Every method but `share` is called by all of them, in the same order.
+    Every method but `shard_rows` is a collective: all processes call it, in the same order.
     """
 
     rank: int = 0
@@ -34,99 +34,88 @@ class ReplicaGroup:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes the files and speaks."""
+        """True in the process that writes files and logs."""
         return self.rank == 0
 
-    def share(self, rows: Tensor) -> Tensor:
-        """Every ``size``-th row of those of all processes: at most one more than any other gets, and perhaps none."""
+    def shard_rows(self, rows: Tensor) -> Tensor:
+        """Return every ``size``-th row: at most one more than any other process gets, possibly none."""
         return rows if self.size == 1 else rows[self.rank :: self.size]
 
-    def whole(self, rows: Tensor, n_rows: int) -> Tensor:
-        """The ``n_rows`` rows of which each process has its `share`."""
-        if self.size == 1:
-            return rows
-        everything = rows.new_zeros(n_rows, *rows.shape[1:])
-        everything[self.rank :: self.size] = rows
-        return self.total(everything)
+    def all_reduce_sum(self, mine: Tensor) -> Tensor:
+        """Return the sum over processes.
 
-    def total(self, mine: Tensor) -> Tensor:
-        """The sum over processes, without gradient."""
-        return self._reduced(mine, dist.ReduceOp.SUM)
+        Differentiable for a loss that every process computes from the sum: each summand gets the gradient of the sum.
+        """
+        return mine if self.size == 1 else _AllReduceSum.apply(mine)
 
-    def lowest(self, mine: Tensor) -> Tensor:
-        """The minimum over processes, entry by entry."""
-        return self._reduced(mine, dist.ReduceOp.MIN)
+    def all_reduce_min(self, mine: Tensor) -> Tensor:
+        """Return the minimum over processes, entry by entry."""
+        return mine if self.size == 1 else _reduced(mine, dist.ReduceOp.MIN)
 
-    def total_with_gradient(self, mine: Tensor) -> Tensor:
-        """The sum over processes, for a loss that every process computes from it and divides by ``size``."""
-        return mine if self.size == 1 else _Total.apply(mine, self)
-
-    def count(self, mine: int) -> int:
-        """The sum of whole numbers."""
-        return mine if self.size == 1 else int(self.total(torch.tensor(mine)))
-
-    def any(self, mine: bool) -> bool:
-        """Whether it holds in some process."""
-        return self.count(int(mine)) > 0
-
-    def add_up(self, tensors: list[Tensor]) -> None:
-        """Replaces each tensor by its sum over processes; their layout in memory is the same everywhere."""
+    def all_reduce_(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by its sum over processes; its layout in memory is the same in all of them."""
         if self.size == 1:
             return
         laid_out = [tensor if tensor.is_contiguous() else tensor.t() for tensor in tensors]
         for work in [dist.all_reduce(tensor, async_op=True) for tensor in laid_out]:
             work.wait()
 
-    def from_first(self, value: Any = None) -> Any:
-        """What the first process has."""
+    def count(self, mine: int) -> int:
+        """Return the sum of whole numbers over processes."""
+        return mine if self.size == 1 else int(self.all_reduce_sum(torch.tensor(mine)))
+
+    def any(self, mine: bool) -> bool:
+        """Return whether a condition holds in any process."""
+        return self.count(int(mine)) > 0
+
+    def broadcast(self, value: Any = None) -> Any:
+        """Return the value of the first process."""
         if self.size == 1:
             return value
         box = [value]
         dist.broadcast_object_list(box, device=torch.device("cpu"))
         return box[0]
 
-    def gathered(self, value: Any) -> list[Any]:
-        """What each process has."""
+    def all_gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes, by rank."""
         if self.size == 1:
             return [value]
         values = [None] * self.size
         dist.all_gather_object(values, value)
         return values
 
-    def wait(self) -> None:
-        """Returns when all processes are here."""
+    def barrier(self) -> None:
+        """Return when all processes have called it."""
         self.count(0)
-
-    def _reduced(self, mine: Tensor, operation: dist.ReduceOp) -> Tensor:
-        if self.size == 1:
-            return mine
-        reduced = mine.detach().clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(reduced, operation)
-        return reduced
 
 
 SINGLE = ReplicaGroup()
 
 
-class _Total(Function):
+class _AllReduceSum(Function):
     @staticmethod
-    def forward(ctx, mine: Tensor, ranks: ReplicaGroup) -> Tensor:
-        ctx.size = ranks.size
-        return ranks.total(mine)
+    def forward(ctx, mine: Tensor) -> Tensor:
+        return _reduced(mine, dist.ReduceOp.SUM)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
-        return ctx.size * grad, None
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return grad
+
+
+def _reduced(mine: Tensor, operation: dist.ReduceOp) -> Tensor:
+    reduced = mine.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(reduced, operation)
+    return reduced
 
 
 def current_group() -> ReplicaGroup:
-    """The processes that are `connected` now."""
+    """Return the group of this process: that of `init_distributed`, or `SINGLE`."""
     return ReplicaGroup(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else SINGLE
 
 
 @cache
 def connections(name: str) -> dist.ProcessGroup:
-    """Connections of all processes beside those of `Ranks`, for what is in main memory and for a thread of its own.
+    """Return further connections of all processes, for tensors in main memory and for a thread of its own.
 
     The first call with a name is made by all processes in their main thread, in the same order of names.
     """
@@ -135,7 +124,7 @@ def connections(name: str) -> dist.ProcessGroup:
 
 @contextmanager
 def init_distributed() -> Iterator[None]:
-    """Connects the processes that torchrun started, for as long as the block runs.
+    """Connect the processes that torchrun started, for as long as the block runs.
 
     Raises
     ------
@@ -152,15 +141,15 @@ def init_distributed() -> Iterator[None]:
         if isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in str(error):
             raise LostRankError("another process of this run ended; its own message, if any, says why") from error
         raise
-    current_group().wait()  # so that no process closes a connection that another still uses
+    current_group().barrier()  # so that no process closes a connection that another still uses
     dist.destroy_process_group()
     connections.cache_clear()
 
 
 def hard_exit() -> NoReturn:
-    """Ends a process whose work is done, at once.
+    """End a process whose work is done, at once.
 
-    Threads of torch that outlive their group now and then abort a Python that ends in order (torch 2.13, gloo).
+    Threads of torch that outlive their group now and then abort a Python that exits normally (torch 2.13, gloo).
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -168,6 +157,6 @@ def hard_exit() -> NoReturn:
 
 
 def is_first_to_fail() -> bool:
-    """Whether no other process has asked this before, so that of all errors of a run one is told."""
+    """Return True in the first process that asks, so that one error of a run is reported."""
     store, _, _ = next(dist.rendezvous("env://"))
     return store.add("biosae/failures", 1) == 1

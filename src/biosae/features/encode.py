@@ -38,7 +38,7 @@ def encode_features(
     provenance: dict,
     obsm: dict[str, np.ndarray],
     batch_tokens: int = 8192,
-    ranks: ReplicaGroup = SINGLE,
+    group: ReplicaGroup = SINGLE,
 ) -> None:
     """Writes ``token_codes/`` and ``features.h5ad`` into ``out``.
 
@@ -56,7 +56,7 @@ def encode_features(
         ``sae_hash``, ``model`` and ``layer``; kept in ``uns["biosae"]``.
     obsm
         Arrays with one row per sample, such as ``X_model``; only the first process needs them.
-    ranks
+    group
         Processes that share the encoding, shard by shard; the first pools the codes.
 
     Raises
@@ -70,8 +70,8 @@ def encode_features(
     if store.n_tokens == 0:
         raise DataError("no sample has a token the model knows, so there is nothing to encode; see the matched genes")
     folder = Path(out) / "token_codes"
-    shards = _write_token_codes(sae, store, folder, provenance, batch_tokens, ranks)
-    if not ranks.is_first:
+    shards = _write_token_codes(sae, store, folder, provenance, batch_tokens, group)
+    if not group.is_first:
         return
     with atomic_write(folder / VOCABULARY) as temporary:
         vocabulary[["token", "identifier", "name"]].to_csv(temporary, index=False)
@@ -118,20 +118,20 @@ def encode_shard(encoder: Encoder, shard: ActivationShard, batch_tokens: int, de
 
 
 def _write_token_codes(
-    sae: SAE, store: ActivationStore, folder: Path, provenance: dict, batch_tokens: int, ranks: ReplicaGroup
+    sae: SAE, store: ActivationStore, folder: Path, provenance: dict, batch_tokens: int, group: ReplicaGroup
 ) -> list[dict]:
     """Encode the shards that do not exist yet and return the lines of the manifest."""
     (folder / MANIFEST).unlink(missing_ok=True)
     written = {}
     with progress_bar("encoding tokens", store.n_tokens, "tokens") as advance:
-        for number in range(ranks.rank, store.n_shards, ranks.size):
+        for number in range(group.rank, store.n_shards, group.size):
             path, shard = folder / f"shard-{number:05d}.safetensors", store.shard(number)
             source = {"format": str(FORMAT), "sae": provenance["sae_hash"], "activations": store.hash}
             if source_of(path) != source:
                 encode_shard(sae, shard, batch_tokens, sae.W_dec.device).write(path, source)
             written[number] = _shard_entry(path)
             advance(len(shard))
-    written = {number: entry for part in ranks.gathered(written) for number, entry in part.items()}
+    written = {number: entry for part in group.all_gather(written) for number, entry in part.items()}
     for path in folder.glob("shard-*.safetensors"):
         if path.name not in {entry["name"] for entry in written.values()}:
             path.unlink(missing_ok=True)

@@ -84,15 +84,13 @@ def settings_of_controls(folder: Path) -> Settings:
     """Return the settings of a run, with its activations where they are."""
     settings = read_settings(folder)
     cache = Path(read_run(folder)["activations"]["folder"]).parent
-    training = replace(settings.training, shard_dictionary=False)
-    return replace(settings, buffer=replace(settings.buffer, cache=str(cache)), training=training)
+    return replace(settings, buffer=replace(settings.buffer, cache=str(cache)))
 
 
 def frozen(settings: Settings) -> Settings:
-    """Return settings without what would move a frozen decoder, or freeze the encoder with it."""
+    """Return settings without a tied encoder, which would be frozen with the decoder."""
     architecture = replace(settings.sae.architecture, tied_decoder=False)
-    sae, training = replace(settings.sae, architecture=architecture), replace(settings.training, resample_at=())
-    return replace(settings, sae=sae, training=training)
+    return replace(settings, sae=replace(settings.sae, architecture=architecture))
 
 
 def control_axes(

@@ -42,7 +42,7 @@ def encode(folder: Path, settings: Settings, prepared: PreparedData | None = Non
     run = read_run(folder)
     check_same_model(run, prepared)
     sae = files.load(folder, device=prepared.adapter.device)
-    store, ranks = stored_activations(settings, prepared, run["model"]["layer"]), current_group()
+    store, group = stored_activations(settings, prepared, run["model"]["layer"]), current_group()
     provenance = {"sae_hash": run["sae"]["hash"], "model": run["model"]["name"], "layer": run["model"]["layer"]}
     encode_features(
         sae,
@@ -51,10 +51,10 @@ def encode(folder: Path, settings: Settings, prepared: PreparedData | None = Non
         vocabulary=vocabulary_table(prepared),
         out=folder,
         provenance=provenance,
-        obsm={"X_model": store.sample_means(folder)} | prepared.samples.obsm if ranks.is_first else {},
-        ranks=ranks,
+        obsm={"X_model": store.sample_means(folder)} | prepared.samples.obsm if group.is_first else {},
+        group=group,
     )
-    if ranks.is_first:
+    if group.is_first:
         write_spans(folder, prepared)
         logger.info("features in %s", folder / "features.h5ad")
     return folder / "features.h5ad"

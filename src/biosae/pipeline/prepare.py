@@ -261,6 +261,6 @@ def stored_activations(
             Path(settings.cache),
             dtype=buffer.dtype,
             tokens_per_batch=buffer.tokens_per_batch,
-            ranks=current_group(),
+            group=current_group(),
             also_layers=[*buffer.also_layers, *also_layers],
         )

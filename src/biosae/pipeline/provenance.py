@@ -18,9 +18,7 @@ from biosae.data.files import data_hash
 from biosae.distributed.processes import current_group
 from biosae.runs.folders import RUN
 from biosae.runs.settings import Settings
-from biosae.saes import files
 from biosae.saes.base import SAE
-from biosae.saes.shards import CopyOnCpu
 from biosae.training.recovery import embedding_recovery, mean_activation
 from biosae.training.trainer import TrainingRun
 
@@ -41,8 +39,7 @@ def record(plan: TrainingPlan, runs: Sequence[TrainingRun], evaluations: Sequenc
     mean = mean_activation(plan.sources["train"], first.training.normaliser_tokens, first.seed)
     if not current_group().is_first:
         return
-    saes = [run.sae if run.sae.shards.is_whole else CopyOnCpu(files.load(run.folder)) for run in runs]
-    recoveries = recovery(plan, saes, mean)
+    recoveries = recovery(plan, [run.sae for run in runs], mean)
     for settings, run, evaluation, recovered in zip(plan.together, runs, evaluations, recoveries, strict=True):
         measured = evaluation | recovered
         write_json(run.folder / "evaluation.json", measured)

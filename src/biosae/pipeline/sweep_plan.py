@@ -9,7 +9,7 @@ from biosae.artefacts import settings_hash
 from biosae.errors import SettingError, arguments_of
 from biosae.runs.plain import plain
 from biosae.runs.settings import Settings
-from biosae.saes.checks import check_at_least
+from biosae.saes.settings import check_at_least
 from biosae.training.trainer import SHARED
 
 

@@ -96,14 +96,14 @@ def train_in(folders: Sequence[Path], plan: TrainingPlan) -> None:
 
 def train_runs(runs: Sequence[TrainingRun], plan: TrainingPlan, validation: ActivationSource) -> list[dict[str, float]]:
     """Train in one pass, from the last checkpoint of all runs if there is one, and return the held-out numbers."""
-    ranks = current_group()
-    if ranks.is_first:
+    group = current_group()
+    if group.is_first:
         for run, settings in zip(runs, plan.together, strict=True):
             save_settings(run.folder, settings)
             write_split(run.folder, plan.prepared)
             run.tracker.start(run.folder, plain(settings))
     seed, seconds = plan.together[0].seed, plan.together[0].experiment.checkpoint_seconds
-    trainer = Trainer(runs, plan.sources["train"], validation, seed, seconds, ranks)
+    trainer = Trainer(runs, plan.sources["train"], validation, seed, seconds, group)
     try:
         return trainer.run(resume=latest_step([run.folder for run in runs]) is not None)
     finally:

@@ -6,18 +6,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from biosae.activations.exchange import exchange
 from biosae.activations.source import ActivationSource
 from biosae.activations.store import ActivationStore
 from biosae.activations.stream import StreamedActivations
 from biosae.artefacts import settings_hash
-from biosae.distributed.processes import current_group
+from biosae.distributed.exchange import row_exchange
 from biosae.errors import SettingError, arguments_of
 from biosae.runs.plain import plain
 from biosae.runs.settings import Settings
 from biosae.saes.base import SAE
 from biosae.saes.build import build
-from biosae.saes.shards import divide
 from biosae.training.settings import TrainerSettings
 
 from .models import choose_device
@@ -70,8 +68,7 @@ def build_sae(settings: Settings, d_in: int) -> tuple[SAE, TrainerSettings]:
     with arguments_of("sae"):
         trainer = replace(settings.training, lr=hyperparams.pop("lr", None))
         sae = build(settings.sae.variant, d_in, d_sae, hyperparams, settings.seed, settings.sae.architecture)
-    device = choose_device(settings.device)
-    return divide(sae, current_group(), device) if trainer.shard_dictionary else sae.to(device), trainer
+    return sae.to(choose_device(settings.device)), trainer
 
 
 def sources(
@@ -90,7 +87,7 @@ def sources(
     if buffer.kind == "stream":
         model, size = (prepared.adapter, prepared.sequences), (buffer.buffer_tokens, buffer.tokens_per_batch)
         streams = {
-            name: StreamedActivations(*model, rows, layer, *size, exchange(name)) for name, rows in samples.items()
+            name: StreamedActivations(*model, rows, layer, *size, row_exchange(name)) for name, rows in samples.items()
         }
         return streams, None
     raise SettingError(f"kind must be store or stream, got {buffer.kind}", argument="buffer.kind")

@@ -35,10 +35,10 @@ def open_run_folder(experiment: ExperimentSettings, identity: str, takes_trained
     takes_trained
         Whether a run that lacks only stages after training is continued, too.
     """
-    ranks = current_group()
+    group = current_group()
     with ExitStack() as stack:
-        if not ranks.is_first:
-            yield ranks.from_first()
+        if not group.is_first:
+            yield group.broadcast()
             return
         folder = _cut_off(experiment, identity, takes_trained, stack) if experiment.resume else None
         if folder is None:
@@ -46,7 +46,7 @@ def open_run_folder(experiment: ExperimentSettings, identity: str, takes_trained
             stack.enter_context(locked(folder))
             write_json(folder / UNFINISHED, {"identity": identity, "started": datetime.now().isoformat()})
             logger.info("run folder %s", folder)
-        yield ranks.from_first(folder)
+        yield group.broadcast(folder)
 
 
 def _cut_off(experiment: ExperimentSettings, identity: str, takes_trained: bool, stack: ExitStack) -> Path | None:
@@ -89,10 +89,10 @@ def is_trained(folder: Path) -> bool:
 @contextmanager
 def open_run(experiment: ExperimentSettings, chosen: RunChoice) -> Iterator[Path]:
     """Open the folder of a finished training run, locked for a stage that writes there."""
-    ranks = current_group()
+    group = current_group()
     folder = find_run(experiment, chosen)
-    with locked(folder) if ranks.is_first else nullcontext():
-        if ranks.is_first:
+    with locked(folder) if group.is_first else nullcontext():
+        if group.is_first:
             remove_temporary(folder)  # of a stage that was killed
         yield folder
 

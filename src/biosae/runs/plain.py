@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from biosae.errors import SettingError, arguments_of
 from biosae.registry import nearest
@@ -50,8 +50,6 @@ def _built(kind: type, content: Any, where: str) -> Any:
             raise SettingError(f"there is no setting {where}{name}; {nearest(str(name), known)}")
         inner = _section(hints[name])
         values[name] = value if inner is None or value is None else _built(inner, value, f"{where}{name}.")
-        if get_origin(hints[name]) is tuple:
-            values[name] = tuple(value)
     if kind is TrainerSettings:
         values.setdefault("lr", None)
     with arguments_of(where.rstrip(".")):

@@ -1,4 +1,4 @@
-"""What an SAE's layers look like, apart from which codes it keeps."""
+"""Options of the encoder and decoder that every variant has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from biosae.errors import SettingError
 
 LINEAR_LAYER_NORM = 3**-0.5
-"""Norm of a row of ``torch.nn.Linear`` at its start, whose entries are uniform within ``1 / sqrt(d_in)``."""
+"""Initial norm of a row of ``torch.nn.Linear``, whose entries are uniform within ``1 / sqrt(d_in)``."""
 
 ENCODER_INITS = ("decoder", "kaiming_uniform")
 DECODER_NORMS = ("unit", "unit_at_start", "free")
@@ -53,10 +53,10 @@ class Architecture:
             ("loss_unit", LOSS_UNITS),
         ):
             if (value := getattr(self, name)) not in known:
-                raise SettingError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, got {value}")
+                raise SettingError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, got {value}", argument=name)
 
-    def start(self, d_in: int, d_sae: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Encoder and decoder, both ``(d_sae, d_in)``, as they are before training."""
+    def init(self, d_in: int, d_sae: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the initial encoder and decoder, both ``(d_sae, d_in)``."""
         decoder = torch.nn.functional.normalize(torch.randn(d_sae, d_in, generator=generator), dim=1)
         if self.encoder_init == "decoder":
             encoder = LINEAR_LAYER_NORM * decoder
@@ -70,7 +70,7 @@ class Architecture:
 
     @property
     def encoder_norm(self) -> float:
-        """Typical norm of an encoder column at the start."""
+        """Typical initial norm of an encoder column."""
         return 1.0 if self.tied_decoder and self.decoder_norm != "free" else LINEAR_LAYER_NORM
 
 

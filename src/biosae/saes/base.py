@@ -1,69 +1,68 @@
-"""What every sparse autoencoder shares: parameters, units, encode and decode, the unit-norm decoder."""
+"""The base of every sparse autoencoder: parameters, units, encode and decode, the unit-norm decoder."""
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.errors import DataError, SettingError
 from biosae.ops.adam import normalize_rows_, project_gradient_
 
 from .architecture import PLAIN, Architecture
-from .checks import check_at_least
+from .batch import WHOLE_BATCH, Batch
 from .codes import Codes
 from .forward import ForwardOutput, Progress, squared_error
 from .preactivations import PreActivations
-from .shards import UNDIVIDED, Shards
+from .settings import check_at_least, make_settings
 
 
 class SAE(nn.Module, ABC):
     """A linear encoder, a selection and a linear decoder whose rows are unit-norm features.
 
-    Inputs and outputs are in the host model's units. Inside, activations are centred and divided by
-    one number, so that their mean squared norm is 1. So losses depend neither on the width nor on the
-    scale of the host: a reconstruction loss of 1 is the mean predictor's. Pre-activations start with a
-    variance of about ``1 / (3 d_in)``, and weights, biases and thresholds are all of that size, so
-    that one learning rate fits them.
+    Inputs and outputs are in activation units, those of the host model. Inside, activations are centred and divided
+    by one number, so that their mean squared norm is 1. Losses then depend neither on the width nor on the scale of
+    the host: the mean predictor has a reconstruction loss of 1. Pre-activations start with a variance of about
+    ``1 / (3 d_in)``, and weights, biases and thresholds are all of that size, so that one learning rate fits them.
 
-    A variant overrides at most five methods: `select`, `select_for_training`, `reconstruction_loss`,
-    `penalties` and `after_step`. Its constructor takes ``d_in``, ``d_sae`` and named settings, and keeps
-    each as an attribute of the same name.
+    A variant declares its `Settings` and overrides at most five methods, `select`, `select_for_training`,
+    `reconstruction_loss`, `penalties` and `after_step`, and `setup` where it has parameters or buffers of its own.
 
     Parameters
     ----------
     d_in, d_sae
         Width of the activations, number of features.
     seed
-        Decides the initial features.
+        Seed of the initial features.
     architecture
         Options that every variant has.
+    hyperparams
+        Settings of the variant, by name.
     """
 
-    def __init__(self, d_in: int, d_sae: int, seed: int = 0, architecture: Architecture = PLAIN):
+    def __init__(self, d_in: int, d_sae: int, *, seed: int = 0, architecture: Architecture = PLAIN, **hyperparams: Any):
         super().__init__()
         for name, width in (("d_in", d_in), ("d_sae", d_sae)):
             check_at_least(name, width, 1)
             if not isinstance(width, int):
-                raise SettingError(f"{name} must be a whole number, got {width}")
+                raise SettingError(f"{name} must be a whole number, got {width}", argument=name)
         self.d_in, self.d_sae, self.seed, self.architecture = d_in, d_sae, seed, architecture
-        encoder, decoder = architecture.start(d_in, d_sae, torch.Generator().manual_seed(seed))
+        self.settings = make_settings(self.Settings, hyperparams, d_sae, type(self).__name__)
+        encoder, decoder = architecture.init(d_in, d_sae, torch.Generator().manual_seed(seed))
         self.W_dec = nn.Parameter(decoder)
         if not architecture.tied_decoder:
             # Stored feature by feature, as its gradient is computed; shape (d_in, d_sae).
             self.W_enc = nn.Parameter(encoder.t())
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
-        self.shards: Shards = UNDIVIDED
         self.register_buffer("input_mean", torch.zeros(d_in))
         self.register_buffer("input_scale", torch.ones(()))
+        self.setup()
 
     def __getattr__(self, name: str) -> Any:
         if name == "W_enc" and self.architecture.tied_decoder:
@@ -72,104 +71,119 @@ class SAE(nn.Module, ABC):
 
     # Open to variants.
 
+    @dataclass(frozen=True)
+    class Settings:
+        """Settings of a variant and the values that they take; see `biosae.saes.settings`."""
+
+    settings: Settings
+
     scaled_parameters: tuple[str, ...] = ("b_enc", "b_dec")
-    """Names of the parameters and buffers that grow with the activations; `fold` rescales them."""
+    """Names of the parameters and buffers in normalised units; `fold` rescales them."""
 
     norm_moves_to_encoder = False
-    """True lets the norms of the decoder rows learn: each step moves them into the encoder."""
+    """True if the norms of decoder rows are learned: each step moves them into the encoder."""
 
     base_lr: float = 5e-3
     """The learning rate that suits 1,024 features in runs of some hundred to some thousand steps."""
 
-    momentum: float = 0.9
-    """Adam's first coefficient: what a step keeps of the mean gradient of those before."""
+    adam_beta1: float = 0.9
+    """Adam's beta1."""
+
+    def setup(self) -> None:
+        """Add the variant's own parameters and buffers; called once, at the end of the constructor."""
 
     @abstractmethod
     def select(self, pre: PreActivations) -> Codes:
-        """Codes at inference: row by row, deterministic, from the saved state alone."""
+        """Return the codes at inference: row by row, deterministic, from the saved state alone."""
 
     def select_for_training(self, pre: PreActivations) -> Codes:
-        """Codes in a training step."""
+        """Return the codes in a training step."""
         return self.select(pre)
 
     def reconstruction_loss(self, forward: ForwardOutput) -> Tensor:
-        """Mean over tokens of the squared norm of the residual."""
+        """Return the mean over tokens of the squared norm of the residual."""
         return forward.error(forward.reconstruction)
 
     def penalties(self, forward: ForwardOutput, progress: Progress) -> dict[str, Tensor]:
-        """Further named terms of the objective."""
+        """Return further terms of the objective, by name."""
         return {}
 
     def after_step(self, forward: ForwardOutput, progress: Progress) -> None:
-        """The only place where a variant changes its state."""
+        """Update the variant's state after an optimiser step; the only method that may change it."""
 
     # Final from here on.
 
     def fit_normaliser(self, x: Tensor) -> None:
-        """Takes centre and scale from ``(n_tokens, d_in)`` activations in host units."""
+        """Fit centre and scale to ``(n_tokens, d_in)`` activations."""
         self._check_input(x)
         if not torch.isfinite(x).all():
             raise DataError("activations contain NaN or infinite values; check the model and its input")
         wide = self._layer_normed(x.double())
         mean = wide.mean(0)
-        scale = squared_error(wide, mean.expand_as(wide), len(wide)).sqrt()
+        scale = (squared_error(wide, mean.expand_as(wide)) / len(wide)).sqrt()
         if not scale > 0:
             raise DataError(f"all {len(x)} activations are equal: there is nothing to learn from them")
         self.input_mean.copy_(mean)
         self.input_scale.copy_(scale)
 
     def normalise(self, x: Tensor) -> Tensor:
-        """Host units to normalised units."""
+        """Convert activation units to normalised units."""
         self._check_input(x)
         return self._normalised(x)
 
     def denormalise(self, normalised: Tensor, x: Tensor | None = None) -> Tensor:
-        """Normalised units to host units; what `normalise` makes of ``x``, for the same tokens, back to ``x``.
+        """Convert normalised units to activation units; the inverse of `normalise` for the tokens ``x``.
 
-        Only layer normalisation needs ``x``: each token's own mean and spread are not in its codes.
+        Only layer normalisation needs ``x``: the mean and the spread of a token are not in its codes.
         """
         output = normalised * self.input_scale + self.input_mean
         if not self.architecture.layer_norm:
             return output
         if x is None:
-            raise SettingError("an SAE with layer normalisation decodes with the activations at hand: decode(codes, x)")
+            raise SettingError("this SAE uses layer normalisation; pass the activations as well: sae.decode(codes, x)")
         mean, spread = _own_scale(x)
         return output * spread + mean
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
-        """Codes of ``(n_tokens, d_in)`` activations in host units."""
+        """Return the codes of ``(n_tokens, d_in)`` activations."""
         self._check_kind(x)
         return self.select(self._pre(self.normalise(x)))
 
     @torch.no_grad()
     def decode(self, codes: Codes, x: Tensor | None = None) -> Tensor:
-        """``(n_tokens, d_in)`` reconstruction in host units; see `host_units` for ``x``."""
+        """Return the ``(n_tokens, d_in)`` reconstruction in activation units; see `denormalise` for ``x``."""
         if not isinstance(codes, Codes):
             message = f"decode takes Codes, got {type(codes).__name__}"
             raise DataError(f"{message}: dense ones become Codes(values), of biosae.saes.codes")
         return self.denormalise(self._decoded(codes), x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstruction of ``(n_tokens, d_in)`` activations, both in host units, by the inference path."""
+        """Return the reconstruction of ``(n_tokens, d_in)`` activations by the inference path."""
         return self.decode(self.encode(x), x)
 
-    def training_forward(self, x: Tensor, ranks: ReplicaGroup = SINGLE) -> ForwardOutput:
-        """Codes and reconstruction with gradients; ``x`` in host units, this process's share of the batch."""
-        return self._forward(x, self.select_for_training, ranks)
+    def training_forward(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> ForwardOutput:
+        """Return codes and reconstruction with gradients.
+
+        Parameters
+        ----------
+        x
+            ``(n, d_in)`` activations, rows of ``batch``.
+        """
+        return self._forward(x, self.select_for_training, batch)
 
     @torch.no_grad()
-    def inference_forward(self, x: Tensor, ranks: ReplicaGroup = SINGLE) -> ForwardOutput:
-        """The same by the inference path, for what is measured of a trained SAE."""
-        return self._forward(x, self.select, ranks)
+    def inference_forward(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> ForwardOutput:
+        """Return the same by the inference path, to measure a trained SAE."""
+        return self._forward(x, self.select, batch)
 
     def losses(self, forward: ForwardOutput, progress: Progress) -> dict[str, Tensor]:
-        """The terms whose sum is minimised; changes no state."""
+        """Return the terms whose sum is minimised; changes no state."""
         return {"reconstruction": self.reconstruction_loss(forward), **self.penalties(forward, progress)}
 
     @torch.no_grad()
     def normalize_decoder(self) -> None:
-        """Sets every decoder row to unit norm, unless the architecture lets norms learn."""
+        """Set every decoder row to unit norm, unless the architecture leaves norms free."""
         if self.architecture.decoder_norm != "unit":
             return
         norm = normalize_rows_(self.W_dec)
@@ -179,13 +193,13 @@ class SAE(nn.Module, ABC):
 
     @torch.no_grad()
     def project_decoder_gradient(self) -> None:
-        """Takes out the part of the decoder's gradient that would only change the norm of its rows."""
+        """Remove the part of the decoder's gradient that would only change the norm of its rows."""
         if self.has_unit_norm_decoder:
             project_gradient_(self.W_dec)
 
     @torch.no_grad()
     def fold(self) -> SAE:
-        """A copy without normaliser: weights read and write host units, and codes are in host units too."""
+        """Return a copy without normaliser, whose weights and codes are in activation units."""
         if self.architecture.layer_norm:
             raise SettingError("layer normalisation differs from token to token and cannot be folded into weights")
         folded = deepcopy(self)
@@ -197,49 +211,33 @@ class SAE(nn.Module, ABC):
         folded.input_scale.fill_(1)
         return folded
 
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments, by name."""
-        settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-        return {**settings, "architecture": asdict(self.architecture)}
-
-    def whole_state(self) -> dict[str, Tensor]:
-        """Weights and buffers, with all features; of those that are divided only the first process gets all."""
-        return {name: self.shards.gathered(tensor) for name, tensor in self.state_dict().items()}
-
-    def take(self, state: Mapping[str, Tensor]) -> None:
-        """Copies weights and buffers, or the part of them that belongs here."""
-        for name, tensor in self.state_dict().items():
-            self.shards.put(tensor, state[name])
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, by name."""
+        sizes = {"d_in": self.d_in, "d_sae": self.d_sae}
+        return {**sizes, **asdict(self.settings), "seed": self.seed, "architecture": asdict(self.architecture)}
 
     @property
     def has_unit_norm_decoder(self) -> bool:
-        """Whether decoder rows stay at unit norm and nothing else learns from theirs."""
+        """True if decoder rows have unit norm and their norms are not learned elsewhere."""
         return self.architecture.decoder_norm == "unit" and not self.norm_moves_to_encoder
-
-    @property
-    def n_features_here(self) -> int:
-        """Features that this process holds: all, unless they are divided."""
-        return self.d_sae // self.shards.ranks.size
 
     @property
     def init_std(self) -> float:
         """Standard deviation of a pre-activation before training."""
         return self.architecture.encoder_norm * self.d_in**-0.5
 
-    def _forward(self, x: Tensor, select: Callable[[PreActivations], Codes], ranks: ReplicaGroup) -> ForwardOutput:
-        self._check_input(x, fewest=1 if ranks.size == 1 else 0)
+    def _forward(self, x: Tensor, select: Callable[[PreActivations], Codes], batch: Batch) -> ForwardOutput:
+        n_tokens = self._check_input(x, batch)
         normalised = self._normalised(x)
-        pre = self._pre(normalised, ranks)
+        pre = self._pre(normalised, batch)
         codes = select(pre)
-        return ForwardOutput(normalised, pre, codes, self._decoded, self._token_unit(x), ranks)
+        return ForwardOutput(normalised, pre, codes, self._decoded, n_tokens, self._token_unit(x), batch)
 
-    def _pre(self, x: Tensor, ranks: ReplicaGroup = SINGLE) -> PreActivations:
-        here, b_dec = self.shards.here, self.shards.shared(self.b_dec)
-        return PreActivations(x, b_dec, here(self.W_enc), here(self.b_enc), ranks, self.shards)
+    def _pre(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> PreActivations:
+        return PreActivations(x, self.b_dec, self.W_enc, self.b_enc, batch)
 
     def _decoded(self, codes: Codes) -> Tensor:
-        partial = codes.decode(self.shards.here(self.W_dec))
-        return self.shards.total(partial) + self.shards.here(self.b_dec)
+        return codes.decode(self.W_dec) + self.b_dec
 
     def _normalised(self, x: Tensor) -> Tensor:
         return (self._layer_normed(x) - self.input_mean).div_(self.input_scale)
@@ -251,7 +249,7 @@ class SAE(nn.Module, ABC):
         return (x - mean) / spread
 
     def _token_unit(self, x: Tensor) -> Tensor | None:
-        """``(n, 1)`` one normalised unit as a share of each token's norm, where losses count in that."""
+        """Return ``(n, 1)`` one normalised unit as a share of each token's norm, where losses count in that unit."""
         if self.architecture.loss_unit == "dataset":
             return None
         norm = x.norm(dim=1, keepdim=True)
@@ -261,7 +259,7 @@ class SAE(nn.Module, ABC):
         return unit / norm
 
     def _check_kind(self, x: Tensor) -> None:
-        """Stops at what products with the weights would refuse in torch's words."""
+        """Check type, device and dtype, so that users see our message instead of torch's."""
         if not isinstance(x, Tensor):
             raise DataError(f"activations must be a torch tensor, got {type(x).__name__}: torch.as_tensor(x)")
         if x.device != self.W_dec.device:
@@ -271,13 +269,16 @@ class SAE(nn.Module, ABC):
         if torch.promote_types(x.dtype, own) != own:
             raise DataError(f"activations are {x.dtype}, the SAE {own}: x.to({own}), or sae.to({x.dtype})")
 
-    def _check_input(self, x: Tensor, fewest: int = 1) -> None:
-        if x.ndim != 2 or x.shape[1] != self.d_in or len(x) < fewest:
+    def _check_input(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> int:
+        """Check the shape of rows of a batch, and return the number of tokens in the batch."""
+        n_tokens = batch.count(len(x)) if x.ndim == 2 and x.shape[1] == self.d_in else 0
+        if n_tokens == 0:
             message = f"activations must be (n_tokens, d_in={self.d_in}) with at least one token"
             raise DataError(f"{message}, got shape {tuple(x.shape)}; drop padding and flatten before the SAE")
+        return n_tokens
 
 
 def _own_scale(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every row, ``(n, 1)``; a constant row counts as of spread 1."""
+    """Return mean and standard deviation of every row, ``(n, 1)``; a constant row has a spread of 1."""
     spread, mean = torch.std_mean(x, dim=1, keepdim=True, correction=0)
     return mean, torch.where(spread > 0, spread, torch.ones_like(spread))

@@ -20,25 +20,27 @@ from .build import VARIANTS, build
 
 WEIGHTS = "sae.safetensors"
 SETTINGS = "sae.yaml"
-MADE_BY = "biosae train"
 
 
-def save(sae: SAE, folder: Path, writes: bool = True) -> None:
-    """Writes both files into ``folder``; a process that holds a part of the features gives it without writing."""
-    state = sae.whole_state()
-    if not writes:
-        return
-    settings = {"variant": VARIANTS.name_of(type(sae)), **sae.settings()}
+def save(sae: SAE, folder: Path) -> None:
+    """Write both files into ``folder``."""
+    settings = {"variant": VARIANTS.name_of(type(sae)), **sae.config()}
     with atomic_write(Path(folder) / SETTINGS) as temporary:
         temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in state.items()}
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in sae.state_dict().items()}
     with atomic_write(Path(folder) / WEIGHTS) as temporary:
         save_file(tensors, temporary)
 
 
 def load(folder: Path, device: str | torch.device = "cpu") -> SAE:
-    """The SAE in ``folder``; missing, damaged or foreign files raise `ArtefactError`, a device that is not there
-    `SettingError`.
+    """Return the SAE in ``folder``.
+
+    Raises
+    ------
+    ArtefactError
+        If a file is missing, damaged or does not fit the other.
+    SettingError
+        If the device cannot be used.
     """
     settings = _read_settings(Path(folder) / SETTINGS)
     tensors = _read_tensors(Path(folder) / WEIGHTS)
@@ -51,7 +53,8 @@ def load(folder: Path, device: str | torch.device = "cpu") -> SAE:
     try:
         return sae.to(device).eval()
     except (AssertionError, RuntimeError) as error:  # torch built without it; a name that torch does not know
-        raise SettingError(f"device={device} cannot be used: {str(error).splitlines()[0]}") from error
+        message = f"device={device} cannot be used: {str(error).splitlines()[0]}"
+        raise SettingError(message, argument="device") from error
 
 
 def _construct(settings: dict[str, Any]) -> SAE:
@@ -65,7 +68,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`") from None
+        raise ArtefactError(f"{path} does not exist; make it with the train stage") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ArtefactError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
@@ -77,6 +80,6 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise ArtefactError(f"{path} does not exist; make it with `{MADE_BY}`") from None
+        raise ArtefactError(f"{path} does not exist; make it with the train stage") from None
     except (OSError, SafetensorError) as error:
-        raise ArtefactError(f"{path} is damaged ({error}); make it again with `{MADE_BY}`") from error
+        raise ArtefactError(f"{path} is damaged ({error}); make it again with the train stage") from error

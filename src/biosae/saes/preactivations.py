@@ -1,8 +1,7 @@
-"""The encoder's output before selection: never whole, only the entries that are asked for.
+"""Encoder pre-activations, computed lazily: only the requested entries are materialised.
 
-A batch has ``n_rows * d_sae`` pre-activations and uses a few percent of them. They are computed a
-chunk of rows at a time into one buffer; what a selection keeps is remembered, and only that gets a
-gradient.
+A batch has ``n_rows * d_sae`` pre-activations and uses a few percent of them. They are computed one chunk of rows at a
+time into one buffer; the entries that a selection keeps are stored, and only these get a gradient.
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from biosae.distributed.processes import SINGLE, ReplicaGroup
 from biosae.ops.linear import few_rows, linear
 from biosae.ops.sparse_products import sampled_product
 from biosae.ops.support import Support
-from biosae.ops.topk_search import batch_lower_bound, entries_above, largest_in_rows, largest_of_all
+from biosae.ops.topk_search import batch_lower_bound, entries_above, largest_in_rows
 
-from .shards import UNDIVIDED, Shards
+from .batch import WHOLE_BATCH, Batch
 
 CHUNK_VALUES = 1 << 21
 """Pre-activations in a chunk on a CPU: 8 MB, so that selection reads from the cache."""
@@ -28,7 +26,7 @@ GPU_CHUNK_VALUES = 1 << 27
 """Pre-activations in a chunk on a GPU: 256 MB of bfloat16, so that a batch takes few launches."""
 
 WORTHWHILE_SHARE = 0.1
-"""Above this share of active entries dense products are faster than sparse ones."""
+"""Share of active entries above which dense products are faster than sparse ones."""
 
 
 class PreActivations:
@@ -40,22 +38,12 @@ class PreActivations:
         ``(n_rows, d_in)`` normalised activations.
     b_dec, W_enc, b_enc
         ``(d_in,)``, ``(d_in, d_sae)`` and ``(d_sae,)``.
-    ranks
-        The processes that share the batch; rows here are those of this one.
-    shards
-        The processes that hold the features; columns here are those of this one.
+    batch
+        The batch that the rows belong to.
     """
 
-    def __init__(
-        self,
-        x: Tensor,
-        b_dec: Tensor,
-        W_enc: Tensor,
-        b_enc: Tensor,
-        ranks: ReplicaGroup = SINGLE,
-        shards: Shards = UNDIVIDED,
-    ):
-        self.x, self.b_dec, self.W_enc, self.b_enc, self.ranks, self.shards = x, b_dec, W_enc, b_enc, ranks, shards
+    def __init__(self, x: Tensor, b_dec: Tensor, W_enc: Tensor, b_enc: Tensor, batch: Batch = WHOLE_BATCH):
+        self.x, self.b_dec, self.W_enc, self.b_enc, self.batch = x, b_dec, W_enc, b_enc, batch
         self._known: dict[Support, Tensor] = {}
 
     @property
@@ -63,17 +51,12 @@ class PreActivations:
         return self.x.shape[0]
 
     @property
-    def holders(self) -> ReplicaGroup:
-        """The processes that hold the matrix together, be it by rows or by columns."""
-        return self.ranks if self.shards.is_whole else self.shards.ranks
-
-    @property
     def d_sae(self) -> int:
         return self.W_enc.shape[1]
 
     @cached_property
     def dense(self) -> Tensor:
-        """The whole ``(n_rows, d_sae)`` matrix; differentiable."""
+        """``(n_rows, d_sae)`` matrix of all entries; differentiable."""
         return self._affine(self.W_enc, self.b_enc)
 
     @cached_property
@@ -81,58 +64,43 @@ class PreActivations:
         return self.x - self.b_dec.detach()
 
     def at(self, support: Support | None) -> Tensor:
-        """``(n_entries,)`` the matrix at a support that one of the searches gave, whole for None; differentiable."""
+        """Return the ``(n_entries,)`` values at the support that a search returned, all for None; differentiable."""
         return self.dense if support is None else self._known[support]
 
     def of(self, features: Tensor) -> PreActivations:
-        """The columns of some features, as a matrix of their own."""
+        """Return the pre-activations of some features."""
         weight = self.W_enc.t().index_select(0, features).t()  # rows of the layout in memory
-        return PreActivations(self.x, self.b_dec, weight, self.b_enc.index_select(0, features), shards=self.shards)
+        return PreActivations(self.x, self.b_dec, weight, self.b_enc.index_select(0, features), self.batch)
 
     def largest(self, k: int) -> Support:
-        """The ``k`` largest entries of every row, or those of them whose features are here."""
-        if self.shards.is_whole:
-            return self.search(lambda chunk: largest_in_rows(chunk, k))
-        with torch.no_grad():
-            values, columns = self._largest_here(min(k, self.d_sae))
-            kept = self.shards.among_largest(values, k)
-        offsets = torch.nn.functional.pad(kept.sum(1).cumsum(0), (1, 0))
-        return self._remember(Support(offsets, columns[kept], self.d_sae), values[kept])
+        """Return the support of the ``k`` largest entries of every row."""
+        return self.search(lambda chunk: largest_in_rows(chunk, k))
 
     def search(self, choose: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Support:
-        """As many entries in every row, chosen from chunks of rows: ``choose`` gives their values and columns."""
+        """Return the support of as many entries per row: ``choose`` gives their values and columns in a chunk."""
         with torch.no_grad():
             values, indices = zip(*(choose(chunk) for chunk in self._chunks()), strict=True)
         return self._remember(Support.from_indices(torch.cat(indices), self.d_sae), torch.cat(values).view(-1))
 
     def largest_of_batch(self, k: int) -> Support:
-        """The ``k`` times as many largest positive entries as the batch has rows, or all positive ones if fewer."""
-        wanted, k_here = k * self.ranks.count(self.n_rows), -(-k // self.shards.ranks.size)
-        bound = batch_lower_bound(self._sample(64), k_here)
-        lowest = self.holders.lowest(torch.tensor(bound, dtype=torch.float64)).item()
+        """Return the support of the ``k * n`` largest positive entries of a batch of ``n`` rows, or of all if fewer."""
+        wanted = k * self.batch.count(self.n_rows)
+        bound = batch_lower_bound(self._sample(64), k)
+        lowest = self.batch.min(torch.tensor(bound, dtype=torch.float64)).item()
         positions, values = self._above(lowest)
-        if self.holders.count(len(values)) < wanted and lowest > 0:
+        if self.batch.count(len(values)) < wanted and lowest > 0:
             positions, values = self._above(0.0)
-        if self.holders.count(len(values)) > wanted:
-            kept = largest_of_all(values, wanted, self.holders)
+        if self.batch.count(len(values)) > wanted:
+            kept = self.batch.largest(values, wanted)
             positions, values = positions[kept], values[kept]
         return self._remember(Support.from_positions(positions, self.n_rows, self.d_sae), values)
 
     def above(self, lowest: Tensor | float) -> Support | None:
-        """The entries above ``lowest`` (a number, or one a feature); None for all where most are."""
+        """Return the support of the entries above ``lowest``, one number or one per feature; None where most are."""
         if self._share_above(lowest) > WORTHWHILE_SHARE:
             return None
         positions, values = self._above(lowest)
         return self._remember(Support.from_positions(positions, self.n_rows, self.d_sae), values)
-
-    def _largest_here(self, k: int) -> tuple[Tensor, Tensor]:
-        """Values and columns, ``(n_rows, k)``, of the largest entries of every row by column."""
-        if k == 0:
-            nothing = self.x.new_empty(self.n_rows, 0)
-            return nothing, nothing.long()
-        values, columns = map(torch.cat, zip(*(largest_in_rows(chunk, k) for chunk in self._chunks()), strict=True))
-        columns, order = columns.sort(dim=1)
-        return values.gather(1, order).to(self.x.dtype), columns
 
     def _remember(self, support: Support, values: Tensor) -> Support:
         values = values.to(self.x.dtype)
@@ -142,13 +110,13 @@ class PreActivations:
         return support
 
     def _affine(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """``(x - b_dec) @ weight + bias``, whose gradient to ``b_dec`` takes a vector product, not a matrix product."""
+        """Return ``(x - b_dec) @ weight + bias``; its gradient to ``b_dec`` takes no matrix product."""
         none = self.b_dec - self.b_dec.detach()
         return linear(self._inputs, weight.t()) + (bias - none @ weight.detach())
 
     @torch.no_grad()
     def _above(self, lowest: Tensor | float) -> tuple[Tensor, Tensor]:
-        """Positions in the flattened matrix, ascending, and values."""
+        """Return positions in the flattened matrix, ascending, and values."""
         positions, values, first = [], [], 0
         for chunk in self._chunks():
             found, entries = entries_above(chunk, lowest)
@@ -159,7 +127,7 @@ class PreActivations:
 
     @torch.no_grad()
     def _sample(self, n_rows: int) -> Tensor:
-        """``(at most n_rows, d_sae)`` rows spread over the batch."""
+        """Return at most ``n_rows`` rows of the matrix, spread evenly."""
         step = max(1, -(-self.n_rows // n_rows))
         return self._product(self._inputs[::step])
 
@@ -167,7 +135,7 @@ class PreActivations:
         return (self._sample(16) > lowest).float().mean().item()
 
     def _chunks(self) -> Iterator[Tensor]:
-        """The matrix in chunks of rows without gradient; each may be overwritten by the next."""
+        """Yield the matrix in chunks of rows without gradient; each may be overwritten by the next."""
         inputs, weight, bias = self._inputs, self.W_enc.t(), self.b_enc
         n_rows = max(few_rows(inputs), (GPU_CHUNK_VALUES if inputs.is_cuda else CHUNK_VALUES) // self.d_sae)
         if torch.is_autocast_enabled(inputs.device.type):  # narrow once, where autocast would do it for every chunk

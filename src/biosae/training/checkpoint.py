@@ -1,4 +1,4 @@
-"""What an interrupted run resumes from: the SAE, the optimiser and the counters, never a pickle."""
+"""Checkpoints of interrupted runs: the SAE, the optimiser and the counters, never a pickle."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ TENSORS = "optimizer.safetensors"
 
 
 def latest_step(folders: Sequence[Path]) -> int | None:
-    """The last step of which every run has a checkpoint; None when there is none."""
+    """Return the last step of which every run has a checkpoint; None when there is none."""
     common = set.intersection(*(_steps(folder) for folder in folders))
     return max(common, default=None)
 
 
-def save_checkpoint(
-    folder: Path, step: int, learner: TrainState, rows: list[dict], seed: int, writes: bool = True
-) -> None:
-    """Writes ``folder/checkpoint/<step>``; ``rows`` are those of metrics.csv.
+def save_checkpoint(folder: Path, step: int, learner: TrainState, rows: list[dict], seed: int) -> None:
+    """Write ``folder/checkpoint/<step>``.
 
-    ``step`` is that of the pass, which goes on after a learner has lost patience. A process that holds a part of the
-    features gives it without writing.
+    Parameters
+    ----------
+    step
+        Step of the pass, which continues when an SAE in it has run out of patience.
+    rows
+        Rows of metrics.csv.
     """
     tensors, numbers = learner.state()
-    if not writes:
-        files.save(learner.sae, folder, writes)
-        return
     with atomic_folder(_place(folder, step)) as temporary:
         files.save(learner.sae, temporary)
         with atomic_write(temporary / TENSORS) as path:
@@ -48,7 +47,7 @@ def save_checkpoint(
 
 
 def drop_checkpoints(folder: Path, but: int | None = None) -> None:
-    """Removes the checkpoints of a run, but for that of one step."""
+    """Remove the checkpoints of a run except the one of step ``but``."""
     for path in (Path(folder) / FOLDER).glob("*"):
         if path.name != str(but):
             shutil.rmtree(path)
@@ -57,7 +56,7 @@ def drop_checkpoints(folder: Path, but: int | None = None) -> None:
 
 
 def restore_checkpoint(folder: Path, step: int, learner: TrainState, seed: int) -> list[dict]:
-    """Puts a learner where the checkpoint left it and gives the rows of metrics.csv until then.
+    """Restore the state of a checkpoint and return the rows of metrics.csv until then.
 
     Raises
     ------
@@ -68,12 +67,12 @@ def restore_checkpoint(folder: Path, step: int, learner: TrainState, seed: int) 
     """
     path = _place(folder, step)
     state = read_json(path / STATE, made_by="the train stage")
-    for group, wanted in _identity(learner, seed).items():
-        _check_same(group, state[group], wanted)
+    for section, wanted in _identity(learner, seed).items():
+        _check_same(section, state[section], wanted)
     for name, expected in state["hashes"].items():
         if not (path / name).exists() or content_hash(path / name) != expected:
             raise ArtefactError(f"{path / name} is damaged; remove {path} and start the run again")
-    learner.sae.take(files.load(path).state_dict())
+    learner.sae.load_state_dict(files.load(path).state_dict())
     learner.restore(load_file(path / TENSORS), state["learner"])
     return state["rows"]
 
@@ -87,13 +86,13 @@ def _steps(folder: Path) -> set[int]:
 
 
 def _identity(learner: TrainState, seed: int) -> dict[str, dict]:
-    """What must be the same in the run that resumes, as JSON holds it."""
-    identity = {"training": asdict(learner.settings), "sae": learner.sae.settings(), "run": {"seed": seed}}
+    """Return the settings that must be the same in a run that resumes, as JSON holds them."""
+    identity = {"training": asdict(learner.settings), "sae": learner.sae.config(), "run": {"seed": seed}}
     return json.loads(json.dumps(identity))
 
 
-def _check_same(group: str, saved: dict, wanted: dict) -> None:
+def _check_same(section: str, saved: dict, wanted: dict) -> None:
     for name in wanted:
         if saved.get(name) != wanted[name]:
-            message = f"the checkpoint was made with {group} setting {name}={saved.get(name)}, this run has"
+            message = f"the checkpoint was made with {section} setting {name}={saved.get(name)}, this run has"
             raise SettingError(f"{message} {wanted[name]}; resume with the same settings or start a new run")

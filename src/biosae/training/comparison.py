@@ -1,4 +1,4 @@
-"""Several SAEs on the same activations: what each reaches on every split, epoch by epoch."""
+"""Comparison of SAEs on the same activations: the quality of each on every split, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ QUANTITIES = ("loss", "nmse", "fvu", "l0", "dead_fraction")
 
 @dataclass
 class EveryEpoch:
-    """A tracker that at each of the trainer's evaluations measures an SAE on all splits.
+    """A tracker that evaluates an SAE on all splits whenever the trainer evaluates it.
 
     Attributes
     ----------
     sae
-        Is trained in place, so that what is measured is what was learned so far.
+        The SAE that is trained in place.
     inner
-        Is told what the trainer says.
+        Tracker that receives the metrics of the trainer.
     rows
-        One for each evaluation and split: the columns of comparison.csv. They are kept in ``epochs.json`` of the
-        run folder until `forget`: a resumed run measures the same ones again, or reads them there.
+        One per evaluation and split, with the columns of comparison.csv. They are kept in ``epochs.json`` of the run
+        folder until `forget`, where a resumed run reads them.
     """
 
     model: str
@@ -59,7 +59,7 @@ class EveryEpoch:
         self.inner.close()
 
     def forget(self) -> None:
-        """Removes the kept rows: they are in the table."""
+        """Remove the kept rows once they are in the table."""
         self._path.unlink(missing_ok=True)
 
     def _measure(self, step: int) -> list[dict[str, Any]]:
@@ -72,5 +72,5 @@ class EveryEpoch:
 
 
 def comparison_table(evaluations: list[EveryEpoch]) -> pd.DataFrame:
-    """The rows of all models, one model after the other."""
+    """Return the rows of all models, one model after the other."""
     return pd.DataFrame([row for each in evaluations for row in each.rows])

@@ -1,4 +1,4 @@
-"""How well an SAE does on activations, by the inference path and without changing any state."""
+"""Quality of an SAE on activations, by the inference path and without changing any state."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from biosae.errors import DataError
 from biosae.saes.base import SAE
 from biosae.saes.forward import Progress
 
+from .data_parallel import batch_of
 from .transfer import on_device
 
 
-def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: ReplicaGroup = SINGLE) -> dict[str, float]:
-    """The numbers of evaluation.json over one pass of ``source``, summed in float64; ``ranks`` share the work.
+def evaluate(sae: SAE, source: ActivationSource, batch_size: int, group: ReplicaGroup = SINGLE) -> dict[str, float]:
+    """Return the numbers of evaluation.json over one pass of ``source``, summed in float64; ``group`` shares the work.
 
     ``loss``
-        What the SAE minimises, as a mean over tokens: penalties have their full weight, and no feature counts as
-        dead, so that of the TopK family it is the reconstruction loss alone.
+        The objective as a mean over tokens: penalties have their full weight, and no feature counts as dead, so
+        that it is the reconstruction loss alone in the TopK family.
     ``fvu``
         Squared error over the variance around the source's own mean: 0 for a perfect reconstruction,
         1 for one that is always the mean.
@@ -37,44 +38,42 @@ def evaluate(sae: SAE, source: ActivationSource, batch_size: int, ranks: Replica
         Mean of ``|r|^2`` over mean of ``x . r``, around the fitted centre; below 1 the reconstruction ``r`` is
         shrunken (Rajamanoharan et al. 2024, arXiv 2404.16014, equation 10).
     """
-    return evaluate_each([sae], source, batch_size, ranks)[0]
+    return evaluate_each([sae], source, batch_size, group)[0]
 
 
 @torch.no_grad()
 def evaluate_each(
-    saes: Sequence[SAE], source: ActivationSource, batch_size: int, ranks: ReplicaGroup = SINGLE
+    saes: Sequence[SAE], source: ActivationSource, batch_size: int, group: ReplicaGroup = SINGLE
 ) -> list[dict[str, float]]:
-    """What `evaluate` gives for each of several SAEs on one device; ``source`` is read once.
-
-    All processes of a run call it, those that hold parts of a dictionary too.
-    """
-    sums = [_Sums(sae, ranks) for sae in saes]
-    batches = source.batches(batch_size, seed=0, ranks=ranks)
+    """Evaluate several SAEs on one device as `evaluate` does; ``source`` is read once. A collective of ``group``."""
+    sums = [_Sums(sae, group) for sae in saes]
+    batches = source.batches(batch_size, seed=0, group=group)
     for x in on_device(batches, saes[0].W_dec.device):
         for each in sums:
             each.add(x)
     for each in sums:
-        each.add_up()
+        each.all_reduce()
     return [each.metrics() for each in sums]
 
 
-SUMMED = ("loss", "error", "relative_error", "x_square", "cosine", "l0", "reconstruction_square", "product")
+SUMMED = ("error", "relative_error", "x_square", "cosine", "l0", "reconstruction_square", "product")
 
 
 class _Sums:
     """Numerators and denominators, divided once at the end."""
 
-    def __init__(self, sae: SAE, ranks: ReplicaGroup):
-        self.sae, self.ranks = sae, ranks
+    def __init__(self, sae: SAE, group: ReplicaGroup):
+        self.sae, self.group, self.batch = sae, group, batch_of(group)
         self.n_tokens = 0
         device = sae.W_dec.device
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)  # of all processes, unlike the totals
         self.totals = {name: torch.zeros((), dtype=torch.float64, device=device) for name in SUMMED}
         self.totals["x"] = torch.zeros(sae.d_in, dtype=torch.float64, device=device)
-        self.fired = torch.zeros(sae.n_features_here, dtype=torch.bool, device=device)
+        self.fired = torch.zeros(sae.d_sae, dtype=torch.bool, device=device)
         self._run_is_over = Progress(1, 1, torch.zeros_like(self.fired))
 
     def add(self, x: Tensor) -> None:
-        forward = self.sae.inference_forward(x, self.ranks)
+        forward = self.sae.inference_forward(x, self.batch)
         codes = forward.codes
         reconstruction = self.sae.denormalise(forward.reconstruction, x).double()
         loss = sum(self.sae.losses(forward, self._run_is_over).values())
@@ -84,7 +83,7 @@ class _Sums:
         error = (x - reconstruction).square().sum(1)
         self.n_tokens += len(x)
         self.fired |= codes.firing_counts() > 0
-        self._add("loss", loss.double() * forward.n_tokens)
+        self.loss += loss.double() * forward.n_tokens
         self._add("error", error.sum())
         self._add("relative_error", torch.nan_to_num(error / x.square().sum(1), nan=0.0).sum())
         self._add("x", x.sum(0))
@@ -97,13 +96,11 @@ class _Sums:
     def _add(self, name: str, amount: Tensor) -> None:
         self.totals[name] += amount
 
-    def add_up(self) -> None:
-        """Takes in what the other processes have added."""
-        self.n_tokens = self.ranks.count(self.n_tokens)
-        self.fired = self.ranks.total(self.fired.int()) > 0
-        self.ranks.add_up(list(self.totals.values()))
-        self.totals["l0"] = self.sae.shards.ranks.total(self.totals["l0"])
-        self.n_fired = self.sae.shards.ranks.count(int(self.fired.sum()))
+    def all_reduce(self) -> None:
+        """Add the totals of the other processes."""
+        self.n_tokens = self.group.count(self.n_tokens)
+        self.fired = self.group.all_reduce_sum(self.fired.int()) > 0
+        self.group.all_reduce_(list(self.totals.values()))
 
     def metrics(self) -> dict[str, float]:
         if self.n_tokens == 0:
@@ -111,12 +108,12 @@ class _Sums:
         totals = self.totals
         variance = totals["x_square"] - totals["x"].square().sum() / self.n_tokens
         return {
-            "loss": float(totals["loss"] / self.n_tokens),
+            "loss": float(self.loss / self.n_tokens),
             "fvu": float(totals["error"] / variance),
             "nmse": float(totals["relative_error"] / self.n_tokens),
             "cosine": float(totals["cosine"] / self.n_tokens),
             "l0": float(totals["l0"] / self.n_tokens),
-            "dead_fraction": 1 - self.n_fired / self.sae.d_sae,
+            "dead_fraction": 1 - int(self.fired.sum()) / self.sae.d_sae,
             "relative_reconstruction_bias": float(totals["reconstruction_square"] / totals["product"]),
             "n_tokens": self.n_tokens,
         }

@@ -11,7 +11,7 @@ LEADING = ("step", "tokens", "split", "loss", "reconstruction")
 
 
 def write_metrics(path: Path, rows: list[dict]) -> None:
-    """metrics.csv: one row an evaluation and split; what a row lacks is empty."""
+    """Write metrics.csv: one row per evaluation and split; a missing value is an empty cell."""
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [*LEADING, *(name for name in names if name not in LEADING)]
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

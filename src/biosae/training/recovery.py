@@ -1,4 +1,4 @@
-"""Embedding recovery: how much of a sample's embedding survives when the model reads the SAE's output."""
+"""Embedding recovery: the share of a sample's embedding that survives when the model reads the SAE's output."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from biosae.saes.base import SAE
 
 
 def mean_activation(source: ActivationSource, n_tokens: int, seed: int) -> Tensor:
-    """``(d_in,) float32`` mean of the first ``n_tokens`` or a few more activations, in shuffled order.
+    """Return the ``(d_in,) float32`` mean of the first ``n_tokens`` or a few more activations, in shuffled order.
 
-    Of several processes each reads them all, and all call it.
+    All processes of a run call it, and each reads all of them.
     """
     total, count = torch.zeros(source.d_in, dtype=torch.float64), 0
     for x in source.batches(1024, seed):
@@ -40,7 +40,7 @@ def embedding_recovery(
     mean_activation: Tensor,
     tokens_per_batch: int = 16_384,
 ) -> list[dict[str, float]]:
-    """``recovery_vs_zero`` and ``recovery_vs_mean`` of each SAE: 1 is the unedited model, 0 the ablation.
+    """Return ``recovery_vs_zero`` and ``recovery_vs_mean`` of each SAE: 1 is the unedited model, 0 the ablation.
 
     Each is ``1 - sum ||e - e_sae||^2 / sum ||e - e_ablated||^2`` over the samples' embeddings ``e``,
     where the activations after ``layer`` are replaced by the SAE's reconstruction, or by zero or

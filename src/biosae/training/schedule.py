@@ -10,7 +10,7 @@ from .settings import TrainerSettings
 
 
 def default_lr(sae: SAE) -> float:
-    """A learning rate that suits dictionaries of any size: ``lr_1024`` for 1,024 features, less for more.
+    """Return a learning rate that suits dictionaries of any size: ``base_lr`` for 1,024 features, less for more.
 
     The root law is that of Gao et al. (2024, arXiv 2406.04093, section 3.1). Its constants are larger than
     theirs, because runs on cells and proteins are thousands of times shorter than on text: measured
@@ -20,7 +20,7 @@ def default_lr(sae: SAE) -> float:
 
 
 def lr_factor(settings: TrainerSettings, fraction: float) -> float:
-    """Share of the peak learning rate when ``fraction`` of the run is over: up, flat, down."""
+    """Return the share of the peak learning rate when ``fraction`` of the run is over: up, flat, down."""
     left = 1 - fraction
     if fraction < settings.warmup_fraction:
         return fraction / settings.warmup_fraction

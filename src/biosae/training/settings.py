@@ -1,4 +1,4 @@
-"""What a training run is told; every length is a number of tokens or a share of the run."""
+"""Settings of a training run; every length is a number of tokens or a share of the run."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from biosae.errors import SettingError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 DECAYS = ("linear", "cosine")
-BIAS_STARTS = ("mean", "geometric_median")
 
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """The settings of `config/training/default.yaml`, plus the learning rate of the variant.
+    """Settings of training, and the learning rate of the variant.
 
     Attributes
     ----------
     lr
-        Peak learning rate of Adam; None takes that of `schedule.default_lr`.
+        Peak learning rate of Adam; None for `schedule.default_lr`.
     epochs
         Passes over the training activations.
     max_tokens
-        Ends the run after that many activations instead; None for whole epochs.
+        Number of activations after which the run ends, in place of ``epochs``; None for whole epochs.
     batch_size
-        Activations in a step.
+        Activations per step.
     warmup_fraction, decay_fraction, decay
         Share of the run in which the learning rate rises from 0, share at its end in which it falls to 0,
         and the shape of the fall (``linear`` or ``cosine``).
@@ -39,19 +38,11 @@ class TrainerSettings:
     dead_window_fraction
         A feature that has not fired for this share of the run's tokens counts as dead.
     normaliser_tokens
-        Activations that centre and scale are fitted on.
-    bias_start
-        Where the decoder bias starts: at the ``mean`` of those activations or at their ``geometric_median``.
-    resample_at
-        Shares of the run at which dead features start again as badly reconstructed inputs; none by default.
-    average_window_fraction
-        Keeps a running average of the weights over this share of the run in place of the last ones; 0 is off.
+        Activations to which centre and scale are fitted.
     keep_best
-        Keeps the SAE of the evaluation with the lowest held-out FVU instead of the last.
-    shard_dictionary
-        Divides the features over the processes of torchrun instead of the batch.
+        Keep the weights of the evaluation with the lowest held-out FVU instead of the last ones.
     patience
-        Ends the run after that many evaluations without a lower held-out FVU; None never.
+        Number of evaluations without a lower held-out FVU after which the run ends; None for no limit.
     """
 
     lr: float | None
@@ -67,12 +58,8 @@ class TrainerSettings:
     precision: str = "fp32"
     dead_window_fraction: float = 0.05
     normaliser_tokens: int = 65536
-    bias_start: str = "mean"
-    resample_at: tuple[float, ...] = ()
-    average_window_fraction: float = 0.0
     keep_best: bool = False
     patience: int | None = None
-    shard_dictionary: bool = False
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "eval_every", "normaliser_tokens"):
@@ -86,21 +73,15 @@ class TrainerSettings:
         _check("lr", self.lr, self.lr is None or self.lr > 0, "above 0, or null")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
         _check("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0, "above 0")
-        for name in ("warmup_fraction", "decay_fraction", "dead_window_fraction", "average_window_fraction"):
+        for name in ("warmup_fraction", "decay_fraction", "dead_window_fraction"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
         total = self.warmup_fraction + self.decay_fraction
         _check("warmup_fraction + decay_fraction", total, total <= 1, "at most 1")
         _check("precision", self.precision, self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
-        _check("resample_at", self.resample_at, all(0 < at < 1 for at in self.resample_at), "shares between 0 and 1")
-        if self.shard_dictionary and self.precision == "fp16":
-            raise SettingError("shard_dictionary=true takes precision fp32 or bf16, got fp16")
-        if self.shard_dictionary and self.resample_at:
-            raise SettingError("shard_dictionary=true cannot restart dead features: leave resample_at empty")
-        _check("bias_start", self.bias_start, self.bias_start in BIAS_STARTS, f"one of {', '.join(BIAS_STARTS)}")
         _check("decay", self.decay, self.decay in DECAYS, f"one of {', '.join(DECAYS)}")
 
     def total_steps(self, n_tokens: int) -> int:
-        """Steps of a run over a source of ``n_tokens`` activations an epoch."""
+        """Return the number of steps of a run over ``n_tokens`` activations per epoch."""
         a_pass = self.steps_per_epoch(n_tokens)
         if self.max_tokens is None:
             return self.epochs * a_pass
@@ -111,7 +92,7 @@ class TrainerSettings:
         return -(-n_tokens // self.batch_size)
 
     def total_tokens(self, n_tokens: int) -> int:
-        """Activations that a run over a source of ``n_tokens`` an epoch is meant to see."""
+        """Return the number of activations in a run over ``n_tokens`` per epoch."""
         return self.epochs * n_tokens if self.max_tokens is None else self.max_tokens
 
 
@@ -121,4 +102,4 @@ def _is_count(value: float) -> bool:
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
-        raise SettingError(f"{name} must be {expected}, got {value}")
+        raise SettingError(f"{name} must be {expected}, got {value}", argument=name.partition(" ")[0])

@@ -1,4 +1,4 @@
-"""Where a run's numbers go beside ``metrics.csv``."""
+"""Trackers: records of a run's metrics beside ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Tracker(Protocol):
     """Receives the metrics of a run while it trains."""
 
     def start(self, folder: Path, config: dict[str, Any]) -> None:
-        """Opens the record of the run in ``folder``, with its resolved configuration."""
+        """Open the record of a run in ``folder``, with its resolved configuration."""
 
     def log(self, metrics: dict[str, float], step: int) -> None:
-        """Records numbers at a training step; names are like ``train/loss`` and ``validate/fvu``."""
+        """Record numbers at a training step; names are like ``train/loss`` and ``validate/fvu``."""
 
     def close(self) -> None:
-        """Ends the record."""
+        """End the record."""
 
 
 class NoTracker:
-    """Nothing beside ``metrics.csv``, which every run writes."""
+    """No record beside ``metrics.csv``, which every run writes."""
 
     def start(self, folder: Path, config: dict[str, Any]) -> None:
         pass
@@ -58,7 +58,7 @@ class WandbTracker:
 
     def __init__(self, mode: str, project: str):
         if mode not in ("offline", "online", "disabled"):
-            raise SettingError(f"tracker.mode must be offline, online or disabled, got {mode}")
+            raise SettingError(f"mode must be offline, online or disabled, got {mode}", argument="tracker.mode")
         self._mode, self._project = mode, project
         self._wandb = require("wandb", "tracking")
         self._run = None

@@ -1,4 +1,4 @@
-"""One SAE in training: its optimiser, its counters and its one training step."""
+"""An SAE in training: its optimiser, its counters and its training step."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from biosae.errors import TrainingError
 from biosae.saes.base import SAE
 from biosae.saes.forward import ForwardOutput, Progress
 
-from .average import WeightAverage
-from .resample import resample
+from .data_parallel import batch_of
 from .schedule import default_lr, lr_factor
 from .settings import TrainerSettings
 from .update import update
@@ -23,33 +22,31 @@ AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TrainState:
-    """An SAE with everything that changes while it learns.
+    """An SAE with all state that training changes.
 
     Parameters
     ----------
     sae
-        Trained in place; its normaliser is fitted.
+        The SAE, trained in place; its normaliser is fitted.
     total_steps, total_tokens
-        Length of the run, which all schedules are shares of.
-    ranks
-        The processes that share every batch; each has a copy of the SAE, and after every step they are equal.
+        Length of the run; schedules are shares of it.
+    group
+        Processes that share every batch. Each has a copy of the SAE, and the copies are equal after every step.
     """
 
     def __init__(
-        self, sae: SAE, settings: TrainerSettings, total_steps: int, total_tokens: int, ranks: ReplicaGroup = SINGLE
+        self, sae: SAE, settings: TrainerSettings, total_steps: int, total_tokens: int, group: ReplicaGroup = SINGLE
     ):
-        self.sae, self.settings, self.total_steps, self.ranks = sae, settings, total_steps, ranks
+        self.sae, self.settings, self.total_steps, self.group = sae, settings, total_steps, group
+        self.batch = batch_of(group)
         self.lr = default_lr(sae) if settings.lr is None else settings.lr
         self.dead_after_tokens = settings.dead_window_fraction * total_tokens
         device = sae.W_dec.device
         self.optimizer = torch.optim.AdamW(
-            _groups(sae), lr=self.lr, betas=(sae.momentum, 0.999), weight_decay=settings.weight_decay, fused=True
+            _groups(sae), lr=self.lr, betas=(sae.adam_beta1, 0.999), weight_decay=settings.weight_decay, fused=True
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
-        window = settings.average_window_fraction * total_steps
-        self.average = WeightAverage(sae, window) if window else None
-        self.resample_steps = {round(at * total_steps) for at in settings.resample_at}
-        self.tokens_since_fired = torch.zeros(sae.n_features_here, dtype=torch.int64, device=device)
+        self.tokens_since_fired = torch.zeros(sae.d_sae, dtype=torch.int64, device=device)
         self.n_steps = 0
         self.n_tokens = 0
         self._sums: defaultdict[str, float] = defaultdict(float)
@@ -58,7 +55,7 @@ class TrainState:
         return Progress(self.n_steps, self.total_steps, self.tokens_since_fired > self.dead_after_tokens)
 
     def step(self, x: Tensor) -> None:
-        """Learns from this process's share of a ``(batch, d_in)`` batch in host units.
+        """Take one training step with the rows of this process of a ``(batch, d_in)`` batch.
 
         Raises
         ------
@@ -67,73 +64,57 @@ class TrainState:
         """
         progress = self.progress()
         with self._autocast():
-            forward = self.sae.training_forward(x, self.ranks)
+            forward = self.sae.training_forward(x, self.batch)
             losses = self.sae.losses(forward, progress)
         loss = sum(losses.values())
-        whole = self.ranks.total(torch.stack([loss.detach(), *(term.detach() for term in losses.values())]))
-        measured = dict(zip(("loss", *losses), whole.tolist(), strict=True))
+        terms = torch.stack([loss.detach(), *(term.detach() for term in losses.values())])
+        measured = dict(zip(("loss", *losses), terms.tolist(), strict=True))
         self._check_finite(measured)
         self._update(loss)
         with torch.no_grad():
             self.sae.after_step(forward, progress)
         self._count(forward, measured)
-        if self.n_steps in self.resample_steps:
-            revived = resample(self.sae, self.optimizer, forward, self.progress().dead, seed=self.n_steps)
-            self.tokens_since_fired[revived] = 0
-        if self.average:
-            self.average.update(self.sae, self.n_steps)
-
-    def result(self) -> SAE:
-        """The SAE as it would be kept now: the averaged one where asked for."""
-        return self.average.result() if self.average else self.sae
 
     def metrics(self) -> dict[str, float]:
-        """Means over the steps since the last call, and where the counters stand."""
+        """Return means over the steps since the last call, and the current counters."""
         sums, n = self._sums, self._sums["n_tokens"]
         metrics = {name: total / n for name, total in sums.items() if name.startswith("mean:")}
         metrics = {name.removeprefix("mean:"): value for name, value in metrics.items()}
         metrics["fvu"] = sums["error"] / sums["variance"]
-        metrics["dead_fraction"] = self.sae.shards.ranks.count(int(self.progress().dead.sum())) / self.sae.d_sae
+        metrics["dead_fraction"] = int(self.progress().dead.sum()) / self.sae.d_sae
         metrics["lr"] = self.optimizer.param_groups[0]["lr"]
         sums.clear()
         return metrics
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
-        """Tensors and plain numbers that, with the SAE, continue the run at the next bit; whole as in `whole_state`."""
-        shards = self.sae.shards
-        tensors = {"tokens_since_fired": shards.joined(self.tokens_since_fired, axis=0)}
-        if self.average:
-            tensors |= {f"average.{name}": tensor for name, tensor in self.average.sae.state_dict().items()}
+        """Return tensors and numbers from which, with the SAE, the run continues bit by bit."""
+        tensors = {"tokens_since_fired": self.tokens_since_fired}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
         numbers = {"n_steps": self.n_steps, "n_tokens": self.n_tokens, "sums": dict(self._sums)}
-        tensors = {name: shards.gathered(tensor) for name, tensor in tensors.items()}
         return tensors, {**numbers, "scaler": self.scaler.state_dict()}
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict) -> None:
-        """Takes back what `state` gave."""
-        shards = self.sae.shards
-        shards.put(shards.joined(self.tokens_since_fired, axis=0), tensors["tokens_since_fired"])
+        """Restore the return values of `state`."""
+        self.tokens_since_fired.copy_(tensors["tokens_since_fired"])
         moments: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
                 _, index, moment = name.split(".")
                 moments[int(index)][moment] = tensor
         self._restore_moments(moments)
-        if self.average:
-            own = {name: tensor for name, tensor in tensors.items() if name.startswith("average.")}
-            self.average.sae.take({name.removeprefix("average."): own[name] for name in own})
         self.scaler.load_state_dict(numbers["scaler"])
         self.n_steps, self.n_tokens = numbers["n_steps"], numbers["n_tokens"]
         self._sums = defaultdict(float, numbers["sums"])
 
+    @torch.no_grad()
     def _restore_moments(self, moments: dict[int, dict[str, Tensor]]) -> None:
-        """The fused optimiser wants moments laid out in memory like their parameter."""
+        """Restore Adam's moments; the fused optimiser needs them laid out in memory like their parameter."""
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for index, parameter in enumerate(parameters):
             for name, tensor in moments.get(index, {}).items():
                 if tensor.shape == parameter.shape:
-                    moments[index][name] = self.sae.shards.put(torch.empty_like(parameter), tensor)
+                    moments[index][name] = torch.empty_like(parameter).copy_(tensor)
         state = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**state, "state": dict(moments)})
 
@@ -145,7 +126,8 @@ class TrainState:
         if isfinite(losses["loss"]):
             return
         broken = ", ".join(f"{name} {term:g}" for name, term in losses.items() if name != "loss")
-        raise TrainingError(f"the loss is not finite at step {self.n_steps} ({broken}); lower lr={self.lr:g}")
+        message = f"the loss is not finite at step {self.n_steps} ({broken}); lower lr={self.lr:g}"
+        raise TrainingError(message, argument="lr")
 
     def _update(self, loss: Tensor) -> None:
         factor = lr_factor(self.settings, (self.n_steps + 0.5) / self.total_steps)
@@ -153,28 +135,28 @@ class TrainState:
             group["lr"] = self.lr * factor * group["share"]
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
-        self.ranks.add_up([parameter.grad for parameter in self.sae.parameters()])
+        self.group.all_reduce_([parameter.grad for parameter in self.sae.parameters()])
         update(self.sae, self.optimizer, self.scaler, self.settings.max_grad_norm)
 
     @torch.no_grad()
     def _count(self, forward: ForwardOutput, losses: dict[str, float]) -> None:
         n = forward.n_tokens
-        fired = self.ranks.total(forward.codes.firing_counts())
+        fired = self.group.all_reduce_sum(forward.codes.firing_counts())
         squares = torch.tensor([squared_norm(forward.residual), squared_norm(forward.x)], dtype=torch.float64)
-        error, variance = self.ranks.total(squares).tolist()
+        error, variance = self.group.all_reduce_sum(squares).tolist()
         self.tokens_since_fired.add_(n)[fired > 0] = 0
         self.n_steps += 1
         self.n_tokens += n
         self._sums["n_tokens"] += n
         self._sums["error"] += error
         self._sums["variance"] += variance
-        self._sums["mean:l0"] += self.sae.shards.ranks.count(int(fired.sum()))
+        self._sums["mean:l0"] += int(fired.sum())
         for name, term in losses.items():
             self._sums[f"mean:{name}"] += n * term
 
 
 def _groups(sae: SAE) -> list[dict]:
-    """Parameters as Adam takes them, with the share of the learning rate that each gets.
+    """Return the parameter groups of Adam, with the share of the learning rate of each.
 
     Adam moves every number by about the learning rate. A feature has ``d_in`` weights, so a token's pre-activation
     follows them by ``sqrt(d_in)`` times as much as it follows one number of the same size. Vectors (biases,
@@ -186,5 +168,5 @@ def _groups(sae: SAE) -> list[dict]:
 
 
 def squared_norm(x: Tensor) -> float:
-    """Sum of squares, in one pass."""
+    """Return the sum of squares, in one pass."""
     return x.reshape(-1).dot(x.reshape(-1)).item()

@@ -22,14 +22,13 @@ from biosae.saes.base import SAE
 
 from .checkpoint import drop_checkpoints, latest_step, restore_checkpoint, save_checkpoint
 from .evaluate import evaluate_each
-from .median import geometric_median
 from .metrics import write_metrics
 from .settings import TrainerSettings
 from .tracker import Tracker
 from .train_state import TrainState
 from .transfer import on_device
 
-SHARED = ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens", "shard_dictionary")
+SHARED = ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens")
 """Settings that SAEs trained in one pass have in common."""
 
 SHOWN = (("held-out fvu", "fvu"), ("l0", "l0"))
@@ -37,7 +36,7 @@ SHOWN = (("held-out fvu", "fvu"), ("l0", "l0"))
 
 @dataclass
 class TrainingRun:
-    """One SAE to train, where its files go and who else is told its metrics."""
+    """An SAE to train, its settings, its run folder and its tracker."""
 
     sae: SAE
     settings: TrainerSettings
@@ -46,35 +45,34 @@ class TrainingRun:
     rows: list[dict] = field(default_factory=list, init=False)
 
     def evaluations_since_best(self) -> int:
-        """Evaluations after that with the lowest held-out FVU; 0 before the first."""
+        """Return the number of evaluations after the one with the lowest held-out FVU; 0 before the first."""
         history = [row["fvu"] for row in self.rows if row["split"] == "validate"]
         return len(history) - 1 - history.index(min(history)) if history else 0
 
     def has_stalled(self) -> bool:
-        """Whether patience is over."""
+        """Return whether the run has exhausted its patience."""
         return self.settings.patience is not None and self.evaluations_since_best() >= self.settings.patience
 
 
 class Trainer:
     """Trains SAEs on one source of activations.
 
-    Every ``eval_every`` steps each is evaluated on ``validation`` and its metrics.csv is written. From the last
-    checkpoint `run` with ``resume`` continues bit by bit on the same kind of machine.
+    Every ``eval_every`` steps each is evaluated on ``validation`` and its metrics.csv is written. `run` with
+    ``resume`` continues from the last checkpoint, bit by bit on the same kind of machine.
 
     Parameters
     ----------
     runs
-        The SAEs, already on their device, which is one for all. They may differ in anything but the settings in
-        `SHARED`, and each becomes what it would become alone.
+        The SAEs, all on one device. They may differ in everything but the settings in `SHARED`, and each is trained
+        as it would be alone.
     source, validation
-        Activations to learn from, and held-out ones.
+        Activations to train on, and held-out ones.
     seed
-        Decides the order of the activations.
+        Seed of the order of the activations.
     checkpoint_seconds
-        A checkpoint is written at the first step that is so long after the last one; 0 is every step, None never.
-    ranks
-        The processes that share every batch, or the features of a divided SAE. The first writes; all give the same
-        result, that of one process.
+        Seconds between checkpoints; 0 writes one after every step, None none.
+    group
+        Processes that share every batch. The first one writes; all return the result of a single process.
     """
 
     def __init__(
@@ -84,26 +82,24 @@ class Trainer:
         validation: ActivationSource,
         seed: int = 0,
         checkpoint_seconds: float | None = None,
-        ranks: ReplicaGroup = SINGLE,
+        group: ReplicaGroup = SINGLE,
     ):
         self.runs, self.source, self.validation, self.seed = list(runs), source, validation, seed
-        self.checkpoint_seconds, self.ranks = checkpoint_seconds, ranks
-        self.row_ranks = ranks if all(run.sae.shards.is_whole for run in self.runs) else SINGLE
+        self.checkpoint_seconds, self.group = checkpoint_seconds, group
         self.settings = _common_settings(self.runs)
         self.device = self.runs[0].sae.W_dec.device
         self.total_steps = self.settings.total_steps(source.n_tokens)
         self.total_tokens = self.settings.total_tokens(source.n_tokens)
-        if self.settings.batch_size < self.row_ranks.size:
-            raise SettingError(
-                f"batch_size={self.settings.batch_size} leaves some of {ranks.size} processes without work"
-            )
+        if self.settings.batch_size < group.size:
+            message = f"batch_size must be at least the number of processes, {group.size}"
+            raise SettingError(f"{message}, got {self.settings.batch_size}", argument="batch_size")
         self.n_steps = 0
         for run in self.runs:
             if run.sae.d_in != source.d_in:
                 raise SettingError(f"the SAE has d_in={run.sae.d_in}, the activations have width {source.d_in}")
 
     def run(self, resume: bool = False) -> list[dict[str, float]]:
-        """Trains to the end, saves every SAE into its folder and gives their final held-out numbers.
+        """Train to the end, save every SAE into its folder and return their final held-out numbers.
 
         Raises
         ------
@@ -117,23 +113,21 @@ class Trainer:
         if not resume:
             self._fit_normalisers()
         length = self.total_steps, self.total_tokens
-        learners = [TrainState(run.sae, run.settings, *length, self.row_ranks) for run in self.runs]
+        learners = [TrainState(run.sae, run.settings, *length, self.group) for run in self.runs]
         if resume:
             self._restore(learners)
         self._loop(learners)
-        for run, learner in zip(self.runs, learners, strict=True):
-            self._keep(run, learner)
+        for run in self.runs:
+            self._keep(run)
         return self._evaluate([run.sae for run in self.runs])
 
-    def _keep(self, run: TrainingRun, learner: TrainState) -> None:
-        """Leaves the wanted weights in the SAE and in its folder."""
-        if run.settings.keep_best:
-            self.ranks.wait()  # until the first process has written it
-            kept = files.load(run.folder)
-        else:
-            kept = learner.result()
-            self._write_sae(kept, run.folder)
-        run.sae.take(kept.state_dict())
+    def _keep(self, run: TrainingRun) -> None:
+        """Leave the last or the best weights in the SAE and in its folder."""
+        if not run.settings.keep_best:
+            self._write_sae(run)
+            return
+        self.group.barrier()  # until the first process has written the best weights
+        run.sae.load_state_dict(files.load(run.folder).state_dict())
 
     def _restore(self, learners: list[TrainState]) -> None:
         folders = [Path(run.folder) for run in self.runs]
@@ -153,12 +147,9 @@ class Trainer:
         sample = torch.cat(sample)[:wanted].to(self.device)
         for run in self.runs:
             run.sae.fit_normaliser(sample)
-            if run.settings.bias_start == "geometric_median":
-                with torch.no_grad():
-                    run.sae.shards.here(run.sae.b_dec).copy_(geometric_median(run.sae.normalise(sample)))
 
     def _loop(self, learners: list[TrainState]) -> None:
-        with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts(self.ranks) as interrupted:
+        with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts(self.group) as interrupted:
             advance(max(learner.n_tokens for learner in learners))
             saved_at = time.monotonic()
             for x in self._batches():
@@ -169,21 +160,21 @@ class Trainer:
                 self.n_steps += 1
                 if self.n_steps % self.settings.eval_every == 0 or self.n_steps == self.total_steps:
                     self._report(learning)
-                stopping = self.ranks.any(interrupted())
-                if stopping or self.ranks.any(self._is_checkpoint_due(saved_at)):
+                stopping = self.group.any(interrupted())
+                if stopping or self.group.any(self._is_checkpoint_due(saved_at)):
                     self._save(learners)
                     saved_at = time.monotonic()
                 if stopping:
                     raise KeyboardInterrupt(f"stopped at step {self.n_steps}; the same command continues there")
-                advance(len(x) * self.row_ranks.size, status=self._status())
+                advance(len(x) * self.group.size, status=self._status())
 
     def _batches(self) -> Iterator[Tensor]:
-        """The batches (of several processes: its share) of the steps left, until the last SAE's end or patience."""
+        """Yield the batches, or this process's rows of them, until every SAE has finished or run out of patience."""
         a_pass = self.settings.steps_per_epoch(self.source.n_tokens)
         while not self._is_over():
             epoch, start = divmod(self.n_steps, a_pass)
             batch_size = self.settings.batch_size
-            batches = self.source.batches(batch_size, self.seed, epoch, start, self.row_ranks)
+            batches = self.source.batches(batch_size, self.seed, epoch, start, self.group)
             for x in on_device(batches, self.device):
                 if self._is_over():
                     return
@@ -199,38 +190,38 @@ class Trainer:
             except TrainingError as error:
                 kept = latest_step([run.folder])
                 where = "no checkpoint was due yet" if kept is None else f"the last good checkpoint is of step {kept}"
-                raise TrainingError(f"{error}; {where}") from None
+                raise TrainingError(f"{error}; {where}", error.argument) from None
 
     def _report(self, learning: Sequence[tuple[TrainingRun, TrainState]]) -> None:
-        """Measures the SAEs that are still learning, in one pass over the held-out activations."""
-        results = [learner.result() for _, learner in learning]
-        held_out = self._evaluate(results)
-        for (run, learner), result, measured in zip(learning, results, held_out, strict=True):
+        """Evaluate the SAEs that are still learning, in one pass over the held-out activations."""
+        held_out = self._evaluate([run.sae for run, _ in learning])
+        for (run, learner), measured in zip(learning, held_out, strict=True):
             for split, metrics in {"train": learner.metrics(), "validate": measured}.items():
                 metrics.pop("n_tokens", None)
                 run.rows.append({"step": learner.n_steps, "tokens": learner.n_tokens, "split": split, **metrics})
-                if run.tracker is not None and self.ranks.is_first:
+                if run.tracker is not None and self.group.is_first:
                     run.tracker.log({f"{split}/{name}": value for name, value in metrics.items()}, learner.n_steps)
-            if self.ranks.is_first:
+            if self.group.is_first:
                 write_metrics(Path(run.folder) / "metrics.csv", run.rows)
             if run.settings.keep_best and run.evaluations_since_best() == 0:
-                self._write_sae(result, run.folder)
+                self._write_sae(run)
 
     def _evaluate(self, saes: Sequence[SAE]) -> list[dict[str, float]]:
-        return evaluate_each(saes, self.validation, self.settings.batch_size, self.row_ranks)
+        return evaluate_each(saes, self.validation, self.settings.batch_size, self.group)
 
-    def _write_sae(self, sae: SAE, folder: Path) -> None:
-        files.save(sae, folder, writes=self.ranks.is_first)
+    def _write_sae(self, run: TrainingRun) -> None:
+        if self.group.is_first:
+            files.save(run.sae, run.folder)
 
     def _is_checkpoint_due(self, saved_at: float) -> bool:
         return self.checkpoint_seconds is not None and time.monotonic() - saved_at >= self.checkpoint_seconds
 
     def _save(self, learners: list[TrainState]) -> None:
-        """One checkpoint of all SAEs; only then the one before is removed, so that a whole one is always there."""
-        for run, learner in zip(self.runs, learners, strict=True):
-            save_checkpoint(run.folder, self.n_steps, learner, run.rows, self.seed, writes=self.ranks.is_first)
-        if not self.ranks.is_first:
+        """Write one checkpoint of all SAEs, then remove the one before: a complete one always exists."""
+        if not self.group.is_first:
             return
+        for run, learner in zip(self.runs, learners, strict=True):
+            save_checkpoint(run.folder, self.n_steps, learner, run.rows, self.seed)
         for run in self.runs:
             drop_checkpoints(run.folder, but=self.n_steps)
 
@@ -250,15 +241,16 @@ def _common_settings(runs: list[TrainingRun]) -> TrainerSettings:
     for name in SHARED:
         values = dict.fromkeys(getattr(run.settings, name) for run in runs)
         if len(values) > 1:
-            raise SettingError(f"SAEs trained together need the same {name}, got {', '.join(map(str, values))}")
+            message = f"SAEs trained together need the same {name}, got {', '.join(map(str, values))}"
+            raise SettingError(message, argument=name)
     return runs[0].settings
 
 
 @contextmanager
-def _interrupts(ranks: ReplicaGroup) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed or SIGTERM came since the block began; a second one acts at once.
+def _interrupts(group: ReplicaGroup) -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C or SIGTERM came since the block began; a second one acts at once.
 
-    Of several processes each only takes note: it may get the signal twice, from the terminal and from torchrun.
+    With several processes a second one is ignored: the terminal and torchrun may both send the signal.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -268,7 +260,7 @@ def _interrupts(ranks: ReplicaGroup) -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: object) -> None:
         asked.set()
-        if ranks.size == 1:
+        if group.size == 1:
             signal.signal(number, previous[number])
 
     for number in previous:

@@ -26,7 +26,7 @@ def random_forward(
     x = draw(9, d_in)
     pre = PreActivations(x, leaves["b_dec"], leaves["W_enc"], leaves["b_enc"])
     codes = Codes(torch.relu(pre.dense))
-    forward = ForwardOutput(x, pre, codes, lambda codes: codes.decode(leaves["W_dec"]) + leaves["b_dec"])
+    forward = ForwardOutput(x, pre, codes, lambda codes: codes.decode(leaves["W_dec"]) + leaves["b_dec"], len(x))
     return forward, leaves["W_dec"], leaves
 
 
@@ -125,5 +125,5 @@ def test_no_dead_feature_and_no_residual_give_zero():
     forward, W_dec, _ = random_forward()
     none = torch.zeros(12, dtype=torch.bool)
     assert auxk_loss(forward, none, W_dec).item() == 0
-    perfect = ForwardOutput(forward.x, forward.pre, forward.codes, lambda _: forward.x)
+    perfect = ForwardOutput(forward.x, forward.pre, forward.codes, lambda _: forward.x, len(forward.x))
     assert auxk_loss(perfect, ~none, W_dec).item() == 0

@@ -19,9 +19,9 @@ NONE_DEAD = torch.zeros(WIDTH, dtype=torch.bool)
 LATE = Progress(50, 100, NONE_DEAD)
 
 
-def exponential(target_l0: float, threshold: float = FIRST) -> tuple[JumpReLU, ForwardOutput]:
+def exponential(target_l0: float, threshold: float = FIRST, **changes) -> tuple[JumpReLU, ForwardOutput]:
     """Pre-activations that are exponential with mean 1, and one threshold for all."""
-    sae = JumpReLU(WIDTH, WIDTH, target_l0)
+    sae = JumpReLU(WIDTH, WIDTH, target_l0=target_l0, **changes)
     with torch.no_grad():
         sae.W_enc.copy_(torch.eye(WIDTH))
         sae.threshold.fill_(threshold)
@@ -41,8 +41,8 @@ def test_the_shift_leads_to_the_nearest_l0_that_is_left_free(wanted, bound):
 
 def test_near_the_target_thresholds_are_left_alone():
     sae, forward = exponential(WIDTH * exp(-FIRST))
-    assert threshold_correction(forward, sae.threshold, sae.target_l0 * 1.1, 1.0, LATE) == 0
-    assert threshold_correction(forward, sae.threshold, sae.target_l0 / 1.1, 1.0, LATE) == 0
+    assert threshold_correction(forward, sae.threshold, sae.settings.target_l0 * 1.1, 1.0, LATE) == 0
+    assert threshold_correction(forward, sae.threshold, sae.settings.target_l0 / 1.1, 1.0, LATE) == 0
 
 
 @pytest.mark.parametrize("threshold", [5.0, 50.0])
@@ -62,8 +62,7 @@ def test_the_lower_bound_rises_over_the_first_half():
 
 def test_a_step_moves_all_thresholds_but_none_without_a_target():
     for changes, moves in (({}, True), ({"penalty": "tanh"}, False), ({"sparsity_coefficient": 0.0}, False)):
-        sae, forward = exponential(8)
-        sae.penalty, sae.sparsity_coefficient = changes.get("penalty", "step"), changes.get("sparsity_coefficient", 1.0)
+        sae, forward = exponential(8, **changes)
         with torch.no_grad():
             sae.after_step(forward, Progress(0, 100, NONE_DEAD))
         assert (sae.threshold > FIRST).all() == moves

@@ -41,7 +41,7 @@ def mirror(kind: type) -> type:
 def _type(hint: Any) -> Any:
     inner = next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
     if inner is None:
-        return list[Any] if str(hint).startswith("tuple") else hint
+        return hint
     return mirror(inner) if hint is inner else mirror(inner) | None
 
 

@@ -1,4 +1,4 @@
-"""A number of features a token that falls to its final value during the run."""
+"""A number of features per token that falls to its final value during the run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class AnnealedK(nn.Module):
     Parameters
     ----------
     start, k
-        Value at the first step and in the end.
+        First and last value.
     fraction
-        Share of the run that the fall takes; 0 starts at ``k``.
+        Share of the run over which it falls; 0 keeps it at ``k``.
     """
 
     def __init__(self, start: int, k: int, fraction: float):
@@ -33,6 +33,6 @@ class AnnealedK(nn.Module):
         return self.value == self.k
 
     def update(self, progress: Progress) -> None:
-        """Moves to where the value belongs after this step."""
+        """Move to the value that follows this step."""
         over = Progress(progress.step + 1, progress.total_steps, progress.dead).ramp(self.fraction)
         self.now.fill_(round(self.start + (self.k - self.start) * over))

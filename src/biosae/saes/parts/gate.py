@@ -1,4 +1,4 @@
-"""The gated encoder: one affine map decides whether a feature fires, a scaled copy how strongly."""
+"""The gated encoder: one affine map gates a feature, a scaled copy of it gives the magnitude."""
 
 from __future__ import annotations
 
@@ -26,18 +26,16 @@ class Gate(nn.Module):
     def forward(self, pre: PreActivations) -> Codes:
         support = pre.above(0.0)
         gate = pre.at(support)
-        r_mag, b_mag = map(pre.shards.here, (self.r_mag, self.b_mag))
-        scale, bias, gate_bias = (per_feature(p, support) for p in (r_mag.exp(), b_mag, pre.b_enc))
+        scale, bias, gate_bias = (per_feature(p, support) for p in (self.r_mag.exp(), self.b_mag, pre.b_enc))
         return Codes((gate > 0) * torch.relu(scale * (gate - gate_bias) + bias), support)
 
 
 def gate_codes(forward: ForwardOutput) -> Codes:
-    """The rectified gate itself: it gets a gradient where the codes, being gated, give it none."""
+    """Return the rectified gate: it gets a gradient where the gated codes give it none."""
     support = forward.codes.support
     return Codes(torch.relu(forward.pre.at(support)), support)
 
 
 def gate_reconstruction_loss(codes: Codes, forward: ForwardOutput, W_dec: Tensor, b_dec: Tensor) -> Tensor:
-    """Squared error when the rectified gate is decoded by a frozen copy of the decoder (equation 8)."""
-    here = forward.pre.shards.here
-    return forward.error(forward.over_features(codes.decode(here(W_dec).detach())) + here(b_dec).detach())
+    """Return the squared error of the rectified gate, decoded by a frozen copy of the decoder (equation 8)."""
+    return forward.error(codes.decode(W_dec.detach()) + b_dec.detach())

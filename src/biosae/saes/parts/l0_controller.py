@@ -1,4 +1,4 @@
-"""How far all thresholds move together when a batch keeps far more or fewer features than wanted."""
+"""A correction of all thresholds that pulls L0 back to its target."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from biosae.ops.support import per_feature
 from biosae.saes.forward import ForwardOutput, Progress
 
 FREE_FACTOR = 1.25
-"""Up to this factor from the wanted L0 thresholds are left to their gradients.
+"""Within this factor of the wanted L0, thresholds are left to their gradients.
 
 In short runs and large dictionaries pre-activations change faster than thresholds learn, which left L0 at 344 or at 6
 where 32 was wanted: docs/variants.md.
 """
 TIME_TO_COME_DOWN = 0.5
-"""Share of the run over which the lower of the two bounds rises from 0: few features at first learn better ones."""
+"""Share of the run over which the lower bound rises from 0: runs that start with few features learn better ones."""
 
 
 @torch.no_grad()
 def threshold_correction(
     forward: ForwardOutput, threshold: Tensor, wanted_l0: float, furthest_down: float, progress: Progress
 ) -> float:
-    """What to add to every threshold, so that the batch would keep a number of features that is left free.
+    """Return the number to add to every threshold to bring the batch's L0 into the range that is left free.
 
-    The codes' excess over their thresholds is taken for exponential with its own mean, so that
-    ``l0(threshold + shift) = l0(threshold) * exp(-shift / mean)``. Downwards, where no code was seen, it moves at most
-    by ``furthest_down``.
+    The excess of codes over their thresholds is assumed to be exponential with its own mean, so that
+    ``l0(threshold + shift) = l0(threshold) * exp(-shift / mean)``. Downwards, where no code was seen, the correction
+    is at most ``furthest_down``.
 
     Parameters
     ----------
     threshold
-        ``(d_sae,)``, or of the features here.
+        ``(d_sae,)``.
     """
-    codes, total = forward.codes, forward.pre.holders.total
+    codes, batch = forward.codes, forward.batch
     fires = codes.values > 0
-    n_codes = int(total(fires.sum()))
+    n_codes = int(batch.sum(fires.sum()))
     l0 = n_codes / forward.n_tokens
     fewest = progress.ramp(TIME_TO_COME_DOWN) * wanted_l0 / FREE_FACTOR
     nearest = min(max(l0, fewest), wanted_l0 * FREE_FACTOR)
@@ -45,5 +45,5 @@ def threshold_correction(
         return 0.0
     if n_codes == 0:
         return -furthest_down
-    excess = total((codes.values - fires * per_feature(threshold, codes.support)).double().sum()).item()
+    excess = batch.sum((codes.values - fires * per_feature(threshold, codes.support)).double().sum()).item()
     return max(excess / n_codes * log(l0 / nearest), -furthest_down)

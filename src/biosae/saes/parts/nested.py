@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate, pairwise, repeat
 from numbers import Real
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -23,30 +24,40 @@ CHUNK_VALUES = 1 << 18
 
 
 def prefix_widths(fractions: Sequence[float], d_sae: int) -> list[int]:
-    """Number of features up to and with each group, from the groups' shares of ``d_sae``."""
+    """Return the cumulative number of features of the groups, given their shares of ``d_sae``."""
     are_shares = isinstance(fractions, Sequence) and all(isinstance(share, Real) and share > 0 for share in fractions)
     if not are_shares or abs(sum(fractions) - 1) > 1e-6:
-        raise SettingError(f"group_fractions must be positive and sum to 1, got {fractions}")
+        message = f"group_fractions must be positive and sum to 1, got {fractions}"
+        raise SettingError(message, argument="group_fractions")
     widths = [round(d_sae * share) for share in accumulate(fractions)]
     if 0 in widths or len(set(widths)) < len(widths):
-        raise SettingError(f"group_fractions {list(fractions)} leave a group of d_sae={d_sae} features empty")
+        message = f"group_fractions {list(fractions)} leave a group of d_sae={d_sae} features empty"
+        raise SettingError(message, argument="group_fractions")
     return widths
 
 
+def _checked(name: str, fractions: Sequence[float], d_sae: int) -> tuple[float, ...]:
+    prefix_widths(fractions, d_sae)
+    return tuple(fractions)
+
+
+GroupFractions = Annotated[Sequence[float], _checked]
+"""Shares of the features, above 0 and summing to 1, of which each makes at least one feature."""
+
+
 def nested_loss(forward: ForwardOutput, widths: Sequence[int], W_dec: Tensor, b_dec: Tensor) -> Tensor:
-    """Mean over prefixes of the squared error of the reconstruction by the first ``width`` features."""
-    codes, shards = forward.codes, forward.pre.shards
-    entries = _by_group(codes.support, widths) if shards.is_whole else None
+    """Return the mean over prefixes of the squared error of the reconstruction by the first ``width`` features."""
+    codes = forward.codes
+    entries = _by_group(codes.support, widths)
     if entries is None:
-        groups = decoded_groups(codes, shards.widths_here(widths, codes.d_sae), shards.here(W_dec))
-        groups = forward.over_features(groups)
-        error, residual = _NestedError.apply(forward.x, shards.here(b_dec), groups, forward.token_unit)
+        groups = decoded_groups(codes, widths, W_dec)
+        error, residual = _NestedError.apply(forward.x, b_dec, groups, forward.token_unit)
     else:
         error, residual = _SparseNestedError.apply(
             forward.x, b_dec, W_dec, codes.values, codes.support, entries, len(widths), forward.token_unit
         )
     forward.cache_residual(residual)
-    return error / (forward.n_tokens * len(widths))
+    return forward.batch.sum(error) / (forward.n_tokens * len(widths))
 
 
 class _NestedError(Function):
@@ -123,7 +134,7 @@ def _residual_sums_(groups: Tensor, left: Tensor, token_unit: Tensor | None) -> 
 
 
 def decoded_groups(codes: Codes, widths: Sequence[int], W_dec: Tensor) -> Tensor:
-    """What each group of features adds to the reconstruction, ``(n_rows, n_groups, d_in)``; differentiable.
+    """Return the ``(n_rows, n_groups, d_in)`` contribution of each group to the reconstruction; differentiable.
 
     Sparse codes are decoded in one go, as if every row were as many rows as there are groups.
     """

@@ -1,4 +1,4 @@
-"""Which pre-activations become codes: the rules that the variants share."""
+"""Selections of codes from pre-activations that variants share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .straight_through import soft_mask
 
 
 def positive(pre: PreActivations) -> Codes:
-    """ReLU."""
+    """Return the positive entries (ReLU)."""
     support = pre.above(0.0)
     return Codes(torch.relu(pre.at(support)), support)
 
 
 def above(pre: PreActivations, threshold: Tensor) -> Codes:
-    """Entries above a threshold and above zero, unchanged."""
+    """Return the entries above a threshold and above zero, unchanged."""
     lowest = threshold.to(pre.x.dtype).clamp(min=0)
     support = pre.above(lowest)
     values = pre.at(support)
@@ -26,32 +26,31 @@ def above(pre: PreActivations, threshold: Tensor) -> Codes:
 
 
 def top_k(pre: PreActivations, k: int) -> Codes:
-    """The ``k`` largest of every row, rectified (Gao et al. 2024, arXiv 2406.04093)."""
+    """Return the ``k`` largest of every row, rectified (Gao et al. 2024, arXiv 2406.04093)."""
     support = pre.largest(k)
     return Codes(torch.relu(pre.at(support)), support)
 
 
 def batch_top_k(pre: PreActivations, k: int) -> Codes:
-    """The ``k * n_rows`` largest positive entries of the batch (Bussmann et al. 2024, arXiv 2412.06410)."""
+    """Return the largest entries of the batch, ``k`` positive ones per row (Bussmann et al. 2024, arXiv 2412.06410)."""
     support = pre.largest_of_batch(k)
     return Codes(pre.at(support), support)
 
 
 def gumbel_top_k(pre: PreActivations, k: int, noise: Tensor, seed: int, temperature: float = 0.0) -> Codes:
-    """The ``k`` largest of every row after adding Gumbel noise, rectified and without the noise.
+    """Return the ``k`` largest of every row after adding Gumbel noise, rectified and without the noise.
 
-    Backward, the choice is a constant, or with a ``temperature`` above 0 a sigmoid around the boundary between
-    chosen and not chosen, taken for the ``2 k`` strongest candidates; further away its slope is negligible.
+    In the backward pass the selection is a constant, or with a ``temperature`` above 0 a sigmoid around the boundary
+    of the selection, taken for the ``2 k`` strongest candidates; further away its slope is negligible.
     """
     if not noise > 0:
         return top_k(pre, k)
-    ranks, generator = pre.ranks, torch.Generator(pre.x.device).manual_seed(seed)
+    generator = torch.Generator(pre.x.device).manual_seed(seed)
     n_candidates = min(2 * k, pre.d_sae) if temperature else k
     drawn = []
 
     def choose(chunk: Tensor) -> tuple[Tensor, Tensor]:
-        shape = len(chunk) * ranks.size, pre.d_sae  # the whole batch's, so that it is the same however it is shared
-        uniform = ranks.share(torch.rand(shape, generator=generator, device=chunk.device, dtype=pre.x.dtype))
+        uniform = pre.batch.uniform(len(chunk), pre.d_sae, pre.x.dtype, generator)
         gumbel = -noise * torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
         indices = (chunk + gumbel).topk(n_candidates).indices
         drawn.append(gumbel.gather(1, indices))

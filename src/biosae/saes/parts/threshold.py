@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from biosae.distributed.processes import SINGLE, ReplicaGroup
+from biosae.saes.batch import WHOLE_BATCH, Batch
 from biosae.saes.codes import Codes
 
 
 class RunningThreshold(nn.Module):
-    """Running mean of the smallest code that a training batch kept.
+    """Running mean of the smallest code kept in a training batch.
 
-    With it a feature fires when its pre-activation passes one fixed number, so that a token's codes do
-    not depend on its batch mates (Bussmann et al. 2024, arXiv 2412.06410, equation 7). The mean is
+    At inference a feature fires above this one number, so that the codes of a token do not depend on the other
+    tokens of its batch (Bussmann et al. 2024, arXiv 2412.06410, equation 7). The mean is
     debiased, so it is right from the first step on, and kept in float64.
     """
 
@@ -29,22 +29,22 @@ class RunningThreshold(nn.Module):
 
     @property
     def is_estimated(self) -> bool:
-        """Whether any batch was taken in."""
+        """True once a batch has been taken into the mean."""
         return bool(self.weight > 0)
 
     def forget(self) -> None:
-        """Starts the mean anew: the next batch is taken whole."""
+        """Restart the mean: it is then that of the next batch."""
         self.weight.zero_()
         self.average.zero_()
 
     @torch.no_grad()
-    def update(self, codes: Codes, window_steps: float, ranks: ReplicaGroup = SINGLE) -> None:
-        """Takes in one training batch; a batch without any code changes nothing.
+    def update(self, codes: Codes, window_steps: float, batch: Batch = WHOLE_BATCH) -> None:
+        """Take the codes of one training batch into the mean; a batch without any code changes nothing.
 
-        ``window_steps`` is how many steps the mean reaches back, ``ranks`` are the processes that hold the codes.
+        ``window_steps`` is the number of steps that the mean covers.
         """
         kept = codes.values[codes.values > 0]
-        smallest = ranks.lowest(kept.min() if len(kept) else kept.new_tensor(torch.inf))
+        smallest = batch.min(kept.min() if len(kept) else kept.new_tensor(torch.inf))
         if not torch.isfinite(smallest):
             return
         share = 1 / max(window_steps, 1)

@@ -2,104 +2,78 @@
 
 from __future__ import annotations
 
-from math import inf
+from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from biosae.errors import SettingError
 from biosae.ops.support import per_feature
-from biosae.saes.architecture import PLAIN, Architecture
 from biosae.saes.base import SAE
-from biosae.saes.checks import check_above_zero, check_at_least, check_fraction
 from biosae.saes.codes import Codes
 from biosae.saes.forward import ForwardOutput, Progress
-from biosae.saes.parts.auxk import auxk_loss
-from biosae.saes.parts.l0_controller import threshold_correction
-from biosae.saes.parts.straight_through import jump_relu, step
+from biosae.saes.parts import auxk_loss, jump_relu, step, threshold_correction
 from biosae.saes.preactivations import PreActivations
+from biosae.saes.settings import Coefficient, Fraction, MeanFeatureCount, Width
 
 
 class JumpReLU(SAE):
     """JumpReLU sparse autoencoder with a target sparsity (Rajamanoharan et al. 2024, arXiv 2407.14435).
 
-    Thresholds start where a normal pre-activation leaves ``target_l0`` features active, and stay at or above 0. Under
-    the ``step`` penalty all move together while a batch is far from the target: `catch_up.common_shift`.
+    Initial thresholds leave ``target_l0`` features active for normal pre-activations; thresholds stay at or above 0.
+    With the ``step`` penalty, `threshold_correction` moves all of them while a batch is far from the target.
 
     Parameters
     ----------
     target_l0
-        Features a token should keep on average.
-    sparsity_coefficient
-        Weight of the penalty.
+        Mean number of features per token.
+    sparsity_coefficient, sparsity_warmup_fraction
+        Weight of the penalty, and share of the run over which it rises from 0.
     penalty
-        ``step``: ``(l0 / target_l0 - 1) ** 2``; ``tanh``: ``sum tanh(code / spread) / target_l0`` (Anthropic, Circuits
-        Updates, January 2025), a smooth count without a target, whose weight decides how many features stay.
+        ``step``: ``(l0 / target_l0 - 1) ** 2``; ``tanh``: ``sum tanh(code / spread) / target_l0`` (Anthropic,
+        Circuits Updates, January 2025), a smooth count without a target, whose weight sets the sparsity.
     bandwidth
-        Width of the window around a threshold whose tokens teach it, in standard deviations of a
-        fresh pre-activation.
-    sparsity_warmup_fraction
-        Share of the run over which the penalty rises from 0.
+        Width of the window in which tokens move a threshold, in standard deviations of an initial pre-activation.
     auxk_coefficient
         Weight of the auxiliary loss that revives dead features.
     """
 
+    @dataclass(frozen=True)
+    class Settings:
+        target_l0: MeanFeatureCount
+        sparsity_coefficient: Coefficient = 1.0
+        penalty: Literal["step", "tanh"] = "step"
+        bandwidth: Width = 0.1
+        sparsity_warmup_fraction: Fraction = 0.05
+        auxk_coefficient: Coefficient = 1 / 32
+
+    settings: Settings
     scaled_parameters = (*SAE.scaled_parameters, "threshold")
 
-    def __init__(
-        self,
-        d_in: int,
-        d_sae: int,
-        target_l0: float,
-        sparsity_coefficient: float = 1.0,
-        penalty: str = "step",
-        bandwidth: float = 0.1,
-        sparsity_warmup_fraction: float = 0.05,
-        auxk_coefficient: float = 1 / 32,
-        seed: int = 0,
-        architecture: Architecture = PLAIN,
-    ):
-        super().__init__(d_in, d_sae, seed, architecture)
-        check_above_zero("target_l0", target_l0, d_sae)
-        check_above_zero("bandwidth", bandwidth, inf)
-        check_at_least("sparsity_coefficient", sparsity_coefficient, 0)
-        check_fraction("sparsity_warmup_fraction", sparsity_warmup_fraction)
-        check_at_least("auxk_coefficient", auxk_coefficient, 0)
-        self.target_l0, self.sparsity_coefficient, self.bandwidth = target_l0, sparsity_coefficient, bandwidth
-        self.sparsity_warmup_fraction, self.penalty = sparsity_warmup_fraction, penalty
-        self.auxk_coefficient = auxk_coefficient
-        if penalty not in ("step", "tanh"):
-            raise SettingError(f"penalty must be step or tanh, got {penalty}")
-        start = NormalDist().inv_cdf(max(1 - target_l0 / d_sae, 0.5))
-        self.threshold = nn.Parameter(torch.full((d_sae,), start * self.init_std))
-        self.window = bandwidth * self.init_std
+    def setup(self) -> None:
+        quantile = NormalDist().inv_cdf(max(1 - self.settings.target_l0 / self.d_sae, 0.5))
+        self.threshold = nn.Parameter(torch.full((self.d_sae,), quantile * self.init_std))
+        self.window = self.settings.bandwidth * self.init_std
 
     def select(self, pre: PreActivations) -> Codes:
-        threshold = self.shards.here(self.threshold)
-        support = pre.above(threshold - self.window / 2)
-        threshold = per_feature(threshold, support)
+        support = pre.above(self.threshold - self.window / 2)
+        threshold = per_feature(self.threshold, support)
         return Codes(jump_relu(pre.at(support), threshold, self.window), support)
 
     def penalties(self, forward: ForwardOutput, progress: Progress) -> dict[str, Tensor]:
-        weight = self.sparsity_coefficient * progress.ramp(self.sparsity_warmup_fraction)
-        name, count = ("tanh", self._smooth_count) if self.penalty == "tanh" else ("l0_target", self._off_target)
-        auxk = self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)
-        return {name: weight * count(forward), "auxk": auxk}
+        weight = self.settings.sparsity_coefficient * progress.ramp(self.settings.sparsity_warmup_fraction)
+        auxk = self.settings.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)
+        if self.settings.penalty == "tanh":
+            count = forward.batch.sum(torch.tanh(forward.codes.values / self.init_std).sum()) / forward.n_tokens
+            return {"tanh": weight * (count / self.settings.target_l0), "auxk": auxk}
+        threshold = per_feature(self.threshold, forward.codes.support)
+        fired = step(forward.pre.at(forward.codes.support), threshold, self.window).sum()
+        l0 = forward.batch.sum(fired) / forward.n_tokens
+        return {"l0_target": weight * (l0 / self.settings.target_l0 - 1).square(), "auxk": auxk}
 
     def after_step(self, forward: ForwardOutput, progress: Progress) -> None:
-        if self.penalty == "step" and self.sparsity_coefficient > 0:
-            here = self.shards.here(self.threshold)
-            self.threshold.add_(threshold_correction(forward, here, self.target_l0, self.window / 2, progress))
+        target = self.settings.target_l0
+        if self.settings.penalty == "step" and self.settings.sparsity_coefficient > 0:
+            self.threshold.add_(threshold_correction(forward, self.threshold, target, self.window / 2, progress))
         self.threshold.clamp_(min=0)
-
-    def _smooth_count(self, forward: ForwardOutput) -> Tensor:
-        total = forward.over_features(torch.tanh(forward.codes.values / self.init_std).sum())
-        return total / forward.n_tokens / self.target_l0
-
-    def _off_target(self, forward: ForwardOutput) -> Tensor:
-        codes = forward.codes
-        threshold = per_feature(self.shards.here(self.threshold), codes.support)
-        fired = step(forward.pre.at(codes.support), threshold, self.window).sum()
-        l0 = forward.over_features(forward.ranks.total_with_gradient(fired)) / forward.n_tokens
-        return (l0 / self.target_l0 - 1).square() / forward.ranks.size

@@ -1,22 +1,26 @@
-"""Matryoshka BatchTopK: the first features alone must already reconstruct, so that they stay general."""
+"""Matryoshka BatchTopK: nested reconstructions, so that the first features stay general."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from biosae.saes.architecture import PLAIN, Architecture
 from biosae.saes.base import SAE
-from biosae.saes.checks import check_at_least, check_fraction, checked_k
 from biosae.saes.codes import Codes
 from biosae.saes.forward import ForwardOutput, Progress
-from biosae.saes.parts.annealed_k import AnnealedK
-from biosae.saes.parts.auxk import auxk_loss
-from biosae.saes.parts.nested import nested_loss, prefix_widths
-from biosae.saes.parts.selection import above, batch_top_k
-from biosae.saes.parts.threshold import RunningThreshold
+from biosae.saes.parts import (
+    AnnealedK,
+    GroupFractions,
+    RunningThreshold,
+    above,
+    auxk_loss,
+    batch_top_k,
+    nested_loss,
+    prefix_widths,
+)
 from biosae.saes.preactivations import PreActivations
+from biosae.saes.settings import Coefficient, FeatureCount, Fraction
 
 
 class Matryoshka(SAE):
@@ -24,43 +28,26 @@ class Matryoshka(SAE):
 
     Parameters
     ----------
-    k
-        Mean number of features a token keeps.
+    k, auxk_coefficient, threshold_window_fraction, k_anneal_fraction
+        As for BatchTopK.
     group_fractions
         Share of the features in each group, summing to 1; group ``g`` is decoded with all before it.
-    auxk_coefficient
-        Weight of the auxiliary loss that revives dead features.
-    threshold_window_fraction
-        Share of the run over which the inference threshold is averaged.
-    k_anneal_fraction
-        Share of the run over which ``k`` falls from ``d_in`` to its value.
     """
 
+    @dataclass(frozen=True)
+    class Settings:
+        k: FeatureCount
+        group_fractions: GroupFractions
+        auxk_coefficient: Coefficient = 1 / 32
+        threshold_window_fraction: Fraction = 0.02
+        k_anneal_fraction: Fraction = 0.0
+
+    settings: Settings
     scaled_parameters = (*SAE.scaled_parameters, "threshold.average")
 
-    def __init__(
-        self,
-        d_in: int,
-        d_sae: int,
-        k: int,
-        group_fractions: Sequence[float],
-        auxk_coefficient: float = 1 / 32,
-        threshold_window_fraction: float = 0.02,
-        k_anneal_fraction: float = 0.0,
-        seed: int = 0,
-        architecture: Architecture = PLAIN,
-    ):
-        super().__init__(d_in, d_sae, seed, architecture)
-        k = checked_k(k, d_sae)
-        check_at_least("auxk_coefficient", auxk_coefficient, 0)
-        check_fraction("threshold_window_fraction", threshold_window_fraction)
-        check_fraction("k_anneal_fraction", k_anneal_fraction)
-        self.k, self.auxk_coefficient = k, auxk_coefficient
-        self.prefixes = prefix_widths(group_fractions, d_sae)
-        self.threshold_window_fraction, self.group_fractions = threshold_window_fraction, list(group_fractions)
-        self.k_anneal_fraction = k_anneal_fraction
+    def setup(self) -> None:
         self.threshold = RunningThreshold()
-        self.annealed_k = AnnealedK(min(d_in, d_sae), k, k_anneal_fraction)
+        self.annealed_k = AnnealedK(min(self.d_in, self.d_sae), self.settings.k, self.settings.k_anneal_fraction)
 
     def select(self, pre: PreActivations) -> Codes:
         return above(pre, self.threshold.value)
@@ -69,14 +56,15 @@ class Matryoshka(SAE):
         return batch_top_k(pre, self.annealed_k.value)
 
     def reconstruction_loss(self, forward: ForwardOutput) -> Tensor:
-        return nested_loss(forward, self.prefixes, self.W_dec, self.b_dec)
+        widths = prefix_widths(self.settings.group_fractions, self.d_sae)
+        return nested_loss(forward, widths, self.W_dec, self.b_dec)
 
     def penalties(self, forward: ForwardOutput, progress: Progress) -> dict[str, Tensor]:
-        return {"auxk": self.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)}
+        return {"auxk": self.settings.auxk_coefficient * auxk_loss(forward, progress.dead, self.W_dec)}
 
     def after_step(self, forward: ForwardOutput, progress: Progress) -> None:
         if not self.annealed_k.is_over:
-            self.threshold.forget()  # that of the many-feature phase would linger
-        window = self.threshold_window_fraction * progress.total_steps
-        self.threshold.update(forward.codes, window, forward.pre.holders)
+            self.threshold.forget()  # the low threshold of the many-feature phase would linger
+        window = self.settings.threshold_window_fraction * progress.total_steps
+        self.threshold.update(forward.codes, window, forward.batch)
         self.annealed_k.update(progress)

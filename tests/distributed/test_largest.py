@@ -10,19 +10,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biosae.ops.topk_search import largest_of_all
+from biosae.distributed.largest import largest_of_group
 
 
 @dataclass
 class Thread:
-    """The part of `Ranks` that the selection uses."""
+    """The part of `ReplicaGroup` that the selection uses."""
 
     rank: int
     size: int
     barrier: threading.Barrier
     table: list
 
-    def total(self, mine):
+    def all_reduce_sum(self, mine):
         self.table[self.rank] = mine
         self.barrier.wait()
         whole = sum(self.table)
@@ -44,7 +44,7 @@ def test_as_many_as_wanted_and_none_that_is_smaller_than_one_left_out(parts, dat
     barrier, table = threading.Barrier(len(parts)), [None] * len(parts)
     with ThreadPoolExecutor(len(parts)) as pool:
         jobs = [
-            pool.submit(largest_of_all, part, n, Thread(rank, len(parts), barrier, table))
+            pool.submit(largest_of_group, part, n, Thread(rank, len(parts), barrier, table))
             for rank, part in enumerate(parts)
         ]
         kept = [job.result(timeout=30) for job in jobs]
