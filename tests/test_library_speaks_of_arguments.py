@@ -16,9 +16,6 @@ SOURCE = Path(*biosae.__path__)
 COMMANDS = "train|run|features|analyze|steer|benchmark|report|compare|stability|sweep|doctor|convert"
 DATA = (["data=h5ad", "scfm=scgpt"], ["data=fasta"], ["data=protein_h5"])
 
-STILL = ("activations", "saes")
-"""Folders whose messages name settings or commands to this day; leave out those that no longer do."""
-
 
 def settings_of(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
     """Settings inside a section of the configuration, such as ``data.path``."""
@@ -65,13 +62,7 @@ def library() -> Iterator[Path]:
 
 
 def test_no_text_of_the_library_names_a_setting_or_a_command(foreign):
-    checked = [path for path in library() if path.relative_to(SOURCE).parts[0] not in STILL]
-    assert [text for path in checked for text in found_in(path, foreign)] == []
-
-
-@pytest.mark.parametrize("folder", STILL)
-def test_folders_that_may_still_name_them_do(foreign, folder):
-    assert any(found_in(path, foreign) for path in (SOURCE / folder).rglob("*.py")), f"remove {folder} from STILL"
+    assert [text for path in library() for text in found_in(path, foreign)] == []
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def read_scores(folder: Path) -> pd.DataFrame:
     path = folder / "scores.csv"
     if not path.exists():
         raise ArtefactError(f"{path} does not exist; make it with the analyze stage")
-    analysed = read_json(folder / "analysis.json", made_by="biosae analyze").get("features_hash")
+    analysed = read_json(folder / "analysis.json", made_by="the analyze stage").get("features_hash")
     if analysed != content_hash(folder / "features.h5ad"):
         raise ArtefactError(f"{path} was made from other features; make it again with the analyze stage")
     return pd.read_csv(path, header=[0, 1], index_col=0)
