@@ -29,7 +29,11 @@ def settings_of(cfg: DictConfig) -> Settings:
 def reading_settings(cfg: DictConfig) -> Settings:
     """Return the settings of a command that reads the data which its configuration names."""
     settings = settings_of(cfg)
-    check_model_group(settings.data.kind)
+    data = settings.data
+    if data.name == "pbmc" and data.path is not None:
+        message = f"data.path={data.path} would be taken for the PBMCs that come with biosae"
+        raise SettingError(f"{message}; write data=h5ad data.path={data.path}")
+    check_model_group(data.kind)
     return settings
 
 

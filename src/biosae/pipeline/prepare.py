@@ -85,9 +85,6 @@ def prepare_cells(settings: Settings) -> PreparedData:
     """Read files of cells for a single-cell model."""
     data: CellData = settings.data
     with arguments_of("data"):
-        if data.name == "pbmc" and data.path is not None:
-            message = f"path={data.path} would be taken for the PBMCs that come with biosae"
-            raise SettingError(f"{message}; give your cells another name than pbmc", argument="path")
         cells = read_cells(
             data_paths(data.path),
             counts_layer=data.counts_layer,

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from biosae.runs.data_settings import DATA_KINDS
+from biosae.runs.data_settings import DATA_KINDS, Data
 from biosae.runs.settings import Settings
 from biosae.training.settings import TrainerSettings
 
@@ -47,7 +47,8 @@ def _type(hint: Any) -> Any:
 
 def _default(kind: type, source: Any) -> Any:
     inner = get_type_hints(kind)[source.name]
-    if (kind is Settings and source.name in GROUPS) or kind is TrainerSettings:
+    is_path = issubclass(kind, Data) and source.name == "path"  # only data=pbmc may do without
+    if (kind is Settings and source.name in GROUPS) or kind is TrainerSettings or is_path:
         return field(default=MISSING)
     if is_dataclass(inner):
         return field(default_factory=mirror(inner))
