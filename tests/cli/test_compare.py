@@ -132,7 +132,7 @@ def test_cells_are_compared_too(biosae, tmp_path):
         ("compare.saes=[]", "must name different variants, got none"),
         ("compare.saes=[topk,topk]", "must name different variants, got topk, topk"),
         ("sae.hyperparams.k=3", "applies to a single SAE; compare takes compare.saes="),
-        ("training.keep_best=true", "compare evaluates final weights and does not support keep_best"),
+        ("training.keep_best=true", "compare evaluates final weights and does not support training.keep_best"),
         ("+compare.hyperparams.kk=3", "compare.hyperparams.kk belongs to none of standard, topk, gumbeltopk"),
         ("compare.architecture.loss_unit=nope", "loss_unit must be dataset or token, got nope"),
         ("data.split.test=0.9", "must be above 0 and leave some to train on"),

@@ -64,7 +64,8 @@ def with_settings_of(folder: Path, cfg: DictConfig) -> Settings:
 
 def check_model_group(kind: str) -> None:
     """Raise when the command line chooses a model of proteins for cells, or one of cells for proteins."""
-    words = [word.lstrip("+~") for word in HydraConfig.get().overrides.task]
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []  # not set after a sweep was collected
+    words = [word.lstrip("+~") for word in given]
     for group, read, advice in (("scfm", "cells", "data=h5ad"), ("plm", "proteins", "data=fasta")):
         unread = [word for word in words if word.startswith((f"{group}=", f"{group}."))]
         if unread and kind != read:
