@@ -12,7 +12,6 @@ from scipy.spatial.distance import cdist
 from biosae.analysis.stats.intervals import resample_weights
 from biosae.progress import progress_bar
 
-from .choosing_samples import rows_of
 from .context import Column, SteeringContext
 from .edit_settings import Setting
 from .effects import MIN_PER_GROUP, Vote, weighted_mean
@@ -50,7 +49,7 @@ class Arms:
     @classmethod
     def of(cls, context: SteeringContext, plan: SteeringPlan, part: str, steered: SteeredSamples) -> Arms:
         rows, goal = steered.edited.samples, steered.goal.samples
-        first, second = (np.isin(samples, rows_of(context.table, (part,))) for samples in (rows, goal))
+        first, second = (np.isin(samples, context.rows(part)) for samples in (rows, goal))
         every = np.concatenate([rows[first], goal[second]])
         donor = context.column(None if context.batch_key == plan.target else context.batch_key, every)
         unit = None if donor is None else donor.group.astype(str)

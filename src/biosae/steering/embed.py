@@ -20,7 +20,6 @@ from biosae.models.tokens import TokenBatch
 from biosae.progress import Advance, progress_bar
 from biosae.saes.base import SAE
 
-from .choosing_samples import rows_of
 from .context import SteeringContext
 from .edit_settings import Setting
 from .edits import EditableTokens, TokenEdit, unedited
@@ -113,7 +112,7 @@ class SteeredSamples:
         DataError
             If a part has no samples, or for a perturbation fewer than two of a condition.
         """
-        samples = [rows_of(context.table, plan.parts)]
+        samples = [context.rows(*plan.parts)]
         if plan.is_perturbation:
             samples = [_rows_of_condition(context, plan, value) for value in plan.between]
         logger.info("%d settings on %d samples", len(settings), len(samples[0]))
@@ -141,7 +140,7 @@ class SteeredSamples:
 def _rows_of_condition(context: SteeringContext, plan: SteeringPlan, value: str) -> np.ndarray:
     by_part = []
     for part in plan.parts:
-        rows = rows_of(context.table, (part,))
+        rows = context.rows(part)
         rows = rows[context.column(plan.target, rows).group == value]
         if len(rows) < 2:
             message = f"{plan.target}={value} has {len(rows)} samples in the part {part}; at least 2 are needed"

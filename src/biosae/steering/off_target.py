@@ -14,7 +14,6 @@ from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import progress_bar
 from biosae.saes.codes import Codes
 
-from .choosing_samples import rows_of
 from .context import Column, SteeringContext
 from .edit_settings import Setting
 from .edits import EditableTokens, TokenEdit, unedited
@@ -206,7 +205,7 @@ def _n_for_most(size: np.ndarray) -> int:
 
 
 def _drawn_samples(context: SteeringContext, plan: SteeringPlan) -> np.ndarray:
-    rows = rows_of(context.table, ("test",))
+    rows = context.rows("test")
     if plan.is_perturbation:
         rows = rows[context.column(plan.target, rows).group == plan.between[0]]
     n = min(len(rows), plan.off_target_samples)
