@@ -11,6 +11,7 @@ from biosae.steering.context import Firing, SteeringContext
 from biosae.steering.edit_settings import Setting, amounts, edit_settings
 from biosae.steering.edits import Centre, ProjectOut
 from biosae.steering.plan import FeatureChoice, Recipe, SteeringPlan
+from biosae.steering.ranking import rankings
 
 FIRING = Firing(np.linspace(0.01, 0.5, 40), np.linspace(1, 3, 40))
 RANKING = np.array([7, 3, 30, 12])
@@ -25,6 +26,10 @@ def context(make_context, table):
     return make_context(SimpleNamespace(d_in=4, W_dec=W_dec), None, table)
 
 
+def settings_of(context, plan):
+    return edit_settings(context, plan, rankings(context, plan))
+
+
 @pytest.fixture
 def settings(context, monkeypatch):
     """The settings of a plan whose ranking and firing are known."""
@@ -32,7 +37,7 @@ def settings(context, monkeypatch):
     def settings(ranking=RANKING, **changes):
         monkeypatch.setattr(SteeringContext, "firing", FIRING)
         monkeypatch.setattr(ranking_module, "chosen_features", lambda *of: (ranking, "label:batch/ami"))
-        return list(edit_settings(context, replace(PLAN, **changes)).values())
+        return list(settings_of(context, replace(PLAN, **changes)).values())
 
     return settings
 
@@ -117,7 +122,7 @@ def test_a_given_list_is_also_edited_whole(settings):
 
 def test_a_perturbation_adds_the_difference_at_every_strength(context):
     plan = replace(PLAN, n_features_list=(1, 3)).toward("batch", "a", "b", (0.5, 2.0))
-    settings = list(edit_settings(context, plan).values())
+    settings = list(settings_of(context, plan).values())
     found, sae = context.difference("batch", "a", "b"), of("sae", settings)
     assert [dose(s) for s in sae] == [(1, 0.5), (3, 0.5), (1, 2.0), (3, 2.0)]
     assert {s.dose.unit for s in settings} == {s.chooser for s in sae} == {"difference"}

@@ -27,6 +27,7 @@ from biosae.steering.effects import sweep_effects
 from biosae.steering.embed import SteeredSamples
 from biosae.steering.off_target import off_target_tables
 from biosae.steering.plan import FeatureChoice, Recipe, SteeringPlan, target_of
+from biosae.steering.ranking import rankings
 from biosae.steering.steered import with_settings, write_steered, write_tables
 
 from .encode import check_same_model
@@ -73,7 +74,7 @@ def steer_samples(context: SteeringContext, plan: SteeringPlan) -> pd.DataFrame:
         If features, columns, values or parts do not exist, before anything is embedded.
     """
     plan = replace(plan, target=target_of(plan, context.batch_key))
-    settings = edit_settings(context, plan)
+    settings = edit_settings(context, plan, rankings(context, plan))
     steered = SteeredSamples.compute(context, plan, settings)
     write_steered(context, plan, steered)
     effects = (perturbation_effects if plan.is_perturbation else sweep_effects)(context, plan, steered)

@@ -17,7 +17,7 @@ from biosae.errors import SettingError
 from .context import SteeringContext
 from .edits import Centre, FeatureEdit, ProjectOut, RandomDirection, Shift, TokenEdit
 from .plan import Recipe, SteeringPlan
-from .ranking import rankings
+from .ranking import Rankings
 
 logger = logging.getLogger(__name__)
 
@@ -108,25 +108,24 @@ class Setting:
         return settings_hash({name: value for name, value in self.row.items() if name not in ("label", "chooser")})
 
 
-def edit_settings(context: SteeringContext, plan: SteeringPlan) -> dict[str, Setting]:
+def edit_settings(context: SteeringContext, plan: SteeringPlan, rankings: Rankings) -> dict[str, Setting]:
     """Return the settings of a plan by key, ``s000``, ``s001``, ...; samples that report decide none of them.
 
     Raises
     ------
     BiosaeError
-        If more features are asked for than there are, or features, columns or values do not exist.
+        If the target does not exist or has one value only, or a feature has no scale to measure in.
     """
-    settings = _Builder(context, plan).settings()
+    settings = _Builder(context, plan, rankings).settings()
     return {f"s{number:03d}": setting for number, setting in enumerate(settings)}
 
 
 class _Builder:
     """Builds the settings of a plan from its rankings and from what the choosing samples say."""
 
-    def __init__(self, context: SteeringContext, plan: SteeringPlan):
-        self._context, self._plan = context, plan
-        self._difference = context.difference(plan.target, *plan.between) if plan.is_perturbation else None
-        self._rankings = rankings(context, plan, self._difference)
+    def __init__(self, context: SteeringContext, plan: SteeringPlan, rankings: Rankings):
+        self._context, self._plan, self._rankings = context, plan, rankings
+        self._difference = rankings.difference
         is_read = not plan.is_perturbation and plan.target is not None
         self._means = context.group_means(plan.target, "target") if is_read else None
 

@@ -38,6 +38,8 @@ class Rankings:
         Numbers of features to edit.
     random, matched
         Seed -> ranking of the baselines ``random_features`` and ``matched_features``; empty without them.
+    difference
+        Difference of the conditions of a perturbation; None in other sweeps.
     """
 
     chooser: str
@@ -45,22 +47,20 @@ class Rankings:
     counts: list[int]
     random: dict[int, np.ndarray]
     matched: dict[int, np.ndarray]
+    difference: Difference | None
 
 
-def rankings(context: SteeringContext, plan: SteeringPlan, found: Difference | None) -> Rankings:
-    """Return all rankings of a plan.
-
-    Parameters
-    ----------
-    found
-        Difference of the conditions of a perturbation; None in other sweeps.
+def rankings(context: SteeringContext, plan: SteeringPlan) -> Rankings:
+    """Return all rankings of a plan; samples that report decide none of them.
 
     Raises
     ------
     BiosaeError
         If more features are asked for than there are, or features, columns or scores do not exist.
     """
-    firing, (chosen, chooser) = context.firing, chosen_features(context, plan, found)
+    firing = context.firing
+    difference = context.difference(plan.target, *plan.between) if plan.is_perturbation else None
+    chosen, chooser = chosen_features(context, plan, difference)
     counts = numbers_of_features(plan, len(firing.alive if chosen is None else chosen), chooser)
     random, matched = {}, {}
     if chosen is None or ("random_features" in plan.baselines and not plan.is_perturbation):
@@ -68,17 +68,17 @@ def rankings(context: SteeringContext, plan: SteeringPlan, found: Difference | N
     if chosen is not None and "matched_features" in plan.baselines:
         # Matched to the longest list, so that no seed draws a feature that a longer edit chooses.
         matched = {seed: matched_ranking(chosen[: max(counts)], firing.frequency, seed) for seed in plan.seeds}
-    return Rankings(chooser, chosen, counts, random, matched)
+    return Rankings(chooser, chosen, counts, random, matched, difference)
 
 
 def chosen_features(
-    context: SteeringContext, plan: SteeringPlan, found: Difference | None
+    context: SteeringContext, plan: SteeringPlan, difference: Difference | None
 ) -> tuple[np.ndarray | None, str]:
     """Return `Rankings.chosen` and `Rankings.chooser`."""
     choice, d_sae = plan.choice, context.table.n_vars
-    if found is not None:
+    if difference is not None:
         W_dec = context.sae.W_dec.detach().cpu().numpy()
-        return greedy_ranking(found, W_dec, max(plan.n_features_list)), choice.by
+        return greedy_ranking(difference, W_dec, max(plan.n_features_list)), choice.by
     if choice.by == "random":
         return None, choice.by
     if choice.by == "list":
