@@ -17,7 +17,7 @@ from biosae.saes.codes import Codes
 from .context import Column, SteeringContext
 from .edit_settings import Setting
 from .edits import EditableTokens, TokenEdit, unedited
-from .effects import MIN_PER_GROUP, large_groups
+from .effects import MIN_PER_GROUP, groups_of
 from .embed import sharing_tokens
 from .plan import SteeringPlan
 
@@ -44,14 +44,10 @@ class Observed:
     member: np.ndarray
 
     @classmethod
-    def of(cls, samples: np.ndarray, columns: Iterable[Column]) -> Observed:
+    def of(cls, samples: np.ndarray, columns: Iterable[Column | None]) -> Observed:
         """Take the groups of some columns of the samples that are large enough."""
-        groups, members = [("all", "")], [np.ones(len(samples), dtype=bool)]
-        for column in columns:
-            for name in large_groups(column.group):
-                groups.append((column.name, name))
-                members.append(column.group == name)
-        return cls(samples, groups, np.stack(members))
+        groups = list(groups_of(len(samples), columns))
+        return cls(samples, [(by, name) for by, name, _ in groups], np.stack([member for *_, member in groups]))
 
     @property
     def sizes(self) -> np.ndarray:
@@ -203,11 +199,10 @@ def _drawn_samples(context: SteeringContext, plan: SteeringPlan) -> np.ndarray:
     return np.sort(np.random.default_rng(plan.seed).choice(rows, n, replace=False))
 
 
-def _columns(context: SteeringContext, plan: SteeringPlan, rows: np.ndarray) -> list[Column]:
+def _columns(context: SteeringContext, plan: SteeringPlan, rows: np.ndarray) -> list[Column | None]:
     """Return the label, target and batch of some samples; those of a perturbation all have one value of its target."""
-    names = [context.companion_label(plan.target), plan.target, context.batch_key]
-    left_out = (None, plan.target) if plan.is_perturbation else (None,)
-    return [context.column(name, rows) for name in dict.fromkeys(names) if name not in left_out]
+    names = dict.fromkeys([context.companion_label(plan.target), plan.target, context.batch_key])
+    return [context.column(name, rows) for name in names if not (plan.is_perturbation and name == plan.target)]
 
 
 def _code_sums(
