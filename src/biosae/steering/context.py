@@ -102,20 +102,6 @@ class GroupMeans:
         """
         return self.grand_mean - np.where(self.is_known[:, None], self.mean, self.unseen_mean)
 
-    def number_of(self, name: str, value: str) -> int:
-        """Return the number of the group that the argument ``name`` asks for.
-
-        Raises
-        ------
-        SettingError
-            If it does not exist or has no choosing samples.
-        """
-        known = np.array(self.groups)[self.is_known].tolist()
-        if value not in known:
-            message = f"{name} must be a value of {self.key} ({', '.join(known)}), got {value}"
-            raise SettingError(message, argument=f"steer.{name}")
-        return self.groups.index(value)
-
 
 @dataclass(frozen=True, eq=False)
 class Difference:
@@ -228,7 +214,12 @@ class SteeringContext:
             If a value does not exist or has no choosing samples.
         """
         conditions = self.group_means(key, "key")
-        first, second = conditions.number_of("control", control), conditions.number_of("treated", treated)
+        known = np.array(conditions.groups)[conditions.is_known].tolist()
+        for name, value in (("control", control), ("treated", treated)):
+            if value not in known:
+                message = f"{name} must be a value of {key} ({', '.join(known)}), got {value}"
+                raise SettingError(message, argument=f"steer.{name}")
+        first, second = conditions.groups.index(control), conditions.groups.index(treated)
         before, after = (self._mean_codes(conditions.group == number) for number in (first, second))
         moved = conditions.mean[second] - conditions.mean[first]
         return Difference(after - before, moved, f"{key}: {control} to {treated}")
