@@ -74,7 +74,8 @@ def steer_samples(context: SteeringContext, plan: SteeringPlan) -> pd.DataFrame:
         If features, columns, values or parts do not exist, before anything is embedded.
     """
     plan = replace(plan, target=target_of(plan, context.batch_key))
-    settings = edit_settings(context, plan, rankings(context, plan))
+    ranked = rankings(context, plan)
+    settings = edit_settings(context, plan, ranked)
     steered = SteeredSamples.compute(context, plan, settings)
     write_steered(context, plan, steered)
     effects = (perturbation_effects if plan.is_perturbation else sweep_effects)(context, plan, steered)
