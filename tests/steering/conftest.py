@@ -97,6 +97,12 @@ def make_context(adapter, tmp_path):
 
 
 @pytest.fixture
+def context_of(make_context):
+    """The context of a feature table, without a model."""
+    return lambda table: make_context(None, None, table)
+
+
+@pytest.fixture
 def table():
     """120 samples of two batches; feature 0 marks batch b on all parts, feature 1 on test alone, feature 2 is dead."""
     generator = np.random.default_rng(0)

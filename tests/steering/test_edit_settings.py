@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from biosae.errors import SettingError
-from biosae.steering import edit_settings as module
-from biosae.steering.choosing_samples import Activity, difference
-from biosae.steering.edit_settings import amounts, edit_settings
+from biosae.steering import ranking as ranking_module
+from biosae.steering.context import Firing, SteeringContext
+from biosae.steering.edit_settings import Setting, amounts, edit_settings
 from biosae.steering.edits import Centre, ProjectOut
 from biosae.steering.plan import FeatureChoice, Recipe, SteeringPlan
+from biosae.steering.ranking import rankings
 
-ACTIVITY = Activity(np.linspace(0.01, 0.5, 40), np.linspace(1, 3, 40))
+FIRING = Firing(np.linspace(0.01, 0.5, 40), np.linspace(1, 3, 40))
 RANKING = np.array([7, 3, 30, 12])
 CLAMP = Recipe("clamp", (0.0, 2.0), "scale", "all", "keep")
 EVERY = ("matched_features", "random_features", "random_direction", "difference_in_means", "centring")
@@ -25,14 +26,18 @@ def context(make_context, table):
     return make_context(SimpleNamespace(d_in=4, W_dec=W_dec), None, table)
 
 
+def settings_of(context, plan):
+    return edit_settings(context, plan, rankings(context, plan))
+
+
 @pytest.fixture
 def settings(context, monkeypatch):
-    """The settings of a plan whose ranking and activity are known."""
+    """The settings of a plan whose ranking and firing are known."""
 
     def settings(ranking=RANKING, **changes):
-        monkeypatch.setattr(module, "activity", lambda table: ACTIVITY)
-        monkeypatch.setattr(module, "ranked_features", lambda *of: (ranking, "label:batch/ami"))
-        return list(edit_settings(context, replace(PLAN, **changes)).values())
+        monkeypatch.setattr(SteeringContext, "firing", FIRING)
+        monkeypatch.setattr(ranking_module, "chosen_features", lambda *of: (ranking, "label:batch/ami"))
+        return list(settings_of(context, replace(PLAN, **changes)).values())
 
     return settings
 
@@ -59,7 +64,7 @@ def test_every_number_of_features_value_and_seed_has_a_setting(settings):
 def test_amounts_are_in_each_features_own_scale(settings):
     longest = of("sae", settings())[-1]
     assert longest.row["features"] == [7, 3, 30]
-    np.testing.assert_allclose(longest.row["amount"], 2 * ACTIVITY.active_scale[[7, 3, 30]])
+    np.testing.assert_allclose(longest.row["amount"], 2 * FIRING.active_scale[[7, 3, 30]])
     assert longest.label == "clamp 3 features to 2 x own scale by label:batch/ami"
 
 
@@ -99,7 +104,7 @@ def test_baselines_without_features_edit_the_target_away(settings, table):
 
 
 def test_words_decide_nothing():
-    setting = module.Setting("centring", "words", lambda tokens: tokens.x, target="batch")
+    setting = Setting("centring", "words", lambda tokens: tokens.x, target="batch")
     assert setting.identity == replace(setting, label="other words", chooser="me").identity
     assert setting.identity != replace(setting, target="donor").identity
 
@@ -115,10 +120,10 @@ def test_a_given_list_is_also_edited_whole(settings):
     assert [len(s.features) for s in found] == [2, 2, 4, 4]
 
 
-def test_a_perturbation_adds_the_difference_at_every_strength(context, table):
+def test_a_perturbation_adds_the_difference_at_every_strength(context):
     plan = replace(PLAN, n_features_list=(1, 3)).toward("batch", "a", "b", (0.5, 2.0))
-    settings = list(edit_settings(context, plan).values())
-    found, sae = difference(table, "batch", "a", "b"), of("sae", settings)
+    settings = list(settings_of(context, plan).values())
+    found, sae = context.difference("batch", "a", "b"), of("sae", settings)
     assert [dose(s) for s in sae] == [(1, 0.5), (3, 0.5), (1, 2.0), (3, 2.0)]
     assert {s.dose.unit for s in settings} == {s.chooser for s in sae} == {"difference"}
     np.testing.assert_allclose(sae[-1].row["amount"], 2 * found.codes[sae[-1].features])

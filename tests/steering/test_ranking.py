@@ -5,7 +5,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from biosae.artefacts import content_hash, write_json
 from biosae.errors import ArtefactError, DataError, SettingError
-from biosae.steering.choosing_samples import Difference
+from biosae.steering.context import Difference
 from biosae.steering.ranking import (
     N_NEAREST,
     checked_features,
@@ -138,14 +138,14 @@ def scores_of(run):
     return pd.read_csv(run / "scores.csv", header=[0, 1], index_col=0)
 
 
-def test_ami_is_of_the_train_and_select_samples(table):
-    ami = label_ami(table, "batch")
+def test_ami_is_of_the_train_and_select_samples(table, context_of):
+    ami = label_ami(context_of(table), "batch")
     assert ami[0] == pytest.approx(1.0)
     assert ami[1] < 0.1  # marks batch b on the test samples only
     assert np.isnan(ami[2])
 
 
-def test_ami_is_that_of_scikit_learn(table):
+def test_ami_is_that_of_scikit_learn(table, context_of):
     rows = (table.obs["biosae_part"].isin(["train", "select"]) & (table.obs["biosae_n_tokens"] > 0)).to_numpy()
     member = (table.obs["batch"] == "b").to_numpy()[rows]
     codes = table.X[rows].toarray()
@@ -160,27 +160,27 @@ def test_ami_is_that_of_scikit_learn(table):
             ]
             on = codes[:, feature] >= cuts[int(np.argmax(f1))]
             amis.append(adjusted_mutual_info_score(side, on))
-        assert label_ami(table, "batch")[feature] == pytest.approx(max(amis))
+        assert label_ami(context_of(table), "batch")[feature] == pytest.approx(max(amis))
 
 
 @pytest.mark.parametrize("name", ["label:batch/auroc", "label:batch/auroc_select"])
-def test_a_score_of_the_test_samples_is_replaced_by_its_twin(run, table, name):
+def test_a_score_of_the_test_samples_is_replaced_by_its_twin(run, table, name, context_of):
     expected = scores_of(run)["label:batch"]["auroc_select"]
-    np.testing.assert_allclose(ranking_score(name, run, table), expected)
+    np.testing.assert_allclose(ranking_score(name, context_of(table)), expected)
 
 
-def test_residues_are_chosen_by_their_f1_on_select(run, table):
+def test_residues_are_chosen_by_their_f1_on_select(run, table, context_of):
     expected = scores_of(run)["residues"]["f1_select"]
-    np.testing.assert_allclose(ranking_score("residues/f1", run, table), expected)
+    np.testing.assert_allclose(ranking_score("residues/f1", context_of(table)), expected)
 
 
-def test_scores_without_labels_are_taken_as_they_are(run, table):
-    found = ranking_score("density/frequency_token", run, table)
+def test_scores_without_labels_are_taken_as_they_are(run, table, context_of):
+    found = ranking_score("density/frequency_token", context_of(table))
     np.testing.assert_allclose(found, scores_of(run)["density"]["frequency_token"])
 
 
-def test_ami_needs_no_scores(tmp_path, table):
-    assert ranking_score("label:batch/ami", tmp_path, table)[0] == pytest.approx(1.0)
+def test_ami_needs_no_scores(table, context_of):
+    assert ranking_score("label:batch/ami", context_of(table))[0] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -194,26 +194,26 @@ def test_ami_needs_no_scores(tmp_path, table):
         ("auroc", "must be written analysis/metric"),
     ],
 )
-def test_scores_that_cannot_be_chosen_by(run, table, name, message):
+def test_scores_that_cannot_be_chosen_by(run, table, name, message, context_of):
     with pytest.raises(SettingError, match=f"^score .*{message}") as caught:
-        ranking_score(name, run, table)
+        ranking_score(name, context_of(table))
     assert caught.value.argument == "steer.score"
 
 
-def test_scores_of_other_features_are_refused(run, table):
+def test_scores_of_other_features_are_refused(run, table, context_of):
     (run / "features.h5ad").write_text("other features")
     with pytest.raises(ArtefactError, match="made from other features; make it again with the analyze stage"):
-        ranking_score("label:batch/auroc", run, table)
+        ranking_score("label:batch/auroc", context_of(table))
 
 
-def test_missing_scores_name_the_stage(tmp_path, table):
+def test_missing_scores_name_the_stage(table, context_of):
     with pytest.raises(ArtefactError, match="make it with the analyze stage"):
-        ranking_score("label:batch/auroc", tmp_path, table)
+        ranking_score("label:batch/auroc", context_of(table))
 
 
-def test_a_label_with_one_value_cannot_be_chosen_by(table):
+def test_a_label_with_one_value_cannot_be_chosen_by(table, context_of):
     table.obs["one"] = "x"
     with pytest.raises(DataError, match="needs two values with 3 train or select samples each, got x"):
-        label_ami(table, "one")
+        label_ami(context_of(table), "one")
     with pytest.raises(DataError, match="no column donor; they have biosae_part, batch"):
-        label_ami(table, "donor")
+        label_ami(context_of(table), "donor")

@@ -11,9 +11,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from biosae.errors import DataError
 from biosae.models.tokens import TokenSequences
+from biosae.pipeline.steer import steer_samples
 from biosae.saes.variants.standard import Standard
 from biosae.steering.plan import FeatureChoice, Recipe, SteeringPlan
-from biosae.steering.steer import steer_samples
 from biosae.steering.steered import read_steered
 
 D, N, LENGTH = 6, 240, 3

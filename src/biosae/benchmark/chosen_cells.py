@@ -76,7 +76,10 @@ def scored_cells(obs: pd.DataFrame, embedded: np.ndarray, plan: BenchmarkPlan) -
         raise ArtefactError(f"{message}; run the steer stage with these parts", argument="steer.parts")
     batch, label = class_names(obs[plan.batch_key]), class_names(obs[plan.label_key])
     kept = in_parts & embedded & (batch != None) & (label != None)  # noqa: E711, elementwise
-    kept, left_out = _without_rare_labels(kept, label)
+    counts = pd.Series(label[kept]).value_counts()
+    rare = counts[counts < MIN_PER_LABEL].sort_index()
+    left_out = {name: f"{n} scored samples, fewer than {MIN_PER_LABEL}" for name, n in rare.items()}
+    kept &= ~np.isin(label, list(left_out))
     _check_enough(kept, batch, label, plan)
     rows = np.flatnonzero(kept)
     drawn = rows[draw_within(np.char.add(batch[rows].astype(str), label[rows].astype(str)), plan.max_cells, plan.seed)]
@@ -115,13 +118,6 @@ def _in_unseen_parts(obs: pd.DataFrame, parts: Sequence[str]) -> np.ndarray:
         reason = "features were chosen, and baselines fitted, on train and select"
         raise SettingError(f"{message}; {reason}", argument="benchmark.parts")
     return obs["biosae_part"].astype(str).isin(list(parts)).to_numpy()
-
-
-def _without_rare_labels(kept: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, dict[str, str]]:
-    counts = pd.Series(label[kept]).value_counts()
-    rare = counts[counts < MIN_PER_LABEL].sort_index()
-    left_out = {name: f"{n} scored samples, fewer than {MIN_PER_LABEL}" for name, n in rare.items()}
-    return kept & ~np.isin(label, list(left_out)), left_out
 
 
 def _check_enough(kept: np.ndarray, batch: np.ndarray, label: np.ndarray, plan: BenchmarkPlan) -> None:

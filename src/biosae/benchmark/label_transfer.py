@@ -37,10 +37,7 @@ def transfer_to_each(
         known = inside & np.isin(label, label[~inside])
         if known.any():
             vote = KNeighborsClassifier(min(n_neighbours, int((~inside).sum()))).fit(embedding[~inside], label[~inside])
-            found.append((str(name), int(known.sum()), *_scores(label[known], vote.predict(embedding[known]))))
+            truth, predicted = label[known], vote.predict(embedding[known])
+            macro_f1 = f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
+            found.append((str(name), int(known.sum()), accuracy_score(truth, predicted), macro_f1))
     return found
-
-
-def _scores(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
-    macro_f1 = f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
-    return accuracy_score(truth, predicted), macro_f1

@@ -76,14 +76,13 @@ def score_all(
         found |= label_transfer(embedding[rows], *groups, plan.n_neighbours)
         return np.array([found[name] for name in metrics])
 
-    everyone = np.arange(len(cells.rows))
-    whole, on_halves = {}, {}
+    everyone, found = np.arange(len(cells.rows)), {}
     with progress_bar("integration", len(embeddings) * (1 + len(halves)), "scorings") as advance:
         for key, embedding in embeddings.items():
-            values = []
-            for rows in (everyone, *halves):
-                values.append(score(embedding, rows))
+            found[key] = np.empty((1 + len(halves), len(metrics)))
+            for values, rows in zip(found[key], (everyone, *halves), strict=True):
+                values[:] = score(embedding, rows)
                 advance(status=key)
-            whole[key], on_halves[key] = values[0], np.array(values[1:]).reshape(-1, len(metrics))
     share = len(halves[0]) / len(everyone) if halves else 0.5
-    return Scores(metrics, whole, on_halves, share)
+    first, others = ({key: values[part] for key, values in found.items()} for part in (0, slice(1, None)))
+    return Scores(metrics, first, others, share)

@@ -17,6 +17,7 @@ ORIGINAL = "original"
 ARM = ("method", "chooser", "n_features", "operation", "value", "unit", "where", "error")
 SUMMARISED = ("bio_conservation", "batch_correction", "total", "transfer_accuracy", "transfer_macro_f1")
 """Metrics that stand in the summary with their intervals; the others stand there as numbers only."""
+VERSUS = ("chooser", "n_features", "operation", "value", "versus", "n_seeds", "metric", "difference", "low", "high")
 
 
 def long_table(scores: Scores, settings: pd.DataFrame, n_samples: int, n_transferable: int) -> pd.DataFrame:
@@ -43,9 +44,9 @@ def long_table(scores: Scores, settings: pd.DataFrame, n_samples: int, n_transfe
 def summary_table(scores: Scores, settings: pd.DataFrame, n_samples: int) -> pd.DataFrame:
     """Return one row per arm (settings that differ by their seed alone), with means over seeds."""
     rows = []
-    for arm, members in settings.groupby(list(ARM), sort=False, dropna=False):
-        found = intervals_of(scores, list(members["key"]))
-        row = dict(zip(ARM, arm, strict=True)) | {"n_seeds": len(members), "n_samples": n_samples}
+    for arm, keys in _arms(settings):
+        found = intervals_of(scores, keys)
+        row = {**arm, "n_seeds": len(keys), "n_samples": n_samples}
         for number, metric in enumerate(scores.metrics):
             row[metric] = found["estimate"][number]
             if metric in SUMMARISED:
@@ -60,11 +61,10 @@ def transfer_table(
 ) -> pd.DataFrame:
     """Return one row per embedding and left-out batch, which shows how far scores differ between batches."""
     described = settings.set_index("key")[["method", "n_features", "operation", "value", "seed"]]
-    found = {
-        key: transfer_to_each(embedding, cells.batch, cells.label, n_neighbours)
-        for key, embedding in embeddings.items()
-    }
-    rows = [(key, *described.loc[key], *row) for key, rows in found.items() for row in rows]
+    rows = []
+    for key, embedding in embeddings.items():
+        found = transfer_to_each(embedding, cells.batch, cells.label, n_neighbours)
+        rows += [(key, *described.loc[key], *row) for row in found]
     columns = ["key", *described, "batch", "n_samples", *TRANSFER]
     return pd.DataFrame(rows, columns=columns).astype({"n_features": "Int64", "seed": "Int64"})
 
@@ -75,33 +75,24 @@ def versus_table(scores: Scores, settings: pd.DataFrame) -> pd.DataFrame:
     Other arms edit as many features by as much, or none. ``difference`` is paired: both
     were scored on the same halves. Above 0 the SAE's features are better; an interval that holds 0 leaves it open.
     """
-    arms = [
-        (dict(zip(ARM, arm, strict=True)), list(members["key"]))
-        for arm, members in settings.groupby(list(ARM), sort=False, dropna=False)
-    ]
-    rows = []
-    for chosen, keys in arms:
-        if chosen["method"] == "sae":
-            others = [(arm, its) for arm, its in arms if arm["method"] != "sae" and _stands_beside(arm, chosen)]
-            rows += [row for arm, its in others for row in _versus_rows(scores, chosen, keys, arm["method"], its)]
-    return pd.DataFrame(rows, columns=[*VERSUS, *DIFFERENCE])
+    rows, arms = [], _arms(settings)
+    for chosen, keys in (pair for pair in arms if pair[0]["method"] == "sae"):
+        for arm, others in (pair for pair in arms if _stands_beside(pair[0], chosen)):
+            same = *(chosen[name] for name in VERSUS[:4]), arm["method"], len(others)
+            found = dict(zip(scores.metrics, zip(*paired_difference(scores, keys, others), strict=True), strict=True))
+            rows += [(*same, metric, *found[metric]) for metric in SUMMARISED]
+    return pd.DataFrame(rows, columns=list(VERSUS))
 
 
-VERSUS = ("chooser", "n_features", "operation", "value", "versus", "n_seeds", "metric")
-DIFFERENCE = ("difference", "low", "high")
+def _arms(settings: pd.DataFrame) -> list[tuple[dict, list[str]]]:
+    """Return the columns `ARM` of each arm, and the keys of its settings, which differ by their seed alone."""
+    keys = settings.groupby(list(ARM), sort=False, dropna=False)["key"]
+    return [(dict(zip(ARM, arm, strict=True)), list(members)) for arm, members in keys]
 
 
 def _stands_beside(arm: dict, chosen: dict) -> bool:
-    same = all(arm[name] == chosen[name] for name in ("n_features", "value") if not pd.isna(arm["n_features"]))
-    return pd.isna(arm["n_features"]) or same
-
-
-def _versus_rows(scores: Scores, chosen: dict, keys: list[str], method: str, others: list[str]) -> list[dict]:
-    found = paired_difference(scores, keys, others)
-    same = {name: chosen[name] for name in VERSUS[:4]} | {"versus": method, "n_seeds": len(others)}
-    places = [scores.metrics.index(metric) for metric in SUMMARISED]
-    numbers = [dict(zip(DIFFERENCE, (values[place] for values in found), strict=True)) for place in places]
-    return [same | {"metric": metric} | of for metric, of in zip(SUMMARISED, numbers, strict=True)]
+    is_same = pd.isna(arm["n_features"]) or all(arm[name] == chosen[name] for name in ("n_features", "value"))
+    return arm["method"] != "sae" and is_same
 
 
 def intervals_of(scores: Scores, keys: list[str]) -> dict[str, np.ndarray]:

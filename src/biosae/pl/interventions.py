@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -41,8 +42,7 @@ SCORES = {
 }
 REFERENCES = {
     "original": ("unedited model", "#222222", "-"),
-    "difference_in_means": METHODS["difference_in_means"][:2] + (METHODS["difference_in_means"][3],),
-    "centring": METHODS["centring"][:2] + (METHODS["centring"][3],),
+    **{name: METHODS[name][:2] + METHODS[name][3:] for name in ("difference_in_means", "centring")},
     "pca": ("PCA of counts", "#5b666e", ":"),
     "harmony": ("Harmony", "#b03a5b", (0, (1, 1))),
     "scvi": ("scVI", "#4f5fa8", (0, (4, 1, 1, 1))),
@@ -136,12 +136,9 @@ def steering_panels(table: pd.DataFrame, path: Path) -> None:
     table
         steering/effects.csv.
     """
-    metrics = [metric for metric in ("target_gap", "label_kept", "shift") if (table["metric"] == metric).any()][:2]
     against = "value" if table["value"].nunique() > 1 else "n_features"
-    fig, axes = _panels(len(metrics))
-    for ax, metric in zip(axes, metrics, strict=True):
-        steering(table, metric, against, ax=ax, show=False)
-    _save_panels(fig, axes, path)
+    metrics = ("target_gap", "label_kept", "shift")
+    _save_panels(table, metrics, path, lambda metric, ax: steering(table, metric, against, ax=ax, show=False))
 
 
 def perturbation_panels(table: pd.DataFrame, path: Path) -> None:
@@ -152,20 +149,17 @@ def perturbation_panels(table: pd.DataFrame, path: Path) -> None:
     table
         steering/perturbation.csv.
     """
-    metrics = [metric for metric in ("distance_closed", "label_kept") if (table["metric"] == metric).any()]
-    fig, axes = _panels(len(metrics))
-    for ax, metric in zip(axes, metrics, strict=True):
-        perturbation(table, metric, ax=ax, show=False)
-    _save_panels(fig, axes, path)
+    metrics = ("distance_closed", "label_kept")
+    _save_panels(table, metrics, path, lambda metric, ax: perturbation(table, metric, ax=ax, show=False))
 
 
-def _panels(n: int) -> tuple[Figure, list[Axes]]:
-    fig, axes = plt.subplots(1, n, figsize=(PANEL_WIDTH * n, PANEL_HEIGHT), layout="constrained")
-    return fig, list(np.atleast_1d(axes))
-
-
-def _save_panels(fig: Figure, axes: list[Axes], path: Path) -> None:
-    """One legend for all panels, above them."""
+def _save_panels(table: pd.DataFrame, metrics: Sequence[str], path: Path, draw: Callable[[str, Axes], object]) -> None:
+    """Draw the first two metrics that the table has, with one legend above both panels."""
+    there = [metric for metric in metrics if (table["metric"] == metric).any()][:2]
+    fig, axes = plt.subplots(1, len(there), figsize=(PANEL_WIDTH * len(there), PANEL_HEIGHT), layout="constrained")
+    axes = list(np.atleast_1d(axes))
+    for ax, metric in zip(axes, there, strict=True):
+        draw(metric, ax)
     handles = axes[0].get_legend_handles_labels()
     for ax in axes:
         ax.get_legend().remove()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,6 @@ from scipy.spatial.distance import cdist
 from biosae.analysis.stats.intervals import resample_weights
 from biosae.progress import progress_bar
 
-from .choosing_samples import rows_of
 from .context import Column, SteeringContext
 from .edit_settings import Setting
 from .effects import MIN_PER_GROUP, Vote, weighted_mean
@@ -50,7 +50,7 @@ class Arms:
     @classmethod
     def of(cls, context: SteeringContext, plan: SteeringPlan, part: str, steered: SteeredSamples) -> Arms:
         rows, goal = steered.edited.samples, steered.goal.samples
-        first, second = (np.isin(samples, rows_of(context.table, (part,))) for samples in (rows, goal))
+        first, second = (np.isin(samples, context.rows(part)) for samples in (rows, goal))
         every = np.concatenate([rows[first], goal[second]])
         donor = context.column(None if context.batch_key == plan.target else context.batch_key, every)
         unit = None if donor is None else donor.group.astype(str)
@@ -64,38 +64,29 @@ class Arms:
             weights=resample_weights(unit, len(every), np.random.default_rng(plan.seed)),
         )
 
+    @cached_property
+    def vote(self) -> Vote | None:
+        """The vote of the unedited samples; None without a label."""
+        return None if self.label is None else Vote(np.concatenate([self.control, self.treated]), self.label.group)
+
 
 def perturbation_effects(context: SteeringContext, plan: SteeringPlan, steered: SteeredSamples) -> pd.DataFrame:
-    """Return the `closeness` of every setting, on select and test, with ``best_on_select`` (`mark_best`)."""
-    arms = [Arms.of(context, plan, part, steered) for part in plan.parts]
-    keys = [ORIGINAL, *steered.settings]
-    found = closeness(arms, ((key, steered.of(key)) for key in keys), len(keys))
-    return mark_best(found, steered.settings)
-
-
-def closeness(arms: Sequence[Arms], edited: Iterable[tuple[str, np.ndarray]], n_settings: int) -> pd.DataFrame:
-    """Return one row per setting, part, group and metric: `COLUMNS`.
+    """Return one row per setting, part (select and test), group and metric: `COLUMNS`, and ``best_on_select``.
 
     ``distance_closed`` and ``energy_closed`` of all, and the first of every label and donor with both conditions;
     ``label_kept`` is the share of control samples whose nearest unedited samples of the part vote for the label they
     voted for before, ``label_accuracy`` the share for which they vote for the sample's own.
-
-    Parameters
-    ----------
-    edited
-        Key and ``(n, d)`` embeddings of the control samples, one setting after the other.
     """
-    votes = [
-        None if arm.label is None else Vote(np.concatenate([arm.control, arm.treated]), arm.label.group) for arm in arms
-    ]
-    rows = []
-    with progress_bar("effects", n_settings, "settings") as advance:
-        for key, embedding in edited:
-            for arm, vote in zip(arms, votes, strict=True):
+    arms = [Arms.of(context, plan, part, steered) for part in plan.parts]
+    keys, rows = [ORIGINAL, *steered.settings], []
+    with progress_bar("effects", len(keys), "settings") as advance:
+        for key in keys:
+            embedding = steered.of(key)
+            for arm in arms:
                 own = embedding[arm.is_control].astype(np.float64)
-                rows += [(key, arm.part, *row) for row in (*_distances(arm, own), *_labels(arm, own, vote))]
+                rows += [(key, arm.part, *row) for row in (*_distances(arm, own), *_labels(arm, own))]
             advance()
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return mark_best(pd.DataFrame(rows, columns=list(COLUMNS)), steered.settings)
 
 
 def mark_best(table: pd.DataFrame, settings: dict[str, Setting]) -> pd.DataFrame:
@@ -174,18 +165,16 @@ def _distances(arm: Arms, edited: np.ndarray) -> Iterator[tuple]:
                 yield column.name, name, "distance_closed", *distance_closed(*parts), *counts
 
 
-def _labels(arm: Arms, edited: np.ndarray, vote: Vote | None) -> Iterator[tuple]:
-    if vote is None:
+def _labels(arm: Arms, edited: np.ndarray) -> Iterator[tuple]:
+    if arm.vote is None:
         return
     n, m = len(arm.control), len(arm.treated)
-    own = arm.label.group[:n]
-    after = vote(np.concatenate([edited, arm.treated]))[:n]
-    kept = (after == vote.before[:n]).astype(np.float64)
-    known = own != None  # noqa: E711, elementwise
-    right = (after == own).astype(np.float64)
-    weights = arm.weights[:n]
-    yield "all", "", "label_kept", *weighted_mean(kept, weights, np.ones(n, dtype=bool)), n, m
-    yield "all", "", "label_accuracy", *weighted_mean(right, weights, known), int(known.sum()), m
+    own, weights = arm.label.group[:n], arm.weights[:n]
+    after = arm.vote(np.concatenate([edited, arm.treated]))[:n]
+    read = {"label_kept": (arm.vote.before[:n], np.full(n, True)), "label_accuracy": (own, own != None)}  # noqa: E711
+    for metric, (expected, chosen) in read.items():
+        right = (after == expected).astype(np.float64)
+        yield "all", "", metric, *weighted_mean(right, weights, chosen), int(chosen.sum()), m
 
 
 def _means(embedding: np.ndarray, weights: np.ndarray) -> np.ndarray:

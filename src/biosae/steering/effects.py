@@ -95,7 +95,7 @@ def _of_setting(subjects: Subjects, edited: np.ndarray, spread: float, vote: Vot
     per_sample = {"shift": np.linalg.norm(edited - subjects.original, axis=1) / spread}
     if vote is not None:
         per_sample["label_kept"] = (vote(edited) == vote.before).astype(np.float64)
-    for by, name, chosen in _groups(subjects):
+    for by, name, chosen in groups_of(len(edited), (subjects.label, subjects.donor)):
         for metric, values in per_sample.items():
             yield by, name, metric, *weighted_mean(values, subjects.weights, chosen), int(chosen.sum())
     for role, column in (("target", subjects.target), ("label", subjects.label)):
@@ -104,10 +104,10 @@ def _of_setting(subjects: Subjects, edited: np.ndarray, spread: float, vote: Vot
             yield "all", "", f"{role}_gap", *gap(subjects.original, edited, column.group, subjects.weights), known
 
 
-def _groups(subjects: Subjects) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield column, value and members: everyone, then each label, then each donor."""
-    yield "all", "", np.ones(len(subjects.original), dtype=bool)
-    for column in (subjects.label, subjects.donor):
+def groups_of(n: int, columns: Iterable[Column | None]) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield column, value and ``(n,) bool`` members: everyone, then each of the `large_groups` of the columns."""
+    yield "all", "", np.ones(n, dtype=bool)
+    for column in columns:
         if column is not None:
             yield from ((column.name, name, column.group == name) for name in large_groups(column.group))
 

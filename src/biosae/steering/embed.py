@@ -20,7 +20,6 @@ from biosae.models.tokens import TokenBatch
 from biosae.progress import Advance, progress_bar
 from biosae.saes.base import SAE
 
-from .choosing_samples import rows_of
 from .context import SteeringContext
 from .edit_settings import Setting
 from .edits import EditableTokens, TokenEdit, unedited
@@ -48,44 +47,31 @@ class SteeredEmbeddings:
 
     def __init__(self, context: SteeringContext, samples: np.ndarray):
         self._context, self.samples = context, samples
-        self._folder = context.cache / settings_hash({"samples": samples.tolist()})
-        self._chunks = [samples[start : start + CHUNK_SAMPLES] for start in range(0, len(samples), CHUNK_SAMPLES)]
+        folder = context.cache / settings_hash({"samples": samples.tolist()})
+        chunks = [samples[start : start + CHUNK_SAMPLES] for start in range(0, len(samples), CHUNK_SAMPLES)]
+        self._chunks = {folder / f"chunk-{number:05d}.safetensors": chunk for number, chunk in enumerate(chunks)}
 
     def compute(self, edits: Mapping[str, TokenEdit]) -> None:
         """Embed the samples unedited (`ORIGINAL`) and under every edit, unless the folder has them already."""
         edits = {ORIGINAL: unedited, **edits}
-        missing = [{name: edit for name, edit in edits.items() if name not in self._names(n)} for n in self._numbers()]
-        total = sum(len(chunk) * len(lacking) for chunk, lacking in zip(self._chunks, missing, strict=True))
+        known = {path: _names_in(path) for path in self._chunks}
+        lacking = {path: {name: edits[name] for name in edits if name not in names} for path, names in known.items()}
+        total = sum(len(chunk) * len(lacking[path]) for path, chunk in self._chunks.items())
         with progress_bar("steering", total, "embeddings") as advance:
-            for number, lacking in enumerate(missing):
-                if lacking:
-                    self._add(number, _embed(self._context, self._chunks[number], lacking, advance))
+            for path, chunk in self._chunks.items():
+                if lacking[path]:
+                    found = _embed(self._context, chunk, lacking[path], advance)
+                    found = (load_file(path) if known[path] else {}) | found
+                    with atomic_write(path) as temporary:
+                        save_file(found, temporary)
 
     def of(self, name: str) -> np.ndarray:
         """Return the embeddings of the samples under an edit, ``(n_samples, d) float32``."""
         parts = []
-        for number in self._numbers():
-            with safe_open(self._path(number), framework="np") as file:
+        for path in self._chunks:
+            with safe_open(path, framework="np") as file:
                 parts.append(file.get_tensor(name))
         return np.concatenate(parts)
-
-    def _numbers(self) -> range:
-        return range(len(self._chunks))
-
-    def _path(self, number: int) -> Path:
-        return self._folder / f"chunk-{number:05d}.safetensors"
-
-    def _names(self, number: int) -> set[str]:
-        try:
-            with safe_open(self._path(number), framework="np") as file:
-                return set(file.keys())
-        except (FileNotFoundError, SafetensorError):
-            return set()
-
-    def _add(self, number: int, found: dict[str, np.ndarray]) -> None:
-        known = load_file(self._path(number)) if self._names(number) else {}
-        with atomic_write(self._path(number)) as temporary:
-            save_file(known | found, temporary)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,15 +99,17 @@ class SteeredSamples:
         DataError
             If a part has no samples, or for a perturbation fewer than two of a condition.
         """
-        samples = [rows_of(context.table, plan.parts)]
         if plan.is_perturbation:
-            samples = [_rows_of_condition(context, plan, value) for value in plan.between]
-        logger.info("%d settings on %d samples", len(settings), len(samples[0]))
-        found = [SteeredEmbeddings(context, rows) for rows in samples]
-        found[0].compute({setting.identity: setting.edit for setting in settings.values()})
-        for goal in found[1:]:
+            rows, treated = (_rows_of_condition(context, plan, value) for value in plan.between)
+        else:
+            rows, treated = context.rows(*plan.parts), None
+        logger.info("%d settings on %d samples", len(settings), len(rows))
+        edited = SteeredEmbeddings(context, rows)
+        goal = None if treated is None else SteeredEmbeddings(context, treated)
+        edited.compute({setting.identity: setting.edit for setting in settings.values()})
+        if goal is not None:
             goal.compute({})
-        return cls(settings, found[0], found[1] if plan.is_perturbation else None)
+        return cls(settings, edited, goal)
 
     def of(self, key: str) -> np.ndarray:
         """Return the embeddings of the edited samples under a setting or `ORIGINAL`, ``(n_samples, d) float32``."""
@@ -138,10 +126,19 @@ class SteeredSamples:
         yield from ((key, rows, self.of(key)) for key in self.settings)
 
 
+def _names_in(path: Path) -> set[str]:
+    """Return the names of the tensors of a file; none of one that is missing or cut off."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return set(file.keys())
+    except (FileNotFoundError, SafetensorError):
+        return set()
+
+
 def _rows_of_condition(context: SteeringContext, plan: SteeringPlan, value: str) -> np.ndarray:
     by_part = []
     for part in plan.parts:
-        rows = rows_of(context.table, (part,))
+        rows = context.rows(part)
         rows = rows[context.column(plan.target, rows).group == value]
         if len(rows) < 2:
             message = f"{plan.target}={value} has {len(rows)} samples in the part {part}; at least 2 are needed"

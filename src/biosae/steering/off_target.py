@@ -14,15 +14,14 @@ from biosae.models.tokens import TokenBatch, TokenSequences
 from biosae.progress import progress_bar
 from biosae.saes.codes import Codes
 
-from .choosing_samples import rows_of
 from .context import Column, SteeringContext
 from .edit_settings import Setting
 from .edits import EditableTokens, TokenEdit, unedited
+from .effects import MIN_PER_GROUP, groups_of
 from .embed import sharing_tokens
 from .plan import SteeringPlan
 
 N_LISTED = 20
-MIN_PER_GROUP = 5  # samples of a label or donor that get rows of their own, and samples that must have a gene
 NO_HEAD = "not predicted: {} has no expression head"
 
 
@@ -45,37 +44,15 @@ class Observed:
     member: np.ndarray
 
     @classmethod
-    def of(cls, samples: np.ndarray, columns: Iterable[Column]) -> Observed:
+    def of(cls, samples: np.ndarray, columns: Iterable[Column | None]) -> Observed:
         """Take the groups of some columns of the samples that are large enough."""
-        groups, members = [("all", "")], [np.ones(len(samples), dtype=bool)]
-        for column in columns:
-            for name in sorted({value for value in column.group if value is not None}):
-                if (column.group == name).sum() >= MIN_PER_GROUP:
-                    groups.append((column.name, name))
-                    members.append(column.group == name)
-        return cls(samples, groups, np.stack(members))
+        groups = list(groups_of(len(samples), columns))
+        return cls(samples, [(by, name) for by, name, _ in groups], np.stack([member for *_, member in groups]))
 
     @property
     def sizes(self) -> np.ndarray:
         """``(n_groups,)`` samples of each group."""
         return self.member.sum(axis=1)
-
-
-@dataclass(eq=False)
-class Means:
-    """Means over tokens of each group, summed up batch by batch: ``total / n``."""
-
-    total: np.ndarray
-    n: np.ndarray
-
-    def add(self, member: np.ndarray, per_sample: np.ndarray, n_per_sample: np.ndarray) -> None:
-        """Add ``(n_batch, n_columns)`` sums over tokens and numbers of tokens, to the groups of each sample."""
-        self.total += member @ per_sample
-        self.n += member @ n_per_sample
-
-    @property
-    def mean(self) -> np.ndarray:
-        return np.divide(self.total, self.n, out=np.full(self.total.shape, np.nan), where=self.n > 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,24 +97,28 @@ def off_target_tables(
 
 def read_again(context: SteeringContext, observed: Observed, edits: Mapping[str, TokenEdit]) -> Reading:
     """Read the edited activations with the SAE, and what the model's own head then predicts of every gene."""
-    genes, n_groups = _genes_of(context.sequences, observed.samples), len(observed.groups)
+    adapter, genes, n_groups = context.adapter, _genes_of(context.sequences, observed.samples), len(observed.groups)
     edits = {None: unedited, **edits}
-    codes = {key: Means(np.zeros((n_groups, context.sae.d_sae)), np.zeros((n_groups, 1))) for key in edits}
-    expressed = {key: Means(*np.zeros((2, n_groups, len(genes)))) for key in edits if context.adapter.predicts}
-    place = {sample: column for column, sample in enumerate(observed.samples.tolist())}
+    codes, n_tokens = np.zeros((len(edits), n_groups, context.sae.d_sae)), np.zeros((n_groups, 1))
+    expressed, n_with_gene = np.zeros((len(edits), n_groups, len(genes))), np.zeros((n_groups, len(genes)))
+    column = {sample: column for column, sample in enumerate(observed.samples.tolist())}
     with progress_bar("off target", len(observed.samples), "samples") as advance:
-        for batch in context.adapter.batches(context.sequences, observed.samples, context.tokens_per_batch):
-            member = observed.member[:, [place[sample] for sample in batch.sample.tolist()]].astype(np.float64)
-            for means, sums in zip(codes.values(), _code_sums(context, batch, edits), strict=True):
-                means.add(member, *sums)
-            if expressed:
-                sums_of_edits = _expression_sums(context, batch, edits.values(), genes)
-                for means, sums in zip(expressed.values(), sums_of_edits, strict=True):
-                    means.add(member, *sums)
+        for batch in adapter.batches(context.sequences, observed.samples, context.tokens_per_batch):
+            member = observed.member[:, [column[sample] for sample in batch.sample.tolist()]].astype(np.float64)
+            n_tokens += member @ batch.content.sum(1, keepdim=True).cpu().numpy()
+            for total, sums in zip(codes, _code_sums(context, batch, edits), strict=True):
+                total += member @ sums
+            if adapter.predicts:
+                place, shape = _places_of_genes(batch, genes), (len(batch.sample), len(genes))
+                n_with_gene += member @ _added_up(1.0, place, shape)
+                bound = sharing_tokens(context.sae, batch, edits.values())
+                predicted = adapter.predict_each(batch, context.layer, bound)
+                for total, values in zip(expressed, predicted, strict=True):
+                    total += member @ _added_up(values.double().cpu().numpy(), place, shape)
             advance(len(batch.sample))
-    n_with_gene = expressed[None].n if expressed else np.zeros((n_groups, len(genes)))
-    found = ({key: means.mean for key, means in table.items()} for table in (codes, expressed))
-    return Reading(*found, genes, n_with_gene)
+    of_codes = dict(zip(edits, _means(codes, n_tokens), strict=True))
+    of_genes = dict(zip(edits, _means(expressed, n_with_gene), strict=True)) if adapter.predicts else {}
+    return Reading(of_codes, of_genes, genes, n_with_gene)
 
 
 def off_target(
@@ -167,11 +148,11 @@ def off_target(
         is_other = np.ones(before.shape[1], dtype=bool)
         is_other[features] = False
         size = np.where(is_other, np.abs(after - before), 0.0)
-        most = np.argsort(-size[0], kind="stable")[:N_LISTED]
+        most = _most_changed(size[0])
         for n, (group, count) in enumerate(zip(observed.groups, observed.sizes.tolist(), strict=True)):
             on = float(np.abs(after - before)[n, ~is_other].sum())
             summary.append((key, *group, count, on, float(size[n].sum()), _n_for_most(size[n])))
-            listed += [(key, *group, f, before[n, f], after[n, f]) for f in most if size[0, f] > 0]
+            listed += [(key, *group, f, before[n, f], after[n, f]) for f in most]
     columns = ["key", "group_by", "group", "n_samples", "on_target", "off_target", "n_moved"]
     return pd.DataFrame(summary, columns=columns), _with_change(listed, "feature")
 
@@ -187,7 +168,7 @@ def moved_genes(reading: Reading, observed: Observed, names: Sequence[str]) -> p
     for key, after in reading.expression.items():
         if key is not None:
             size = np.where(is_common, np.abs(after[0] - before[0]), 0.0)
-            most = [g for g in np.argsort(-size, kind="stable")[:N_LISTED] if size[g] > 0]
+            most = _most_changed(size)
             for n, group in enumerate(observed.groups):
                 rows = ((names[reading.genes[g]], n_samples[n, g], before[n, g], after[n, g]) for g in most)
                 listed += [(key, *group, *row) for row in rows if row[1] > 0]
@@ -199,6 +180,11 @@ def _with_change(listed: list[tuple], *what: str) -> pd.DataFrame:
     return table.assign(change=table["after"] - table["before"])
 
 
+def _most_changed(size: np.ndarray) -> list[int]:
+    """Return the places of the `N_LISTED` largest values above 0."""
+    return [place for place in np.argsort(-size, kind="stable")[:N_LISTED] if size[place] > 0]
+
+
 def _n_for_most(size: np.ndarray) -> int:
     """Return how many of the largest values make up 90 % of the sum."""
     total = size.sum()
@@ -206,24 +192,23 @@ def _n_for_most(size: np.ndarray) -> int:
 
 
 def _drawn_samples(context: SteeringContext, plan: SteeringPlan) -> np.ndarray:
-    rows = rows_of(context.table, ("test",))
+    rows = context.rows("test")
     if plan.is_perturbation:
         rows = rows[context.column(plan.target, rows).group == plan.between[0]]
     n = min(len(rows), plan.off_target_samples)
     return np.sort(np.random.default_rng(plan.seed).choice(rows, n, replace=False))
 
 
-def _columns(context: SteeringContext, plan: SteeringPlan, rows: np.ndarray) -> list[Column]:
+def _columns(context: SteeringContext, plan: SteeringPlan, rows: np.ndarray) -> list[Column | None]:
     """Return the label, target and batch of some samples; those of a perturbation all have one value of its target."""
-    names = [context.companion_label(plan.target), plan.target, context.batch_key]
-    left_out = (None, plan.target) if plan.is_perturbation else (None,)
-    return [context.column(name, rows) for name in dict.fromkeys(names) if name not in left_out]
+    names = dict.fromkeys([context.companion_label(plan.target), plan.target, context.batch_key])
+    return [context.column(name, rows) for name in names if not (plan.is_perturbation and name == plan.target)]
 
 
 def _code_sums(
     context: SteeringContext, batch: TokenBatch, edits: Mapping[str | None, TokenEdit]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield for every edit the sums of codes over each sample's tokens, and the numbers of tokens."""
+) -> Iterator[np.ndarray]:
+    """Yield for every edit the sums of codes over each sample's tokens, ``(n_samples, d_sae) float64``."""
     (hidden,) = context.adapter.activations(batch, [context.layer])
     content = batch.content
     n_tokens = content.sum(1)
@@ -232,22 +217,23 @@ def _code_sums(
     for key, edit in edits.items():
         with torch.no_grad():
             found = tokens.codes if key is None else context.sae.encode(edit(tokens))
-        yield _sums(found, row, len(n_tokens)).cpu().numpy(), n_tokens[:, None].cpu().numpy()
+        yield _sums(found, row, len(n_tokens)).cpu().numpy()
 
 
-def _expression_sums(
-    context: SteeringContext, batch: TokenBatch, edits: Iterable[TokenEdit], genes: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield for every edit the predictions of each sample's genes, and 1 for each gene that it has."""
-    bound = sharing_tokens(context.sae, batch, edits)
-    content = batch.content
-    row = content.nonzero()[:, 0].cpu().numpy()
-    column = np.searchsorted(genes, batch.token[content].cpu().numpy())
-    for values in context.adapter.predict_each(batch, context.layer, bound):
-        per_sample, present = np.zeros((2, len(content), len(genes)))
-        np.add.at(per_sample, (row, column), values.double().cpu().numpy())
-        np.add.at(present, (row, column), 1)
-        yield per_sample, present
+def _places_of_genes(batch: TokenBatch, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sample and the gene of each content token, as places in the batch and in ``genes``."""
+    row = batch.content.nonzero()[:, 0].cpu().numpy()
+    return row, np.searchsorted(genes, batch.token[batch.content].cpu().numpy())
+
+
+def _added_up(values: np.ndarray | float, place: tuple[np.ndarray, ...], shape: tuple[int, int]) -> np.ndarray:
+    total = np.zeros(shape)
+    np.add.at(total, place, values)
+    return total
+
+
+def _means(total: np.ndarray, n: np.ndarray) -> np.ndarray:
+    return np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
 
 
 def _genes_of(sequences: TokenSequences, samples: np.ndarray) -> np.ndarray:

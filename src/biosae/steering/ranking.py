@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 
@@ -15,8 +16,7 @@ from biosae.analysis.stats.thresholds import adjusted_mutual_information, best_t
 from biosae.artefacts import content_hash, read_json
 from biosae.errors import ArtefactError, DataError, SettingError
 
-from .choosing_samples import CHOOSING_PARTS, Difference, rows_of
-from .context import SteeringContext
+from .context import CHOOSING_PARTS, Difference, SteeringContext
 from .plan import SteeringPlan
 
 N_NEAREST = 10  # features of most similar frequency among which a matched one is drawn
@@ -24,27 +24,61 @@ ON_TEST = ("label:", "labels", "donors:", "residues")
 """Analyses of the test samples; a column that ends in ``_select`` is the same score of the select samples."""
 
 
-def ranked_features(
-    context: SteeringContext, plan: SteeringPlan, found: Difference | None
-) -> tuple[np.ndarray | None, str]:
-    """Return the ranking of a plan, and the name of what chose it for tables.
+@dataclass(frozen=True, eq=False)
+class Rankings:
+    """The features that a plan edits, each ranking with the first to edit first.
 
-    Parameters
+    Attributes
     ----------
-    found
-        Difference of the conditions of a perturbation; None in other sweeps.
-
-    Returns
-    -------
-    ranking
-        Features, the first to edit first; None to draw them at random, for each seed anew.
     chooser
-        A score, ``random``, ``list``, a file or ``difference``.
+        A score, ``random``, ``list``, a file or ``difference``: the name of what chose them, for tables.
+    chosen
+        The ranking that is asked for; None where features are drawn at random alone, for each seed anew.
+    counts
+        Numbers of features to edit.
+    random, matched
+        Seed -> ranking of the baselines ``random_features`` and ``matched_features``; empty without them.
+    difference
+        Difference of the conditions of a perturbation; None in other sweeps.
     """
+
+    chooser: str
+    chosen: np.ndarray | None
+    counts: list[int]
+    random: dict[int, np.ndarray]
+    matched: dict[int, np.ndarray]
+    difference: Difference | None
+
+
+def rankings(context: SteeringContext, plan: SteeringPlan) -> Rankings:
+    """Return all rankings of a plan; samples that report decide none of them.
+
+    Raises
+    ------
+    BiosaeError
+        If more features are asked for than there are, or features, columns or scores do not exist.
+    """
+    firing = context.firing
+    difference = context.difference(plan.target, *plan.between) if plan.is_perturbation else None
+    chosen, chooser = chosen_features(context, plan, difference)
+    counts = numbers_of_features(plan, len(firing.alive if chosen is None else chosen), chooser)
+    random, matched = {}, {}
+    if chosen is None or ("random_features" in plan.baselines and not plan.is_perturbation):
+        random = {seed: random_ranking(firing.alive, seed) for seed in plan.seeds}
+    if chosen is not None and "matched_features" in plan.baselines:
+        # Matched to the longest list, so that no seed draws a feature that a longer edit chooses.
+        matched = {seed: matched_ranking(chosen[: max(counts)], firing.frequency, seed) for seed in plan.seeds}
+    return Rankings(chooser, chosen, counts, random, matched, difference)
+
+
+def chosen_features(
+    context: SteeringContext, plan: SteeringPlan, difference: Difference | None
+) -> tuple[np.ndarray | None, str]:
+    """Return `Rankings.chosen` and `Rankings.chooser`."""
     choice, d_sae = plan.choice, context.table.n_vars
-    if found is not None:
+    if difference is not None:
         W_dec = context.sae.W_dec.detach().cpu().numpy()
-        return greedy_ranking(found, W_dec, max(plan.n_features_list)), choice.by
+        return greedy_ranking(difference, W_dec, max(plan.n_features_list)), choice.by
     if choice.by == "random":
         return None, choice.by
     if choice.by == "list":
@@ -52,7 +86,20 @@ def ranked_features(
     if choice.by == "file":
         return read_features(choice.file, d_sae), str(choice.file)
     name = choice.score or f"label:{plan.target}/ami"
-    return ranked_by(ranking_score(name, context.folder, context.table), choice.descending), name
+    return ranked_by(ranking_score(name, context), choice.descending), name
+
+
+def numbers_of_features(plan: SteeringPlan, n_known: int, chooser: str) -> list[int]:
+    """Return the numbers of a plan of which there are ``n_known`` features; all of them too where they are named."""
+    counts = list(plan.n_features_list)
+    if plan.choice.is_given:
+        counts = sorted({n for n in counts if n < n_known} | {n_known})
+    elif plan.is_perturbation:
+        counts = sorted({min(n, n_known) for n in counts})
+    if max(counts) > n_known:
+        message = f"n_features_list asks for {max(counts)} features, but {chooser} gives {n_known}"
+        raise SettingError(message, argument="steer.n_features_list")
+    return counts
 
 
 def ranked_by(score: np.ndarray, descending: bool) -> np.ndarray:
@@ -126,14 +173,13 @@ def checked_features(features: list[int], d_sae: int, source: str) -> np.ndarray
     """
     unknown = [feature for feature in features if not 0 <= feature < d_sae]
     repeated = pd.Index(features)[pd.Index(features).duplicated()]
-    argument = "steer.features" if source == "features" else None
     if unknown:
-        raise SettingError(f"{source} names feature {unknown[0]}; this SAE has features 0 to {d_sae - 1}", argument)
-    if len(repeated):
-        raise SettingError(f"{source} names feature {repeated[0]} twice", argument)
-    if not features:
-        raise SettingError(f"{source} names no feature", argument)
-    return np.array(features, dtype=np.int64)
+        message = f"feature {unknown[0]}; this SAE has features 0 to {d_sae - 1}"
+    elif len(repeated) or not features:
+        message = f"feature {repeated[0]} twice" if features else "no feature"
+    else:
+        return np.array(features, dtype=np.int64)
+    raise SettingError(f"{source} names {message}", "steer.features" if source == "features" else None)
 
 
 def read_features(path: str | Path, d_sae: int) -> np.ndarray:
@@ -150,17 +196,17 @@ def read_features(path: str | Path, d_sae: int) -> np.ndarray:
         lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"file={path} cannot be read: {error}", argument="steer.file") from error
-    words = [(n, line.partition("#")[0].replace(",", "\t").split("\t")[0].strip()) for n, line in enumerate(lines, 1)]
-    words = [(n, word) for n, word in words if word]
-    if words and not _is_feature(words[0][1]):
-        words = words[1:]
-    for n, word in words:
-        if not _is_feature(word):
-            raise DataError(f"{path}, line {n}: expected a feature such as 12 or f12, got {word!r}")
+    words = [(n, word) for n, line in enumerate(lines, 1) if (word := re.split("[#,\t]", line)[0].strip())]
+    wrong = [place for place in words if not place[1].removeprefix("f").isdecimal()]
+    if words and wrong[:1] == words[:1]:
+        words, wrong = words[1:], wrong[1:]
+    if wrong:
+        n, word = wrong[0]
+        raise DataError(f"{path}, line {n}: expected a feature such as 12 or f12, got {word!r}")
     return checked_features([int(word.removeprefix("f")) for _, word in words], d_sae, str(path))
 
 
-def ranking_score(name: str, folder: Path, table: anndata.AnnData) -> np.ndarray:
+def ranking_score(name: str, context: SteeringContext) -> np.ndarray:
     """Return the score ``analysis/metric``, NaN where a feature has none, ``(d_sae,)``.
 
     ``label:<column>/ami`` is computed here, on the train and select samples. ``auroc``, ``spearman`` and the ``f1`` of
@@ -178,8 +224,8 @@ def ranking_score(name: str, folder: Path, table: anndata.AnnData) -> np.ndarray
     if not analysis:
         raise _score_error(f"score must be written analysis/metric, such as label:batch/ami, got {name}")
     if analysis.startswith("label:") and metric in ("ami", "ami_select"):
-        return label_ami(table, analysis.removeprefix("label:"))
-    scores = read_scores(folder)
+        return label_ami(context, analysis.removeprefix("label:"))
+    scores = read_scores(context.folder)
     metric = _metric_to_read(analysis, metric, scores)
     column = scores[analysis][metric]
     if not pd.api.types.is_numeric_dtype(column.dtype):
@@ -187,7 +233,7 @@ def ranking_score(name: str, folder: Path, table: anndata.AnnData) -> np.ndarray
     return column.to_numpy(dtype=np.float64)
 
 
-def label_ami(table: anndata.AnnData, key: str) -> np.ndarray:
+def label_ami(context: SteeringContext, key: str) -> np.ndarray:
     """Return the AMI of "the feature is on" with a class of a label on train and select samples, the largest of them.
 
     The threshold of "on" is the one of largest F1 there. NaN for a feature that is silent there.
@@ -197,10 +243,11 @@ def label_ami(table: anndata.AnnData, key: str) -> np.ndarray:
     DataError
         If the column is missing or fewer than two classes have enough of these samples.
     """
+    table = context.table
     if key not in table.obs:
         raise DataError(f"the features have no column {key}; they have {', '.join(map(str, table.obs.columns))}")
     text = class_names(table.obs[key])
-    rows = rows_of(table, CHOOSING_PARTS)
+    rows = context.rows(*CHOOSING_PARTS)
     rows = rows[text[rows] != None]  # noqa: E711, elementwise
     counts = pd.Series(text[rows]).value_counts()
     classes = sorted(counts.index[counts >= MIN_PER_CLASS])
@@ -231,7 +278,9 @@ def _metric_to_read(analysis: str, metric: str, scores: pd.DataFrame) -> str:
     twin = f"{metric.removesuffix('_select')}_select"
     has_twin = f"{analysis}/{twin}" in known
     if name not in known and not has_twin:
-        raise _score_error(f"score {name} is not a column of scores.csv; {_nearest(name, known)}")
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        there = f"did you mean {near[0]}?" if near else f"it has the analyses {', '.join(scores.columns.unique(0))}"
+        raise _score_error(f"score {name} is not a column of scores.csv; {there}")
     if not analysis.startswith(ON_TEST):
         return metric
     if not has_twin:
@@ -244,13 +293,3 @@ def _metric_to_read(analysis: str, metric: str, scores: pd.DataFrame) -> str:
 
 def _score_error(message: str) -> SettingError:
     return SettingError(message, argument="steer.score")
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    analyses = dict.fromkeys(column.rpartition("/")[0] for column in known)
-    return f"did you mean {near[0]}?" if near else f"it has the analyses {', '.join(analyses)}"
-
-
-def _is_feature(word: str) -> bool:
-    return word.removeprefix("f").isdecimal()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import anndata
 import h5py
@@ -33,8 +32,18 @@ def write_steered(context: SteeringContext, plan: SteeringPlan, steered: Steered
 
     Samples that were not embedded are NaN. One embedding is written after the other; memory holds one of them.
     """
-    obs = context.table.obs
-    described = [{"key": key, **setting.row} for key, setting in steered.settings.items()]
+    obs, made = context.table.obs, context.table.uns["biosae"]
+    origin = {
+        "format": FORMAT,
+        "sae_hash": made["sae_hash"],
+        "features_hash": context.features_hash,
+        "model": made["model"],
+        "layer": context.layer,
+        "samples": list(plan.parts),
+        "target": plan.target or "",
+        "version": version("biosae"),
+        "settings": json.dumps([{"key": key, **setting.row} for key, setting in steered.settings.items()]),
+    }
     path = context.folder / ("perturbation.h5ad" if plan.is_perturbation else "steered.h5ad")
     with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
@@ -45,22 +54,7 @@ def write_steered(context: SteeringContext, plan: SteeringPlan, steered: Steered
             whole = np.full((len(obs), embedding.shape[1]), np.nan, dtype=np.float32)
             whole[rows] = embedding
             write_elem(file, f"obsm/{key}", whole, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
-        write_elem(
-            file, "uns", {"biosae": {"format": FORMAT, **_origin(context, plan), "settings": json.dumps(described)}}
-        )
-
-
-def _origin(context: SteeringContext, plan: SteeringPlan) -> dict[str, Any]:
-    made = context.table.uns["biosae"]
-    return {
-        "sae_hash": made["sae_hash"],
-        "features_hash": context.features_hash,
-        "model": made["model"],
-        "layer": context.layer,
-        "samples": list(plan.parts),
-        "target": plan.target or "",
-        "version": version("biosae"),
-    }
+        write_elem(file, "uns", {"biosae": origin})
 
 
 def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
