@@ -27,7 +27,7 @@ MOST_TEXT_NUMBERS = 20
 """A column with no more different decimal fractions than these is text: names, such as those of enzyme classes."""
 
 WHOLE = re.compile(r"0|-?[1-9]\d{0,14}")
-DECIMAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.(\d+))?(?:[eE][+-]?\d+)?")
+DECIMAL = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.(\d+))?(?:[eE][+-]?\d+)?")
 ROW_NUMBER_NAMES = ("", "index")
 """Names, in lower case, of a first column that pandas and R write to number the rows."""
 

@@ -42,7 +42,9 @@ def read_clusters(groups: Path | str, ids: list[str]) -> np.ndarray:
 
 def _clusters_by(table: pd.DataFrame, ids: int, clusters: int) -> pd.Series:
     """Return the clusters of one column by the accessions of the other."""
-    named = pd.DataFrame({"id": table[ids].map(accession), "cluster": table[clusters].map(_cluster_name)}).drop_duplicates()
+    named = pd.DataFrame(
+        {"id": table[ids].map(accession), "cluster": table[clusters].map(_cluster_name)}
+    ).drop_duplicates()
     return named.set_index("id")["cluster"]
 
 

@@ -216,9 +216,11 @@ def _check_unique(ids: list[str], files: list[Path], places: list[tuple[int, Dat
 
 def _model(files: list[Path]) -> str | None:
     """The model that the first file names."""
-    with h5py.File(files[0], "r") as file:
-        named = [name for name in MODEL_ATTRIBUTES if name in file.attrs]
-        if not named:
-            return None
-        check_string_heaps(files[0])
-        return _text(file.attrs[named[0]])
+    try:
+        with h5py.File(files[0], "r") as file:
+            named = [name for name in MODEL_ATTRIBUTES if name in file.attrs]
+            if named:
+                check_string_heaps(files[0])
+            return _text(file.attrs[named[0]]) if named else None
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise DataError(f"{files[0]}: attributes cannot be read ({error}); copy the file again") from error
