@@ -118,6 +118,16 @@ def test_numbers_with_few_values_are_classes():
     assert not is_continuous(pd.Series([True, False]))
 
 
+def test_cluster_numbers_are_classes_and_other_whole_numbers_are_not():
+    clusters = np.arange(500) % 25
+    assert not is_continuous(pd.Series(clusters))  # counts from 0
+    assert not is_continuous(pd.Series(clusters + 1.0))  # from 1, as R writes them
+    assert not is_continuous(pd.Series(clusters * 3, name="leiden_res_2"))  # some clusters are not here
+    assert is_continuous(pd.Series(clusters + 20, name="age"))
+    assert is_continuous(pd.Series(clusters + 0.5, name="leiden_score"))
+    assert is_continuous(pd.Series(np.arange(500) % 250, name="cluster_size"))
+
+
 def test_the_false_discovery_rate_is_held_with_planted_numbers():
     generator, shares = np.random.default_rng(0), []
     for seed in range(60):

@@ -23,6 +23,7 @@ from .classes import LabelColumn
 
 MIN_SAMPLES = 10
 MAX_CLUSTERS = 100
+MIN_PER_CLUSTER = 5
 CLUSTER_NAME = re.compile(r"cluster|leiden|louvain|community|k-?means|phenograph|metacell|_res[._]", re.IGNORECASE)
 VALUES_PER_BLOCK = 1 << 24  # shuffled numbers, or their sums, that are in memory at once
 
@@ -36,7 +37,7 @@ def is_continuous(label: pd.Series, max_classes: int = 20) -> bool:
     """True for a column of numbers with more different values than a label of classes has.
 
     Cluster numbers are classes: whole numbers, `MAX_CLUSTERS` at most, in a column that is named as one of clusters
-    or that counts from 0 or 1 without a gap.
+    or that counts from 0 or 1 without a gap, `MIN_PER_CLUSTER` samples for each on average.
     """
     return is_number(label) and label.nunique() > max_classes and not _are_clusters(label)
 
@@ -46,6 +47,7 @@ def _are_clusters(label: pd.Series) -> bool:
     if len(different) > MAX_CLUSTERS or (different % 1 != 0).any():
         return False
     counts_up = different[0] in (0, 1) and different[-1] - different[0] == len(different) - 1
+    counts_up &= label.notna().sum() >= MIN_PER_CLUSTER * len(different)
     return bool(counts_up or CLUSTER_NAME.search(str(label.name)))
 
 
