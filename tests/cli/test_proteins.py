@@ -89,7 +89,7 @@ def test_a_feature_table_labels_whole_proteins(biosae, tmp_path):
     words = ("data=protein_h5", f"data.path={tmp_path}/a.h5")
     code, said = biosae("train", *words, f"data.residues={tmp_path}/a.gff")
     assert code == 1
-    assert "a vector a protein, so that residues cannot be told apart; give" in said
+    assert "data.residues cannot be told apart" in said
     more = (f"data.annotations={tmp_path}/a.gff", "data.split.select=0.2", "data.split.test=0.2", *QUICK[1:3])
     code, said = biosae("train", *words, *more, "training.epochs=5")
     assert code == 0, said
@@ -122,7 +122,7 @@ def test_clusters_are_never_divided(biosae, fasta, tmp_path):
         ("data.annotations=/absent.tsv", "/absent.tsv does not exist"),
         ("data.residues=/absent.tsv", "/absent.tsv does not exist"),
         ("data.split.groups=/absent.tsv", "/absent.tsv does not exist"),
-        ("data.label_keys=[family]", "family would be of a table of annotations; give it as data.annotations="),
+        ("data.label_keys=[family]", "family not found: there is no table of annotations; give one as annotations"),
         ("data.n_proteins=99", "between 1 and the 60 proteins"),
         ("data.split.test=0", "must be above 0"),
         ("plm.model_dir=/absent", "/absent is not a folder"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from .vectors import Vectors
 
-NUMBERS_PER_BLOCK = 1 << 22
+NUMBERS_PER_BLOCK = 1 << 20
 
 
 def hashes_of_sequences(sequences: Iterable[str]) -> np.ndarray:

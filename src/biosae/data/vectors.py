@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import h5py
@@ -157,8 +158,8 @@ def _names(files: list[Path], places: list[tuple[int, Dataset]]) -> list[str]:
     """Return the original id of every dataset, or its key where one of them has none."""
     keys = [dataset.name for _, dataset in places]
     found: list[str] = []
-    for number, path in enumerate(files):
-        mine = [dataset.name for of, dataset in places if of == number]
+    for number, of_file in groupby(places, key=lambda place: place[0]):
+        path, mine = files[number], [dataset.name for _, dataset in of_file]
         try:
             with h5py.File(path, "r") as file:
                 if ORIGINAL_ID not in file[mine[0]].attrs:

@@ -62,7 +62,7 @@ class LabelColumn:
 
 def class_names(label: pd.Series) -> np.ndarray:
     """``(n_samples,)`` class of each sample as text; None where missing or empty."""
-    if pd.api.types.is_float_dtype(label.dtype) and (label.dropna() % 1 == 0).all():
+    if pd.api.types.is_float_dtype(label.dtype) and ((label % 1 == 0) & (label.abs() < 2**53) | label.isna()).all():
         label = label.astype("Int64")  # cluster 3, which a column with gaps holds as 3.0
     text = label.astype(object).where(label.notna(), None)
     return np.array([None if value is None or str(value).strip() == "" else str(value) for value in text], dtype=object)
