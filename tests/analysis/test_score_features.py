@@ -101,6 +101,25 @@ def test_a_label_that_cannot_be_scored_is_named(run, tokens):
     assert "no sample of the select part has a value of missing" in left_out["missing"]
 
 
+def test_how_numbers_are_read_and_what_is_left_out_is_said(run, tokens, caplog):
+    table = anndata.read_h5ad(run / "features.h5ad")
+    n = table.n_obs
+    write_table(run / "features.h5ad", tokens, leiden=np.arange(n) % 3, age=20 + np.arange(n) % 40)
+    table = anndata.read_h5ad(run / "features.h5ad")
+    rows = np.flatnonzero(table.obs["biosae_part"] == "test")[:7]
+    table.obs["cell_type"] = table.obs["cell_type"].astype(object)
+    table.obs.loc[table.obs_names[rows], "cell_type"] = "Unknown"
+    table.write_h5ad(run / "features.h5ad")
+    with caplog.at_level("INFO", logger="biosae"):
+        scores = score(run, label_keys=["leiden", "age", "cell_type"])
+    assert set(scores[("label:leiden", "class")].dropna()) <= {"0", "1", "2"}
+    assert "spearman" in scores["label:age"]
+    assert "leiden: 3 different numbers, read as 3 classes" in caplog.text
+    assert "age: 40 different numbers, read as numbers; store it as text to score its classes" in caplog.text
+    assert "cell_type=Unknown is not scored: it names no class; 7 samples are left out" in caplog.text
+    assert "Unknown" not in set(scores[("label:cell_type", "class")])
+
+
 def test_a_label_that_no_shuffle_can_change_says_why_it_has_no_test(run, tokens, caplog):
     write_table(run / "features.h5ad", tokens)
     table = anndata.read_h5ad(run / "features.h5ad")
@@ -114,6 +133,8 @@ def test_a_label_that_no_shuffle_can_change_says_why_it_has_no_test(run, tokens,
     assert (labels["disease"]["n_tests"], labels["disease"]["untested"]) == (0, why)
     assert labels["cell_type"]["untested"] is None
     assert f"disease: no test was possible, because {why}" in caplog.text
+    empty = [marker[name] for marker in labels["disease"]["classes"] for name in ("null_auroc", "p_value", "q_value")]
+    assert empty == [None] * 6
     score(run, label_keys=["disease"], group_key=None)
     assert json.loads((run / "analysis.json").read_text())["summary"]["labels"]["disease"]["untested"] is None
 

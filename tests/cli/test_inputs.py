@@ -41,3 +41,16 @@ def test_a_local_census_is_read_as_its_cells_in_a_file_are(census_like, tmp_path
     split = in_store.split
     assert all(len(set(split.part[split.group == donor])) == 1 for donor in split.group)
     np.testing.assert_array_equal(in_store.samples.obs.index, in_file.samples.obs.index)
+
+
+def test_a_cell_that_stands_in_two_sources_stays_in_one_part(tmp_path, caplog):
+    cells = anndata.read_h5ad(data_paths(None)[0])[:160].copy()
+    twice = anndata.concat([cells, cells[:53, ::-1]], keys=["first", "second"], label="source", index_unique="-")
+    twice.write_h5ad(tmp_path / "twice.h5ad")
+    register()
+    with initialize_config_module("biosae.cli.config", version_base="1.3"):
+        chosen = ["data=h5ad", f"data.path={tmp_path / 'twice.h5ad'}", f"experiment.root={tmp_path}"]
+        with caplog.at_level("INFO"):
+            part = np.asarray(prepare(settings_of(compose("train", overrides=chosen))).split.part)
+    assert "106 cells have an identical copy; copies stay in one part of the split" in caplog.text
+    np.testing.assert_array_equal(part[160:], part[:53])

@@ -89,7 +89,7 @@ def test_a_feature_table_labels_whole_proteins(biosae, tmp_path):
     words = ("data=protein_h5", f"data.path={tmp_path}/a.h5")
     code, said = biosae("train", *words, f"data.residues={tmp_path}/a.gff")
     assert code == 1
-    assert "a vector a protein, so that residues cannot be told apart; give" in said
+    assert "data.residues cannot be told apart" in said
     more = (f"data.annotations={tmp_path}/a.gff", "data.split.select=0.2", "data.split.test=0.2", *QUICK[1:3])
     code, said = biosae("train", *words, *more, "training.epochs=5")
     assert code == 0, said
@@ -122,7 +122,7 @@ def test_clusters_are_never_divided(biosae, fasta, tmp_path):
         ("data.annotations=/absent.tsv", "/absent.tsv does not exist"),
         ("data.residues=/absent.tsv", "/absent.tsv does not exist"),
         ("data.split.groups=/absent.tsv", "/absent.tsv does not exist"),
-        ("data.label_keys=[family]", "family would be of a table of annotations; give it as data.annotations="),
+        ("data.label_keys=[family]", "family not found: there is no table of annotations; give one as annotations"),
         ("data.n_proteins=99", "between 1 and the 60 proteins"),
         ("data.split.test=0", "must be above 0"),
         ("plm.model_dir=/absent", "/absent is not a folder"),
@@ -143,3 +143,18 @@ def test_data_of_no_kind_say_how_to_begin(biosae, tmp_path):
     code, said = biosae("train", "--config-dir", str(tmp_path / "conf"), "data=mine")
     assert code == 1
     assert "begin your own data YAML with `defaults: [h5ad]`" in said
+
+
+def test_identical_proteins_stay_in_one_part(biosae, tmp_path):
+    generator = np.random.default_rng(0)
+    values = [generator.normal(size=8) for _ in range(60)]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for n in range(80):  # the last 20 are copies
+            file.create_dataset(f"P{n:03d}", data=values[n % 60])
+    code, said = biosae("train", "data=protein_h5", f"data.path={tmp_path}/a.h5", *QUICK[:3], "data.split.test=0.3")
+    assert code == 0, said
+    assert said.count("40 proteins have an identical copy; copies stay in one part of the split") == 1
+    (path,) = tmp_path.glob("runs/0/*/split.csv")
+    part = pd.read_csv(path, index_col="sample")["part"]
+    assert part[[f"P{n:03d}" for n in range(20)]].tolist() == part[[f"P{n:03d}" for n in range(60, 80)]].tolist()
+    assert part.nunique() == 4

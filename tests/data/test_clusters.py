@@ -40,3 +40,13 @@ def test_what_does_not_cluster_every_protein_once_is_refused(tmp_path, rows, say
         read_clusters(write(tmp_path, *rows), IDS)
     with pytest.raises(DataError, match="does not exist"):
         read_clusters(tmp_path / "absent.tsv", IDS)
+
+
+def test_names_of_clusters_are_whole_texts(tmp_path):
+    rows = [("a", "cluster 1"), ("b", "cluster 2"), ("c", "NA"), ("d", "01")]
+    assert list(read_clusters(write(tmp_path, *rows), IDS)) == ["cluster 1", "cluster 2", "NA", "01"]
+
+
+def test_a_protein_without_a_cluster_is_refused(tmp_path):
+    with pytest.raises(DataError, match="leaves the cluster of 1 proteins empty, for example c"):
+        read_clusters(write(tmp_path, ("a", "1"), ("b", "1"), ("c", ""), ("d", "2")), IDS)

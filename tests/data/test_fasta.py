@@ -44,3 +44,20 @@ def test_missing_and_damaged_files_are_refused(tmp_path):
     (tmp_path / "a.gz").write_bytes(gzip.compress(b">a\nMK\n")[:12])
     with pytest.raises(DataError, match="cannot be read as FASTA"):
         read_fasta(tmp_path / "a.gz")
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_files_of_windows_and_old_macs_load(tmp_path, end, mark):
+    path = tmp_path / "a.fasta"
+    path.write_bytes(mark + end.join([b">P1 first", b"MKV", b"LLA", b">P2", b"MAA", b""]))
+    proteins = read_fasta(path)
+    assert (proteins.ids, proteins.sequences) == (["P1", "P2"], ["MKVLLA", "MAA"])
+
+
+def test_a_damaged_gzip_body_is_one_error(tmp_path):
+    content = bytearray(gzip.compress(b">P1\n" + b"MKVLA" * 200))
+    content[14:20] = bytes(6)
+    (tmp_path / "a.fasta.gz").write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read as FASTA"):
+        read_fasta(tmp_path / "a.fasta.gz")

@@ -50,3 +50,11 @@ def test_stretches_that_do_not_fit_are_refused(tmp_path, text, says):
         read_spans(write(tmp_path, text), IDS, LENGTHS)
     with pytest.raises(DataError, match="does not exist"):
         read_spans(tmp_path / "absent.gff", IDS, LENGTHS)
+
+
+def test_row_numbers_in_front_are_not_the_ids(tmp_path, caplog):
+    text = "\tid\tstart\tend\ttype\n7\t{0}\t1\t4\tNA\n8\t{0}\t2\t2\tSite\n".format(IDS[0])
+    with caplog.at_level("INFO"):
+        spans = read_spans(write(tmp_path, text), IDS, LENGTHS)
+    assert spans["concept"].tolist() == ["NA", "Site"]
+    assert f"1 of {len(IDS)} proteins have annotated residues" in caplog.text

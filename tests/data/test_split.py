@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biosae.data.split import PARTS, split_groups, split_samples
+from biosae.data.split import PARTS, split_groups, split_samples, with_copies_together
 from biosae.errors import DataError, SettingError
 
 
@@ -62,3 +62,79 @@ def test_proteins_are_split_into_80_10_10_where_validate_and_select_share_a_tent
     assert split.sizes() == pytest.approx({"train": 800, "validate": 50, "select": 50, "test": 100}, abs=3)
     groups = np.arange(20_000).astype(str)  # a cluster a protein: must not take time that grows with its square
     assert split_groups(groups, 0.2, 0, "cluster").group_key == "cluster"
+
+
+def test_a_split_without_copies_stays_as_it_is():
+    split = split_samples(200, 0.4, 0)
+    hashes = np.arange(200, dtype=np.uint64)
+    hashes[:50] = 0  # samples that are never copies
+    assert with_copies_together(split, hashes) == (split, 0)
+
+
+def test_the_parts_of_a_seed_are_those_of_earlier_versions():
+    assert split_samples(40, 0.4, 0).part.codes.tolist() == [
+        0,
+        3,
+        0,
+        0,
+        1,
+        0,
+        1,
+        0,
+        2,
+        3,
+        0,
+        0,
+        0,
+        3,
+        0,
+        3,
+        0,
+        0,
+        0,
+        0,
+        2,
+        2,
+        0,
+        3,
+        0,
+        2,
+        0,
+        0,
+        0,
+        1,
+        1,
+        0,
+        0,
+        0,
+        2,
+        0,
+        0,
+        0,
+        3,
+        2,
+    ]
+
+
+@given(st.integers(0, 99))
+def test_copies_stay_in_the_part_of_the_first_and_others_do_not_move(seed):
+    generator = np.random.default_rng(seed)
+    hashes = generator.permutation(300).astype(np.uint64) + 1
+    hashes[100:120] = hashes[:20]
+    before = split_samples(300, 0.4, seed)
+    after, n_copies = with_copies_together(before, hashes)
+    assert n_copies == 40
+    np.testing.assert_array_equal(after.part[100:120], before.part[:20])
+    others = np.r_[:100, 120:300]
+    np.testing.assert_array_equal(after.part[others], before.part[others])
+
+
+def test_copies_in_several_groups_take_the_earliest_part():
+    group = np.repeat([f"d{n}" for n in range(8)], 25)
+    before = split_groups(group, 0.4, 0)
+    train, test = before.samples("train")[0], before.samples("test")[0]
+    hashes = np.arange(1, 201, dtype=np.uint64)
+    hashes[test] = hashes[train]
+    after, n_copies = with_copies_together(before, hashes)
+    assert (n_copies, after.part[test], after.part[train]) == (2, "train", "train")
+    assert (np.asarray(after.part) != np.asarray(before.part)).sum() == 1

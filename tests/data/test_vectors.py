@@ -69,3 +69,63 @@ def test_rows_that_no_loss_can_take_are_refused_by_name(tmp_path, bad, says):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no .h5 or .hdf5 file"):
         find_vectors(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            {f"P{n}": np.ones((64, 1)) for n in range(3)},
+            r"P0 has shape \(64, 1\), as if its vector were stored as a col",
+        ),
+        (
+            {f"P{n}": np.ones((64, 3)) for n in range(3)},
+            r"P0 has shape \(64, 3\), as if its vector were stored as a col",
+        ),
+        ({f"P{n}": np.ones((64, 3 + n)) for n in range(3)}, r"P0 has shape \(64, 3\).*transpose the datasets"),
+        ({"P0": np.ones(64), "P1": np.ones((7, 64))}, r"P1 has shape \(7, 64\), but P0 has \(64,\); expected vectors"),
+    ],
+)
+def test_vectors_stored_as_columns_or_mixed_with_matrices_are_refused(tmp_path, values, says):
+    with pytest.raises(DataError, match=says):
+        find_vectors(write(tmp_path / "a.h5", values))
+
+
+def test_matrices_of_one_length_are_residues(tmp_path):
+    vectors = find_vectors(write(tmp_path / "a.h5", {f"P{n}": np.ones((200, 64)) for n in range(3)}))
+    assert vectors.n_rows.tolist() == [200, 200, 200]
+
+
+def test_original_ids_name_the_proteins(tmp_path, caplog):
+    path = write(tmp_path / "a.h5", {str(n): np.full(3, n + 1.0) for n in range(3)})
+    with h5py.File(path, "a") as file:
+        for n in range(3):
+            file[str(n)].attrs["original_id"] = f"sp|P{n}|X_HUMAN"
+    with caplog.at_level("INFO"):
+        assert find_vectors(path).ids == ["P0", "P1", "P2"]
+    assert "ids are those of the attribute original_id, not the keys: sp|P0|X_HUMAN for 0" in caplog.text
+    with h5py.File(path, "a") as file:
+        del file["1"].attrs["original_id"]
+    assert find_vectors(path).ids == ["0", "1", "2"]
+
+
+def test_strings_overwritten_with_zeros_are_refused_and_not_read_for_ever(tmp_path):
+    """The HDF5 library loops at an object of number 0 and size 0; only another process could end that."""
+    path = write(tmp_path / "a.h5", {"P1": np.ones(3)}, model="prot_t5")
+    content = bytearray(path.read_bytes())
+    first = content.index(b"GCOL") + 16
+    content[first : first + 32] = bytes(32)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="is damaged: the strings at byte .* are overwritten with zeros; copy"):
+        find_vectors(path)
+
+
+def test_a_damaged_compressed_dataset_is_one_error(tmp_path):
+    path = write(tmp_path / "a.h5", {"P1": np.arange(1.0, 999)}, compression="gzip")
+    with h5py.File(path) as file:
+        offset = file["P1"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 64] = bytes(64)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="P1 is damaged .* copy the file again"):
+        find_vectors(path).read(np.array([0]))

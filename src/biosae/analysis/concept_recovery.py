@@ -141,7 +141,7 @@ def _row(name: str, axes: PooledAxes, label: LabelColumn, n_permutations: int, s
     except DataError:  # the same for all axes; label scoring itself names the reason
         return None
     n_recovered = int((markers["p_value"] < RECOVERED_P).sum())
-    expected = RECOVERED_P * len(markers)
+    expected = RECOVERED_P * int(markers["p_value"].notna().sum())
     return {
         "axes": name,
         "label": label.name,

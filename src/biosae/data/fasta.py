@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,8 @@ def read_fasta(path: Path | str, argument: str = "path") -> Proteins:
     """Read the proteins of a FASTA file (``.gz`` too), named by their accession.
 
     The name is the first word of the header; of UniProt's ``sp|P12345|NAME`` it is the accession. A
-    stop ``*`` at the end of a sequence is left out.
+    stop ``*`` at the end of a sequence is left out. Lines may end as on Unix, Windows (CRLF) or old Macs (CR), and a
+    byte-order mark may stand in front.
 
     Parameters
     ----------
@@ -79,6 +81,7 @@ def _read_text(path: Path, argument: str) -> str:
         raise DataError(message, argument)
     try:
         content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as FASTA: {error}") from error

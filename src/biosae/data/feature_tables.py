@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import logging
 import re
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
@@ -24,6 +25,9 @@ COLUMNS = ("id", "type", "start", "end", "note")
 GFF_SUFFIXES, TEXT_SUFFIXES = (".gff", ".gff3"), (".txt", ".dat")
 TEXT_BEGINS = b"ID   "
 GFF_COLUMNS = ("id", "source", "type", "start", "end", "score", "strand", "phase", "attributes")
+TEXT_ONLY = {"dtype": object, "keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
+"""Options of `pandas.read_csv` that leave every word as it stands: only an empty cell is missing."""
+
 FEATURE = re.compile(r'([A-Z][A-Z_]+)\s+([^\s;]+)((?:[\s;]*/\w+="(?:[^"]|"")*")*)')  # key, place, qualifiers
 NOTE = re.compile(r'/(?:note|ligand)="((?:[^"]|"")*)"')
 PLACE = re.compile(r"(\d+)(?:\.\.(\d+))?")
@@ -49,7 +53,7 @@ def is_feature_file(path: Path) -> bool:
     """Return whether a file is a feature table only; a table of another kind may be called ``.txt`` too."""
     name = path.name.removesuffix(".gz")
     if name.endswith(TEXT_SUFFIXES):
-        with suppress(OSError, EOFError):  # its reader raises the error
+        with suppress(OSError, EOFError, zlib.error):  # its reader raises the error
             return _content(path).startswith(TEXT_BEGINS)
     return name.endswith(GFF_SUFFIXES)
 
@@ -79,7 +83,7 @@ def read_features(path: Path, argument: str) -> pd.DataFrame:
         found = _read_gff(path) if is_gff else _parsed(_entries(path))
     except FileNotFoundError:
         raise DataError(f"{argument}: {path} does not exist", argument) from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         message = f"{argument}: {path} cannot be read: {' '.join(str(error).split())}"
         raise DataError(message, argument) from error
     if found.empty:
@@ -91,7 +95,7 @@ def read_features(path: Path, argument: str) -> pd.DataFrame:
 def features_in(table: pd.DataFrame) -> pd.DataFrame:
     """The features in a UniProt TSV, whose first column names the proteins."""
     texts = table[feature_columns(table)].fillna("").agg("; ".join, axis=1)
-    return _placed(_parsed(zip(table.iloc[:, 0].astype(str), texts, strict=True)))
+    return _placed(_parsed(zip(table.iloc[:, 0].fillna(""), texts, strict=True)))
 
 
 def terms_of(features: pd.DataFrame) -> pd.Series:
@@ -107,9 +111,9 @@ def with_notes(features: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_gff(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, sep="\t", comment="#", header=None, names=GFF_COLUMNS, dtype=str)
+    table = pd.read_csv(path, sep="\t", comment="#", header=None, names=GFF_COLUMNS, **TEXT_ONLY)
     note = table["attributes"].fillna("").str.extract(r"(?:^|;)Note=([^;]*)", expand=False).fillna("").map(unquote)
-    return table.assign(note=note, id=table["id"].map(accession))[list(COLUMNS)]
+    return table.assign(note=note, id=table["id"].fillna("").map(accession))[list(COLUMNS)]
 
 
 def _entries(path: Path) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import pandas as pd
 
 from biosae.errors import DataError
 
-from .annotations import read_table
+from .annotations import read_table, without_row_numbers
 from .fasta import accession
 from .feature_tables import feature_columns, features_in, is_feature_file, read_features, with_notes
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("sample", "start", "end", "concept")
 NEEDED = ("start", "end", "type")
@@ -44,6 +47,7 @@ def read_spans(residues: Path | str, ids: list[str], lengths: np.ndarray) -> pd.
         raise DataError(message, argument="residues")
     table = table.assign(sample=number[table["id"]].to_numpy())
     _check_positions(table, path, lengths)
+    logger.info("%s of %s proteins have annotated residues", f"{table['id'].nunique():,}", f"{len(ids):,}")
     spans = with_notes(table).rename(columns={"type": "concept"}).astype({"start": int, "end": int})
     return spans[list(COLUMNS)].drop_duplicates().sort_values(list(COLUMNS), ignore_index=True)
 
@@ -51,10 +55,11 @@ def read_spans(residues: Path | str, ids: list[str], lengths: np.ndarray) -> pd.
 def _read(path: Path) -> pd.DataFrame:
     if is_feature_file(path):
         return read_features(path, "residues")
-    table = read_table(path, "residues")
+    table = without_row_numbers(read_table(path, "residues"), path)
     if feature_columns(table):
         return features_in(table)
-    table = table.rename(columns={table.columns[0]: "id"})
+    if "id" not in table:
+        table = table.rename(columns={table.columns[0]: "id"})
     missing = [name for name in NEEDED if name not in table]
     if missing:
         has = ", ".join(map(str, table.columns))
@@ -62,7 +67,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise DataError(message, argument="residues")
     if "note" not in table:
         table = table.assign(note="")
-    text = {name: table[name].fillna("").astype(str).str.strip() for name in ("id", "type", "note")}
+    text = {name: table[name].fillna("").str.strip() for name in ("id", "type", "note")}
     positions = {name: pd.to_numeric(table[name], errors="coerce") for name in ("start", "end")}
     return pd.DataFrame({**text, **positions}).assign(id=lambda t: t["id"].map(accession))
 

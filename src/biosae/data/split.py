@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -110,6 +110,31 @@ def split_groups(
         part_of_group[name] = chosen
         lacking[chosen] -= size[name]
     return _checked(Split(_parts(part_of_group[member]), pd.Categorical.from_codes(member, names), group_key))
+
+
+def with_copies_together(split: Split, hashes: np.ndarray) -> tuple[Split, int]:
+    """Return the split with identical samples in one part, and how many samples have an identical copy.
+
+    Single samples that were drawn take the part of the first copy. Copies that stand in several groups take the
+    earliest part of theirs in the order of `PARTS`, so that nothing that was held out is also learned from. A split of
+    samples without copies is returned as it is.
+
+    Parameters
+    ----------
+    hashes
+        ``(n_samples,) uint64`` equal for identical samples; 0 for a sample that is never a copy.
+    """
+    in_order = np.sort(hashes)
+    repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
+    repeated = repeated[repeated != 0]
+    if len(repeated) == 0:
+        return split, 0
+    place = np.minimum(np.searchsorted(repeated, hashes), len(repeated) - 1)
+    rows = np.flatnonzero(repeated[place] == hashes)
+    part = split.part.codes.copy()
+    of_copies = pd.Series(part[rows]).groupby(place[rows])
+    part[rows] = of_copies.transform("first" if split.group is None else "min").to_numpy()
+    return _checked(replace(split, part=_parts(part))), len(rows)
 
 
 def _parts(code: np.ndarray) -> pd.Categorical:

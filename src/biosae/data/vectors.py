@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import h5py
@@ -11,10 +13,18 @@ import numpy as np
 from biosae.errors import DataError
 
 from .fasta import accession
+from .hdf5_heap import check_string_heaps
 from .hdf5_index import Dataset, datasets
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".h5", ".hdf5")
 MODEL_ATTRIBUTES = ("model", "model_name")
+ORIGINAL_ID = "original_id"
+"""Attribute with the id in the FASTA file, where keys are running numbers or hashes (bio_embeddings)."""
+
+NARROW = 16
+"""Matrices of equally many rows and fewer columns than this are taken for vectors that were stored as columns."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,8 @@ class Vectors:
     Attributes
     ----------
     ids
-        Name of each protein: its key, or the accession in a UniProt key.
+        Name of each protein: its attribute ``original_id`` where all have one, else its key; of a UniProt name the
+        accession.
     n_rows
         ``(n,) int64`` rows of each: 1 for one vector per protein, the residues for a matrix.
     d
@@ -98,7 +109,10 @@ def _decompress(path: Path, wanted: list[tuple[Dataset, np.ndarray]]) -> None:
     with h5py.File(path, "r") as file:
         for dataset, target in wanted:
             stored = np.empty(dataset.shape, dtype=dataset.dtype)
-            h5py.h5d.open(file.id, dataset.name.encode()).read(h5py.h5s.ALL, h5py.h5s.ALL, stored)
+            try:
+                h5py.h5d.open(file.id, dataset.name.encode()).read(h5py.h5s.ALL, h5py.h5s.ALL, stored)
+            except (OSError, RuntimeError, KeyError, ValueError) as error:
+                raise DataError(f"{path}: {dataset.name} is damaged ({error}); copy the file again") from error
             target[:] = stored.reshape(target.shape)
 
 
@@ -108,13 +122,14 @@ def find_vectors(path: Path | str) -> Vectors:
     Raises
     ------
     DataError
-        If a file cannot be used, ids repeat, or the embeddings are not of one width.
+        If a file cannot be used, ids repeat, or the embeddings are not of one width or not stored as rows.
     """
     files = _files(Path(path).expanduser())
     places = [(number, dataset) for number, file in enumerate(files) for dataset in datasets(file)]
-    ids = [accession(dataset.name) for _, dataset in places]
+    ids = [accession(name) for name in _names(files, places)]
     _check_unique(ids, files, places)
     shapes = [_shape(dataset, files[number]) for number, dataset in places]
+    _check_layout(files, places)
     _check_widths(ids, shapes)
     n_rows = np.array([n for n, _ in shapes], dtype=np.int64)
     return Vectors(files, ids, n_rows, shapes[0][1], _model(files), places)
@@ -139,6 +154,49 @@ def _shape(dataset: Dataset, path: Path) -> tuple[int, int]:
     return shape
 
 
+def _names(files: list[Path], places: list[tuple[int, Dataset]]) -> list[str]:
+    """Return the original id of every dataset, or its key where one of them has none."""
+    keys = [dataset.name for _, dataset in places]
+    found: list[str] = []
+    for number, of_file in groupby(places, key=lambda place: place[0]):
+        path, mine = files[number], [dataset.name for _, dataset in of_file]
+        try:
+            with h5py.File(path, "r") as file:
+                if ORIGINAL_ID not in file[mine[0]].attrs:
+                    return keys
+                check_string_heaps(path)
+                found += [_text(file[name].attrs[ORIGINAL_ID]) for name in mine]
+        except KeyError:
+            return keys
+        except (OSError, RuntimeError, ValueError) as error:
+            raise DataError(f"{path}: attributes cannot be read ({error}); copy the file again") from error
+    logger.info("ids are those of the attribute %s, not the keys: %s for %s", ORIGINAL_ID, found[0], keys[0])
+    return found
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _check_layout(files: list[Path], places: list[tuple[int, Dataset]]) -> None:
+    """Refuse what can only be vectors stored as columns, and vectors beside matrices."""
+    shapes = [dataset.shape for _, dataset in places]
+    matrices = [n for n, shape in enumerate(shapes) if len(shape) == 2]
+    several = [n for n in matrices if shapes[n][0] > 1]
+    if not several:
+        return
+    first, n_rows, widths = several[0], {shape[0] for shape in shapes}, {shapes[n][1] for n in matrices}
+    where = f"{files[places[first][0]]}: {places[first][1].name} has shape {shapes[first]}"
+    if len(matrices) < len(shapes):
+        vector = next(n for n, shape in enumerate(shapes) if len(shape) == 1)
+        message = f"{where}, but {places[vector][1].name} has {shapes[vector]}"
+        raise DataError(f"{message}; expected vectors (D,) for all proteins, or matrices (L, D) for all")
+    is_narrow = max(widths) < min(NARROW, *n_rows) and len(shapes) > 1
+    if widths == {1} or (len(n_rows) == 1 and (len(widths) > 1 or is_narrow)):
+        message = f"{where}, as if its vector were stored as a column"
+        raise DataError(f"{message}; expected (D,), or (L, D) with one row per residue: transpose the datasets")
+
+
 def _check_widths(ids: list[str], shapes: list[tuple[int, int]]) -> None:
     widths = np.array([width for _, width in shapes])
     other = np.flatnonzero(widths != widths[0])
@@ -159,5 +217,11 @@ def _check_unique(ids: list[str], files: list[Path], places: list[tuple[int, Dat
 
 def _model(files: list[Path]) -> str | None:
     """The model that the first file names."""
-    with h5py.File(files[0], "r") as file:
-        return next((str(file.attrs[name]) for name in MODEL_ATTRIBUTES if name in file.attrs), None)
+    try:
+        with h5py.File(files[0], "r") as file:
+            named = [name for name in MODEL_ATTRIBUTES if name in file.attrs]
+            if named:
+                check_string_heaps(files[0])
+            return _text(file.attrs[named[0]]) if named else None
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise DataError(f"{files[0]}: attributes cannot be read ({error}); copy the file again") from error

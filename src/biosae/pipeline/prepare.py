@@ -17,12 +17,13 @@ from biosae.artefacts import settings_hash
 from biosae.data.annotations import FEATURES, read_annotations
 from biosae.data.cells import Cells, read_cells
 from biosae.data.clusters import read_clusters
+from biosae.data.copies import hashes_of_sequences, hashes_of_tokens, hashes_of_vectors
 from biosae.data.fasta import read_fasta
 from biosae.data.files import data_hash, data_paths
 from biosae.data.obs import check_column, find_label_keys
 from biosae.data.residues import read_spans
 from biosae.data.samples import Samples
-from biosae.data.split import PARTS, Split, split_groups, split_samples
+from biosae.data.split import PARTS, Split, split_groups, split_samples, with_copies_together
 from biosae.data.vectors import Vectors, find_vectors
 from biosae.distributed.processes import current_group
 from biosae.errors import DataError, SettingError, arguments_of
@@ -108,6 +109,8 @@ def prepare_cells(settings: Settings) -> PreparedData:
     n_empty = sum(int((lengths == 0).sum()) for lengths in sequences.length_blocks())
     if n_empty:
         logger.warning("%d cells express no gene that %s knows; they are kept, without features", n_empty, adapter.name)
+    with arguments_of("data"):
+        split = _copies_together(split, hashes_of_tokens(sequences.token, sequences.value, sequences.offsets), "cells")
     paths = [file.path for file in cells.files]
     return PreparedData(paths, samples, split, adapter, sequences, cells=cells, n_genes_matched=match.n_matched)
 
@@ -128,7 +131,8 @@ def prepare_proteins(settings: Settings) -> PreparedData:
         proteins = proteins.chosen(_drawn(len(proteins.ids), data.n_proteins, settings.seed))
         logger.info("%s proteins, %s residues", f"{len(proteins.ids):,}", f"{sum(map(len, proteins.sequences)):,}")
         lengths = np.array([len(sequence) for sequence in proteins.sequences])
-        samples, split = annotated_proteins(data, proteins.ids, lengths, settings.seed)
+        hashes = hashes_of_sequences(proteins.sequences)
+        samples, split = annotated_proteins(data, proteins.ids, lengths, hashes, settings.seed)
         spans = None if data.residues is None else read_spans(data.residues, proteins.ids, lengths)
     adapter = load_model(settings.plm, settings.device)
     return PreparedData([path], samples, split, adapter, adapter.tokenize(proteins), spans=spans)
@@ -144,11 +148,12 @@ def prepare_vectors(settings: Settings) -> PreparedData:
         rows = f", {int(vectors.n_rows.sum()):,} residues" if vectors.is_per_residue else ""
         logger.info("%s proteins%s, embeddings of width %d", f"{len(vectors.ids):,}", rows, vectors.d)
         lengths = vectors.n_rows if vectors.is_per_residue else None
-        samples, split = annotated_proteins(data, vectors.ids, lengths, settings.seed)
+        letters = None if data.sequences is None else sequences_of(vectors, data.sequences)
+        hashes = hashes_of_vectors(vectors) if letters is None else hashes_of_sequences(letters)
+        samples, split = annotated_proteins(data, vectors.ids, lengths, hashes, settings.seed)
         if data.residues is not None and lengths is None:
             message = f"residues cannot be told apart: {path} has one vector per protein"
             raise DataError(f"{message}; give UniProt's feature table as annotations", argument="residues")
-        letters = None if data.sequences is None else sequences_of(vectors, data.sequences)
         spans = None if data.residues is None else read_spans(data.residues, vectors.ids, vectors.n_rows)
     name = data.model or vectors.model or "stored vectors"
     adapter = StoredVectors(vectors, name, settings_hash({"data": data_hash([path]), "ids": vectors.ids}), letters)
@@ -157,9 +162,12 @@ def prepare_vectors(settings: Settings) -> PreparedData:
 
 
 def annotated_proteins(
-    data: ProteinData, ids: list[str], lengths: np.ndarray | None, seed: int
+    data: ProteinData, ids: list[str], lengths: np.ndarray | None, hashes: np.ndarray, seed: int
 ) -> tuple[Samples, Split]:
-    """Return the annotations of proteins, and their split, which depends on neither annotations nor labels."""
+    """Return the annotations of proteins, and their split, which depends on neither annotations nor labels.
+
+    ``hashes`` are equal for identical proteins, which stay in one part.
+    """
     obs = pd.DataFrame(index=pd.Index(ids, name="protein"))
     if data.annotations is not None:
         obs = read_annotations(data.annotations, data.id_column, ids).set_index(obs.index)
@@ -170,10 +178,11 @@ def annotated_proteins(
     names = partial(list, [np.array(ids, object)])
     held_out, shares = _held_out(data.split)
     if data.split.groups is None:
-        return Samples(obs, names, label_keys), split_samples(len(ids), held_out, seed, shares=shares)
+        split = split_samples(len(ids), held_out, seed, shares=shares)
+        return Samples(obs, names, label_keys), _copies_together(split, hashes, "proteins")
     cluster = read_clusters(data.split.groups, ids)
     split = split_groups(cluster, held_out, seed, "cluster", shares)
-    return Samples(obs.assign(cluster=cluster), names, label_keys), split
+    return Samples(obs.assign(cluster=cluster), names, label_keys), _copies_together(split, hashes, "proteins")
 
 
 def _protein_labels(data: ProteinData, obs: pd.DataFrame) -> list[str]:
@@ -224,6 +233,13 @@ def split_cells(samples: Samples, held_out: float, group_key: str | None, seed: 
         return split_groups(obs[group_key].to_numpy(), held_out, seed, group_key)
     strata = obs[samples.label_keys[0]].array if samples.label_keys else None
     return split_samples(len(obs), held_out, seed, strata)
+
+
+def _copies_together(split: Split, hashes: np.ndarray, what: str) -> Split:
+    split, n_copies = with_copies_together(split, hashes)
+    if n_copies:
+        logger.info("%s %s have an identical copy; copies stay in one part of the split", f"{n_copies:,}", what)
+    return split
 
 
 def _one_path(path: str | list[str]) -> Path:

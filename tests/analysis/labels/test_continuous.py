@@ -80,8 +80,7 @@ def test_a_number_of_the_donor_is_not_tested_within_donors(generator):
     donor = generator.integers(0, 30, 600)
     age = generator.uniform(20, 80, 30)[donor]
     scores = score(codes_of(generator, 600, 100), age, parts(600), donor.astype(str), n_permutations=50)
-    assert scores["p_single"].isna().all() and scores["q_value"].isna().all()
-    assert (scores["p_value"] == 1).all()
+    assert scores[["p_value", "p_single", "q_value", "null_spearman"]].isna().all(axis=None)
 
 
 def test_a_feature_that_turns_round_is_not_significant(generator):
@@ -117,6 +116,16 @@ def test_numbers_with_few_values_are_classes():
     assert not is_continuous(pd.Series(np.arange(50) % 4))
     assert not is_continuous(pd.Series(["a", "b"] * 25))
     assert not is_continuous(pd.Series([True, False]))
+
+
+def test_cluster_numbers_are_classes_and_other_whole_numbers_are_not():
+    clusters = np.arange(500) % 25
+    assert not is_continuous(pd.Series(clusters))  # counts from 0
+    assert not is_continuous(pd.Series(clusters + 1.0))  # from 1, as R writes them
+    assert not is_continuous(pd.Series(clusters * 3, name="leiden_res_2"))  # some clusters are not here
+    assert is_continuous(pd.Series(clusters + 20, name="age"))
+    assert is_continuous(pd.Series(clusters + 0.5, name="leiden_score"))
+    assert is_continuous(pd.Series(np.arange(500) % 250, name="cluster_size"))
 
 
 def test_the_false_discovery_rate_is_held_with_planted_numbers():

@@ -202,8 +202,18 @@ def test_a_label_of_the_donor_is_not_tested_within_donors():
     donor = np.random.default_rng(0).choice(["d0", "d1", "d2", "d3"], 300)
     label = pd.Series(np.where(donor < "d2", "ill", "well"), name="disease")
     best = score(codes, label, part, donor).best
-    assert best["q_value"].isna().all()
-    assert (best["p_value"] == 1).all()
+    assert best[["p_value", "p_single", "q_value", "null_auroc"]].isna().all(axis=None)
+    markers = class_markers(codes, column(label, part, donor), 9, 0)
+    assert markers[["p_value", "null_auroc"]].isna().all(axis=None)
+
+
+def test_a_class_that_batches_have_whole_or_not_at_all_has_no_null():
+    codes, label, part = make(12)
+    batch = pd.Series(np.random.default_rng(0).choice(["b0", "b1"], 300))
+    label[batch == "b1"] = "D"
+    markers = score(codes, label, part, batch).markers.set_index("class")
+    assert markers.loc["D", ["p_value", "null_auroc"]].isna().all()
+    assert markers.loc[["A", "B", "C"], ["p_value", "null_auroc"]].notna().all(axis=None)
 
 
 def test_a_sample_may_have_several_terms_and_each_is_scored_against_the_rest():
@@ -249,3 +259,27 @@ def test_markers_alone_are_those_of_all_scores(grouped):
     group = np.array(list("XYZ") * 100) if grouped else None
     alone, of_all = class_markers(codes, column(label, part, group), 99, 0), score(codes, label, part, group).markers
     pd.testing.assert_frame_equal(alone, of_all[list(alone.columns)], check_dtype=False)
+
+
+@pytest.mark.parametrize("word", ["?", "unlabelled", "Unlabeled", "UNKNOWN", "nan", "NA", "unassigned", "<NA>"])
+def test_words_that_name_no_class_are_left_out_like_missing_labels(word):
+    codes, label, part = make(3)
+    with_word, missing = label.copy(), label.copy()
+    with_word[:50], missing[:50] = word, None
+    found, expected = score(codes, with_word, part), score(codes, missing, part)
+    pd.testing.assert_frame_equal(found.best, expected.best)
+    assert set(found.markers["class"]) == {"A", "B", "C"}
+    assert found.left_out == {word: "it names no class; 50 samples are left out"}
+
+
+def test_a_word_that_names_no_class_beside_terms_is_no_term():
+    codes, label, part = make(3)
+    several = label.where(label != "A", "A; unknown")
+    pd.testing.assert_frame_equal(score(codes, several, part).best, score(codes, label, part).best)
+
+
+def test_cluster_numbers_keep_their_names_in_a_column_with_gaps():
+    codes, label, part = make(3)
+    number = label.map({"A": 0.0, "B": 1.0, "C": 2.0})
+    number[:50] = np.nan
+    assert set(score(codes, number, part).markers["class"]) == {"0", "1", "2"}

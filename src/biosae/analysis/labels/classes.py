@@ -17,6 +17,11 @@ from biosae.errors import DataError
 MIN_PER_CLASS = 3  # members, and non-members, that a class needs on both parts to be scored
 MOST_CURVE_POINTS = 200
 SEPARATOR = ";"  # between the terms of a sample that has several
+NO_CLASS = frozenset(
+    "? na n/a n.a. <na> nan null undefined unknown unlabeled unlabelled unannotated unassigned".split()
+    + ["not annotated", "not applicable", "not assigned", "not available"]
+)
+"""Words, in lower case, that say that a sample has no label: it is left out of the scores, and counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,13 @@ class LabelColumn:
         return str(self.values.name)
 
     @property
+    def classes(self) -> np.ndarray:
+        """``(n_samples,)`` class of each sample as text; None where missing, or where it says `NO_CLASS`."""
+        text = class_names(self.values)
+        known = {value: value for value in set(text) - {None} if terms(value)}
+        return np.array([known.get(value) for value in text], dtype=object)
+
+    @property
     def groups(self) -> np.ndarray:
         """``(n_samples,)`` group that values are shuffled within; one for all where that is done freely."""
         return np.zeros(len(self.part), dtype=int) if self.group is None else self.group.to_numpy()
@@ -50,13 +62,16 @@ class LabelColumn:
 
 def class_names(label: pd.Series) -> np.ndarray:
     """``(n_samples,)`` class of each sample as text; None where missing or empty."""
+    if pd.api.types.is_float_dtype(label.dtype) and ((label % 1 == 0) & (label.abs() < 2**53) | label.isna()).all():
+        label = label.astype("Int64")  # cluster 3, which a column with gaps holds as 3.0
     text = label.astype(object).where(label.notna(), None)
     return np.array([None if value is None or str(value).strip() == "" else str(value) for value in text], dtype=object)
 
 
 def terms(value: str) -> list[str]:
-    """The classes that a value names: one, or several separated by ``;``."""
-    return [term for part in value.split(SEPARATOR) if (term := part.strip())]
+    """The classes that a value names: none, one, or several separated by ``;``."""
+    found = [part.strip() for part in value.split(SEPARATOR)]
+    return [term for term in found if term and term.lower() not in NO_CLASS]
 
 
 def memberships(text: np.ndarray, classes: list[str]) -> np.ndarray:
@@ -132,11 +147,19 @@ def labelled_parts(
     DataError
         If fewer than two classes are there or none has enough samples.
     """
-    text = class_names(label.values)
+    text = label.classes
     select_rows, test_rows = (labelled_rows(text, label.part, name, label.name) for name in ("select", "test"))
     classes, left_out = scorable_classes(text, select_rows, test_rows, label.name)
+    left_out |= _without_class(label)
     select, test = (LabelledCodes.of(codes, text, classes, rows) for rows in (select_rows, test_rows))
     return select, test, classes, left_out
+
+
+def _without_class(label: LabelColumn) -> dict[str, str]:
+    """Return the words of `NO_CLASS` that samples of the parts select and test have, each with the reason."""
+    values = class_names(label.values)[np.isin(label.part, ["select", "test"])]
+    counts = pd.Series([value for value in values if value is not None and not terms(value)]).value_counts()
+    return {name: f"it names no class; {n} samples are left out" for name, n in counts.sort_index().items()}
 
 
 def best_of_classes(scores: pd.DataFrame, key: str) -> pd.DataFrame:
@@ -164,7 +187,7 @@ def precision_recall_points(table: anndata.AnnData, feature: int, key: str, name
     test = np.flatnonzero((table.obs["biosae_part"] == "test").to_numpy())
     if key not in table.obs:
         return None
-    positive = table.obs[key].astype(str).to_numpy()[test] == name
+    positive = class_names(table.obs[key])[test] == name
     if not 0 < positive.sum() < len(positive):
         return None
     code = table.X[test][:, [feature]].toarray().ravel()

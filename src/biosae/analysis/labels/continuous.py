@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 from scipy import sparse, stats
@@ -20,13 +22,33 @@ from biosae.errors import DataError
 from .classes import LabelColumn
 
 MIN_SAMPLES = 10
+MAX_CLUSTERS = 100
+MIN_PER_CLUSTER = 5
+CLUSTER_NAME = re.compile(r"cluster|leiden|louvain|community|k-?means|phenograph|metacell|_res[._]", re.IGNORECASE)
 VALUES_PER_BLOCK = 1 << 24  # shuffled numbers, or their sums, that are in memory at once
 
 
+def is_number(label: pd.Series) -> bool:
+    """True for a column of numbers, which may yet be the numbers of classes."""
+    return pd.api.types.is_numeric_dtype(label.dtype) and not pd.api.types.is_bool_dtype(label.dtype)
+
+
 def is_continuous(label: pd.Series, max_classes: int = 20) -> bool:
-    """True for a column of numbers with more different values than a categorical label has classes."""
-    is_number = pd.api.types.is_numeric_dtype(label.dtype) and not pd.api.types.is_bool_dtype(label.dtype)
-    return bool(is_number and label.nunique() > max_classes)
+    """True for a column of numbers with more different values than a label of classes has.
+
+    Cluster numbers are classes: whole numbers, `MAX_CLUSTERS` at most, in a column that is named as one of clusters
+    or that counts from 0 or 1 without a gap, `MIN_PER_CLUSTER` samples for each on average.
+    """
+    return is_number(label) and label.nunique() > max_classes and not _are_clusters(label)
+
+
+def _are_clusters(label: pd.Series) -> bool:
+    different = np.sort(label.dropna().unique().astype(np.float64))
+    if len(different) > MAX_CLUSTERS or (different % 1 != 0).any():
+        return False
+    counts_up = different[0] in (0, 1) and different[-1] - different[0] == len(different) - 1
+    counts_up &= label.notna().sum() >= MIN_PER_CLUSTER * len(different)
+    return bool(counts_up or CLUSTER_NAME.search(str(label.name)))
 
 
 def continuous_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutations: int, seed: int) -> pd.DataFrame:
@@ -61,7 +83,7 @@ def continuous_scores(codes: sparse.csr_matrix, label: LabelColumn, n_permutatio
     columns = {
         "spearman_select": on_select,
         "spearman": on_test,
-        "p_value": np.where(fires, (1 + n_best) / (1 + n_permutations), np.nan),
+        "p_value": np.where(fires & ~np.isnan(strongest).any(), (1 + n_best) / (1 + n_permutations), np.nan),
         "p_single": p_single,
         "q_value": benjamini_hochberg(p_single),
         "null_spearman": np.where(fires, np.percentile(strongest, 95), np.nan),
@@ -98,7 +120,7 @@ def _shuffled_null(
     Returns
     -------
     The strongest correlation of any feature in either direction, ``(n_permutations,)``; the p-value of each feature
-    as for labels, ``(d_sae,)``, NaN where shuffling changes nothing.
+    as for labels, ``(d_sae,)``. Both are NaN where shuffling changes nothing.
     """
     of_value, sign = stats.rankdata(value), direction[:, None]
     mean, deviation = rank_sum_moments(ranked, of_value[:, None], group)
@@ -118,7 +140,8 @@ def _shuffled_null(
     p_single = np.empty(len(direction))
     for features, tally in zip(pools, tallies, strict=True):
         p_single[features] = tally.p_values()[:, 0]
-    return np.concatenate(strongest), p_single
+    null = np.concatenate(strongest)
+    return (null if (deviation > 0).any() else np.full_like(null, np.nan)), p_single
 
 
 def _ranked(codes: sparse.csr_matrix, rows: np.ndarray) -> Midranks:

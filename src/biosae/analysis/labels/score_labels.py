@@ -14,8 +14,8 @@ from biosae.analysis.stats.held_out import HeldOutSelection
 from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q
 from biosae.errors import DataError
 
-from .classes import LabelColumn, class_names, is_constant_within
-from .continuous import continuous_scores, is_continuous
+from .classes import LabelColumn, is_constant_within
+from .continuous import continuous_scores, is_continuous, is_number
 from .marking import LabelScores, best_labels, label_scores
 from .replicates import MIN_DONORS, donor_correlations, donor_scores
 
@@ -52,6 +52,7 @@ def score_labels(
         group = None if group_key in (None, key) else table.obs[group_key].astype(str)
         label = LabelColumn(table.obs[key], part, group)
         score = _score_numbers if is_continuous(label.values) else _score_classes
+        _say_how_numbers_are_read(label.values)
         try:
             every.append(score(results, table.X.tocsr(), label, n_permutations, seed))
         except DataError as error:
@@ -63,6 +64,16 @@ def score_labels(
         results.tables["labels"] = together[list(LABEL_COLUMNS)]
     if len(every) > 1:
         results.add_selected("labels", best_labels(together), part)
+
+
+def _say_how_numbers_are_read(values: pd.Series) -> None:
+    if not is_number(values):
+        return
+    n = values.nunique()
+    if is_continuous(values):
+        logger.info("%s: %d different numbers, read as numbers; store it as text to score its classes", values.name, n)
+    else:
+        logger.info("%s: %d different numbers, read as %d classes", values.name, n, n)
 
 
 def _score_numbers(
@@ -87,13 +98,17 @@ def _score_classes(
 ) -> pd.DataFrame:
     """Score a label of classes and return its rows of tables/labels.csv."""
     scores = label_scores(codes, label, n_permutations, seed)
-    text = class_names(label.values)
+    text = label.classes
     is_known = text != None  # noqa: E711, elementwise
     results.add_selected(f"label:{label.name}", scores.best, label.part[is_known])
     for name, reason in scores.left_out.items():
         logger.warning("%s=%s is not scored: %s", label.name, name, reason)
     summary = _classes_summary(scores, results.analyses.get("genes"))
     results.summary["labels"][label.name] = summary | _untested_reason(scores.n_tests, label)
+    untested = [marker["class"] for marker in summary["classes"] if marker["null_auroc"] is None]
+    if untested and scores.n_tests:
+        message = "%s: no test of %s, which shuffling within %s leaves as it is"
+        logger.warning(message, label.name, ", ".join(untested), getattr(label.group, "name", "all samples"))
     test = _test_rows_of_donors(label, is_known)
     if len(test):
         chosen = HeldOutSelection(scores.best["class"].to_numpy(dtype=object), np.flatnonzero(label.part == "select"))

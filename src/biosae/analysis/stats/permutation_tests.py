@@ -33,7 +33,8 @@ class ShuffledNull:
     Attributes
     ----------
     largest_auroc
-        ``(n_permutations, n_classes)`` the best AUROC that any feature reached for the class.
+        ``(n_permutations, n_classes)`` the best AUROC that any feature reached for the class; NaN for a class that
+        every group has whole or not at all, because shuffling within groups changes nothing then.
     p_single
         ``(n_features, n_classes)`` chance of a standardised rank sum as large as this pair's, among
         those of the features active on about as many samples, under all permutations: under the null
@@ -49,13 +50,13 @@ class ShuffledNull:
     p_by_chance: np.ndarray
 
     def p_best(self, observed: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Chance that the best of all features reaches the ``(n,)`` observed AUROC for the class beside it."""
+        """Chance that the best of all features reaches the ``(n,)`` observed AUROC for the class beside it, or NaN."""
         p = np.empty(len(observed))
         for c in np.unique(classes):
             chosen = classes == c
             null = np.sort(self.largest_auroc[:, c])
             n_at_least = len(null) - np.searchsorted(null, observed[chosen] - 1e-6)  # float32 ties count
-            p[chosen] = (1 + n_at_least) / (1 + len(null))
+            p[chosen] = (1 + n_at_least) / (1 + len(null)) if np.isfinite(null).all() else np.nan
         return p
 
     def expected_best(self) -> np.ndarray:
@@ -101,6 +102,7 @@ def shuffled_null(
             np.maximum(best, reached, out=best)
             tally.add(sums, mean[features], deviation[features])
             advance(n_block * len(features) / len(observed))
+    largest[:, ~(deviation > 0).any(axis=0)] = np.nan
     p_single, p_by_chance = np.empty_like(observed), np.empty_like(observed)
     for features, tally in zip(pools, tallies, strict=True):
         p_single[features], p_by_chance[features] = np.split(tally.p_values(), 2)
