@@ -1,0 +1,73 @@
+"""Gene symbols that R or a spreadsheet changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+_DATE = re.compile(r"(\d{1,2})-(MAR|SEPT?|DEC)|(MAR|SEPT?|DEC)-(\d{1,2})")
+_STEMS = {"MAR": ("MARCH", "MARC"), "SEP": ("SEPT", "SEP"), "DEC": ("DEC",)}
+_TWO_GENES = {"MAR1", "MAR2"}
+"""MARCH1 and MARC1 both become 1-Mar, MARCH2 and MARC2 2-Mar."""
+
+
+def repaired_tokens(names: np.ndarray, token_of_name: Mapping[str, int]) -> tuple[np.ndarray, list[str]]:
+    """Return the token of symbols that the vocabulary does not have as they are written, and what was read how.
+
+    R writes HLA-DRA as HLA.DRA and 7SK as X7SK; spreadsheets write MARCH3 as 3-Mar. A name that could be either of
+    two genes stays unknown.
+
+    Parameters
+    ----------
+    names
+        ``(n,) str`` symbols in capitals, "" for those that are not looked up.
+    token_of_name
+        Tokens by name in capitals.
+
+    Returns
+    -------
+    ``(n,) int64`` tokens, -1 where unknown, and a sentence for each kind of damage.
+    """
+    token, dates, of_r = np.full(len(names), -1, np.int64), [], []
+    by_r_name = _by_r_name(token_of_name) if any("." in name or name[:1] == "X" for name in names) else {}
+    for n, name in enumerate(names.tolist()):
+        if match := _DATE.fullmatch(name):
+            token[n] = _token_of_date(match, token_of_name)
+            dates.append(n)
+        elif name and by_r_name.get(name, -1) >= 0:
+            token[n] = by_r_name[name]
+            of_r.append(n)
+    return token, [*_said_of_dates(names, dates, token), *_said_of_r(names, of_r)]
+
+
+def _token_of_date(match: re.Match, token_of_name: Mapping[str, int]) -> int:
+    number, month = int(match[1] or match[4]), (match[2] or match[3])[:3]
+    if f"{month}{number}" in _TWO_GENES:
+        return -1
+    tokens = {token_of_name[name] for stem in _STEMS[month] if (name := f"{stem}{number}") in token_of_name}
+    return tokens.pop() if len(tokens) == 1 else -1
+
+
+def _by_r_name(token_of_name: Mapping[str, int]) -> dict[str, int]:
+    """Token by the names that R makes, -1 where it makes the same of two genes."""
+    tokens: dict[str, int] = {}
+    for name, token in token_of_name.items():
+        made = re.sub(r"[^A-Z0-9._]", ".", name)
+        made = f"X{made}" if made[:1].isdigit() else made
+        if made != name:
+            tokens[made] = token if tokens.get(made, token) == token else -1
+    return tokens
+
+
+def _said_of_dates(names: np.ndarray, rows: list[int], token: np.ndarray) -> list[str]:
+    if not rows:
+        return []
+    unknown = int((token[rows] < 0).sum())
+    rest = f", {unknown} of which could be several genes or none and stay unknown" if unknown else ""
+    return [f"{len(rows)} genes are called as dates of a spreadsheet (such as {names[rows[0]]}){rest}"]
+
+
+def _said_of_r(names: np.ndarray, rows: list[int]) -> list[str]:
+    return [f"{len(rows):,} genes are written as R does (such as {names[rows[0]]})"] if rows else []
