@@ -18,13 +18,13 @@ def test_names_of_r_and_of_spreadsheets_are_read():
     ]
 
 
-def test_a_match_reads_them_only_where_nothing_else_names_the_gene():
-    var = pd.DataFrame({"ensembl_id": ["", "", "", "ENSG9"], "symbol": ["Hla.dra", "7SK", "X7SK", "MT.CO1"]})
+def test_a_match_reads_them_only_where_no_id_names_the_gene():
+    var = pd.DataFrame({"ensembl_id": ["", "", "", "ENSG9"], "symbol": ["Hla.dra", "7SK", "X8SK", "MT.CO1"]})
     for match in (match_by_id, match_by_symbol):
         found = match(var, TOKENS, "model", 9)
         assert found.token_of_column.tolist() == [0, 1, -1, -1]
         assert (found.n_by_symbol, found.n_by_id) == (2, 0)
-        assert found.sentence.endswith("2 are unknown, such as X7SK, MT.CO1")
+        assert found.sentence.endswith("2 are unknown, such as X8SK, MT.CO1")
 
 
 def test_columns_of_one_gene_are_counted():

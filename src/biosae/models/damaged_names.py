@@ -54,6 +54,8 @@ def _by_r_name(token_of_name: Mapping[str, int]) -> dict[str, int]:
     """Token by the names that R makes, -1 where it makes the same of two genes."""
     tokens: dict[str, int] = {}
     for name, token in token_of_name.items():
+        if name.isalnum() and not name[0].isdigit():
+            continue  # R leaves it as it is; most are
         made = re.sub(r"[^A-Z0-9._]", ".", name)
         made = f"X{made}" if made[:1].isdigit() else made
         if made != name:

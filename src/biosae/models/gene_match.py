@@ -62,7 +62,8 @@ def match_by_id(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name:
     ids, symbols = _names(var)
     from_id = _tokens(ids, token_of_name)
     from_symbol = np.where(ids == "", _tokens(symbols, token_of_name), -1)
-    return _gene_match(var, from_id, from_symbol, token_of_name, model_name, n_genes)
+    from_symbol, damaged = _repaired(ids, symbols, from_symbol, token_of_name)
+    return _gene_match(var, from_id, from_symbol, damaged, model_name, n_genes)
 
 
 def match_by_symbol(var: pd.DataFrame, token_of_name: Mapping[str, int], model_name: str, n_genes: int) -> GeneMatch:
@@ -70,7 +71,8 @@ def match_by_symbol(var: pd.DataFrame, token_of_name: Mapping[str, int], model_n
     ids, symbols = _names(var)
     from_symbol = _tokens(symbols, token_of_name)
     from_id = np.where(from_symbol < 0, _tokens(ids, token_of_name), -1)
-    return _gene_match(var, from_id, from_symbol, token_of_name, model_name, n_genes)
+    from_symbol, damaged = _repaired(ids, symbols, from_symbol, token_of_name)
+    return _gene_match(var, from_id, from_symbol, damaged, model_name, n_genes)
 
 
 def _names(var: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -86,11 +88,10 @@ def _gene_match(
     var: pd.DataFrame,
     from_id: np.ndarray,
     from_symbol: np.ndarray,
-    token_of_name: Mapping[str, int],
+    damaged: list[str],
     model_name: str,
     n_genes: int,
 ) -> GeneMatch:
-    from_symbol, damaged = _with_repaired(var, from_id, from_symbol, token_of_name)
     token = np.maximum(from_id, from_symbol)  # at most one of them is not -1
     n_by_id, n_by_symbol = int((from_id >= 0).sum()), int((from_symbol >= 0).sum())
     if n_by_symbol >= n_by_id:
@@ -107,18 +108,16 @@ def _gene_match(
     return GeneMatch(token, n_by_id, n_by_symbol, "; ".join([sentence, *more]))
 
 
-def _with_repaired(
-    var: pd.DataFrame, from_id: np.ndarray, from_symbol: np.ndarray, token_of_name: Mapping[str, int]
+def _repaired(
+    ids: np.ndarray, symbols: np.ndarray, from_symbol: np.ndarray, token_of_name: Mapping[str, int]
 ) -> tuple[np.ndarray, list[str]]:
     """Tokens by symbol, with those of symbols that R or a spreadsheet changed, and sentences about these.
 
-    Only genes without an Ensembl id are looked up so, and only tokens that no other gene has are given.
+    Only genes without an Ensembl id are looked up so.
     """
-    ids, symbols = _names(var)
     is_open = (ids == "") & (from_symbol < 0)
-    repaired, damaged = repaired_tokens(np.where(is_open, symbols, ""), token_of_name)
-    repaired[np.isin(repaired, np.concatenate([from_id, from_symbol]))] = -1
-    return np.maximum(from_symbol, repaired), damaged
+    token, damaged = repaired_tokens(np.where(is_open, symbols, ""), token_of_name)
+    return np.maximum(from_symbol, token), damaged
 
 
 def _added(token: np.ndarray, n_tokens: int) -> list[str]:
