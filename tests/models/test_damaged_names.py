@@ -4,16 +4,27 @@ import pandas as pd
 from biosae.models.damaged_names import repaired_tokens
 from biosae.models.gene_match import match_by_id, match_by_symbol
 
-TOKENS = {"HLA-DRA": 0, "7SK": 1, "MARCH3": 2, "MARCH1": 3, "SEPT7": 4, "A-B": 5, "A/B": 6, "AC1.2": 7, "MT-CO1": 8}
+TOKENS = {
+    "HLA-DRA": 0,
+    "7SK": 1,
+    "MARCH3": 2,
+    "MARCH1": 3,
+    "SEPT7": 4,
+    "A-B": 5,
+    "A/B": 6,
+    "AC1.2": 7,
+    "MT-CO1": 8,
+    "SEP2": 9,
+}
 
 
 def test_names_of_r_and_of_spreadsheets_are_read():
-    names = np.array(["HLA.DRA", "X7SK", "3-MAR", "1-MAR", "SEP-07", "A.B", "AC1.9", "MT.CO1", "", "1-DEC"])
+    names = np.array(["HLA.DRA", "X7SK", "3-MAR", "1-MAR", "SEP-07", "A.B", "AC1.9", "MT.CO1", "", "1-DEC", "2-SEP"])
     token, said = repaired_tokens(names, TOKENS)
-    assert token.tolist() == [0, 1, 2, -1, 4, -1, -1, 8, -1, -1]  # A.B and 1-MAR may be two genes
+    assert token.tolist() == [0, 1, 2, -1, 4, -1, -1, 8, -1, -1, -1]  # A.B and 1-MAR may be two genes
     assert said == [
-        "4 genes are called as dates of a spreadsheet (such as 3-MAR), 2 of which could be several genes or none and "
-        "stay unknown",
+        "5 genes are called as dates of a spreadsheet (such as 3-MAR), 3 of which stay unknown "
+        "(1-Mar may be MARCH1 or MARC1)",
         "3 genes are written as R does (such as HLA.DRA)",
     ]
 

@@ -8,9 +8,15 @@ from collections.abc import Mapping
 import numpy as np
 
 _DATE = re.compile(r"(\d{1,2})-(MAR|SEPT?|DEC)|(MAR|SEPT?|DEC)-(\d{1,2})")
-_STEMS = {"MAR": ("MARCH", "MARC"), "SEP": ("SEPT", "SEP"), "DEC": ("DEC",)}
-_TWO_GENES = {"MAR1", "MAR2"}
-"""MARCH1 and MARC1 both become 1-Mar, MARCH2 and MARC2 2-Mar."""
+_GENE_OF_DATE = (
+    {f"MAR{n}": f"MARCH{n}" for n in range(3, 12)}
+    | {f"SEP{n}": f"SEPT{n}" for n in range(1, 15)}
+    | {"SEP15": "SEP15", "DEC1": "DEC1"}
+)
+"""Symbols of 2019 that were the only ones to become a date: MARCH1 and MARC1 both became 1-Mar, MARCH2 and MARC2 2-Mar.
+
+Other genes have had such names (SEP2 is a former one of SEPTIN6), so that nothing but these is looked up.
+"""
 
 
 def repaired_tokens(names: np.ndarray, token_of_name: Mapping[str, int]) -> tuple[np.ndarray, list[str]]:
@@ -44,10 +50,7 @@ def repaired_tokens(names: np.ndarray, token_of_name: Mapping[str, int]) -> tupl
 
 def _token_of_date(match: re.Match, token_of_name: Mapping[str, int]) -> int:
     number, month = int(match[1] or match[4]), (match[2] or match[3])[:3]
-    if f"{month}{number}" in _TWO_GENES:
-        return -1
-    tokens = {token_of_name[name] for stem in _STEMS[month] if (name := f"{stem}{number}") in token_of_name}
-    return tokens.pop() if len(tokens) == 1 else -1
+    return token_of_name.get(_GENE_OF_DATE.get(f"{month}{number}", ""), -1)
 
 
 def _by_r_name(token_of_name: Mapping[str, int]) -> dict[str, int]:
@@ -67,7 +70,7 @@ def _said_of_dates(names: np.ndarray, rows: list[int], token: np.ndarray) -> lis
     if not rows:
         return []
     unknown = int((token[rows] < 0).sum())
-    rest = f", {unknown} of which could be several genes or none and stay unknown" if unknown else ""
+    rest = f", {unknown} of which stay unknown (1-Mar may be MARCH1 or MARC1)" if unknown else ""
     return [f"{len(rows)} genes are called as dates of a spreadsheet (such as {names[rows[0]]}){rest}"]
 
 
