@@ -19,11 +19,13 @@ TOKENS = {
 
 
 def test_names_of_r_and_of_spreadsheets_are_read():
-    names = np.array(["HLA.DRA", "X7SK", "3-MAR", "1-MAR", "SEP-07", "A.B", "AC1.9", "MT.CO1", "", "1-DEC", "2-SEP"])
+    names = np.array(
+        ["HLA.DRA", "X7SK", "3-MAR", "1-MAR", "SEP-07", "A.B", "AC1.9", "MT.CO1", "", "1-DEC", "2-SEP", "4-SEP"]
+    )
     token, said = repaired_tokens(names, TOKENS)
-    assert token.tolist() == [0, 1, 2, -1, 4, -1, -1, 8, -1, -1, -1]  # A.B and 1-MAR may be two genes
+    assert token.tolist() == [0, 1, 2, -1, 4, -1, -1, 8, -1, -1, -1, 10]  # A.B and 1-MAR may be two genes
     assert said == [
-        "5 genes are called as dates of a spreadsheet (such as 3-MAR), 3 of which stay unknown "
+        "6 genes are called as dates of a spreadsheet (such as 3-MAR), 3 of which stay unknown "
         "(1-Mar may be MARCH1 or MARC1)",
         "3 genes are written as R does (such as HLA.DRA)",
     ]

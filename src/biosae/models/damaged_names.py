@@ -9,11 +9,11 @@ import numpy as np
 
 _DATE = re.compile(r"(\d{1,2})-(MAR|SEPT?|DEC)|(MAR|SEPT?|DEC)-(\d{1,2})")
 _GENE_OF_DATE = (
-    {f"MAR{n}": f"MARCH{n}" for n in range(3, 12)}
-    | {f"SEP{n}": f"SEPT{n}" for n in range(1, 15)}
-    | {"SEP15": "SEP15", "DEC1": "DEC1"}
+    {f"MAR{n}": (f"MARCH{n}", f"MARCHF{n}") for n in range(3, 12)}
+    | {f"SEP{n}": (f"SEPT{n}", f"SEPTIN{n}") for n in range(1, 15)}
+    | {"SEP15": ("SEP15", "SELENOF"), "DEC1": ("DEC1", "DELEC1")}
 )
-"""Symbols of 2019 that were the only ones to become a date: MARCH1 and MARC1 both became 1-Mar, MARCH2 and MARC2 2-Mar.
+"""Dates that one symbol only became, and this with its present form: MARCH1 and MARC1 both became 1-Mar, 2-Mar likewise.
 
 Other genes have had such names (SEP2 is a former one of SEPTIN6), so that nothing but these is looked up.
 """
@@ -50,7 +50,9 @@ def repaired_tokens(names: np.ndarray, token_of_name: Mapping[str, int]) -> tupl
 
 def _token_of_date(match: re.Match, token_of_name: Mapping[str, int]) -> int:
     number, month = int(match[1] or match[4]), (match[2] or match[3])[:3]
-    return token_of_name.get(_GENE_OF_DATE.get(f"{month}{number}", ""), -1)
+    return next(
+        (token_of_name[name] for name in _GENE_OF_DATE.get(f"{month}{number}", ()) if name in token_of_name), -1
+    )
 
 
 def _by_r_name(token_of_name: Mapping[str, int]) -> dict[str, int]:
