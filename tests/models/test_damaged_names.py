@@ -15,6 +15,7 @@ TOKENS = {
     "AC1.2": 7,
     "MT-CO1": 8,
     "SEP2": 9,
+    "SEPTIN4": 10,
 }
 
 

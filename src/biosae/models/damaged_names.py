@@ -13,7 +13,7 @@ _GENE_OF_DATE = (
     | {f"SEP{n}": (f"SEPT{n}", f"SEPTIN{n}") for n in range(1, 15)}
     | {"SEP15": ("SEP15", "SELENOF"), "DEC1": ("DEC1", "DELEC1")}
 )
-"""Dates that one symbol only became, and this with its present form: MARCH1 and MARC1 both became 1-Mar, 2-Mar likewise.
+"""Dates that only one symbol became, with it and its present form; 1-Mar was MARCH1 or MARC1, 2-Mar likewise.
 
 Other genes have had such names (SEP2 is a former one of SEPTIN6), so that nothing but these is looked up.
 """
