@@ -28,6 +28,18 @@ def test_a_file_it_cannot_use_is_explained(biosae, tmp_path):
     assert "does not exist" in said
 
 
+def test_a_batch_that_determines_a_label_is_flagged(tmp_path):
+    import anndata
+
+    cells = anndata.read_h5ad(data_paths(None)[0])[:400].copy()
+    cells.obs["disease"] = ["ill" if n % 4 < 2 else "well" for n in range(400)]
+    cells.obs["donor"] = [f"donor{n % 4}" for n in range(400)]
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    said = doctor.inspect_file(str(tmp_path / "cells.h5ad"), "geneformer-mini")["would use"]
+    assert "every donor has one value of disease: " in said
+    assert "one value of cell_type" not in said
+
+
 def test_missing_extras_name_the_line_that_installs_them(monkeypatch):
     real = importlib.metadata.version
 

@@ -17,6 +17,13 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_files(folder):
     assert data_paths(str(folder)) == data_paths(f"{folder}/*.h5ad") == data_paths(list(map(str, files))) == files
 
 
+@pytest.mark.parametrize("name", ["x[0].h5ad", "x[0].zarr", "what?.h5ad"])
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path, name):
+    path = tmp_path / name
+    path.mkdir() if name.endswith("zarr") else path.write_text("cells")
+    assert data_paths(str(path)) == [path]
+
+
 def test_far_data_is_known_by_its_name():
     assert data_hash(["s3://bucket/a"]) == data_hash(["s3://bucket/a"]) != data_hash(["s3://bucket/b"])
     assert data_paths("s3://bucket/a") == ["s3://bucket/a"]

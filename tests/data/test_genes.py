@@ -40,3 +40,30 @@ def test_missing_ids_are_empty_and_may_repeat():
 def test_repeated_ids_are_refused():
     with pytest.raises(DataError, match="occur more than once"):
         names({"gene_ids": [IDS[0], IDS[0], IDS[2]]}, SYMBOLS)
+
+
+def test_each_gene_takes_its_own_name_from_a_mixed_index():
+    found = names({}, [IDS[0], "TNMD", IDS[2]])
+    assert list(found.ensembl_id) == ["ENSG00000000003", "", "ENSG00000000419"]
+    assert list(found.symbol) == ["", "TNMD", ""]
+    assert found.finding == "2 Ensembl ids from var_names and 1 gene symbols from var_names"
+
+
+def test_numbers_of_entrez_are_no_symbols():
+    found = names({"gene_id": ["7105", "64102", "8813.0"], "gene_name": SYMBOLS}, IDS)
+    assert list(found.symbol) == SYMBOLS
+    assert found.finding == 'Ensembl ids from var_names and gene symbols from var["gene_name"]'
+    nameless = names({}, ["7105", "64102", "8813"])
+    assert list(nameless.symbol) == ["", "", ""]
+    assert nameless.finding.endswith("3 genes have neither")
+
+
+def test_repeated_symbols_with_ids_of_their_own_are_told_apart_by_these():
+    found = names({"gene_ids": IDS}, ["TBCE", "TBCE", "DPM1"])
+    assert list(found.name) == [*IDS[:2], "DPM1"]
+    assert list(found.symbol) == ["TBCE", "TBCE", "DPM1"]
+
+
+def test_text_of_every_type_is_a_name():
+    for dtype in ("string", "category", object):
+        assert list(names({"gene_symbols": pd.Series(SYMBOLS, IDS, dtype=dtype)}, IDS).symbol) == SYMBOLS

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from biosae.data.cell_file import head_of
-from biosae.data.cells import read_cells
-from biosae.data.matrix import matrix_kind
+from biosae.analysis.labels.classes import is_constant_within
+from biosae.data.cell_file import matrix_kinds
+from biosae.data.cells import Cells, read_cells
 from biosae.data.soma import is_soma
 from biosae.errors import DataError
 from biosae.ops.linear import onednn_is_faster
@@ -89,21 +89,26 @@ def _is_installed(package: str) -> bool:
 
 def inspect_file(path: str, model: str) -> dict[str, str]:
     """What every matrix of the file holds, and what reading it for a model would find."""
-    findings = {} if is_soma(path) else _matrices(path)
+    findings = {} if is_soma(path) else matrix_kinds(path)
     try:
         cells = read_cells(path)
     except DataError as error:
         return findings | {"would stop": str(error)}
-    findings["would use"] = "; ".join(cells.findings)
+    findings["would use"] = "; ".join([*cells.findings, *_confounded(cells)])
     findings[model] = load_model(_model_config(model), "cpu").match_genes(cells.var).sentence
     return findings
 
 
-def _matrices(path: str) -> dict[str, str]:
-    adata = head_of(path)
-    matrices = {"X": adata.X} | {f"layers[{name}]": layer for name, layer in adata.layers.items()}
-    kinds = {name: matrix_kind(matrix) for name, matrix in matrices.items() if matrix is not None}
-    return kinds | {"obs columns": ", ".join(map(str, adata.obs.columns)) or "none"}
+def _confounded(cells: Cells) -> list[str]:
+    """Labels that the donor or batch determines: shuffling within it changes nothing."""
+    if cells.batch_key is None:
+        return []
+    batch = cells.obs[cells.batch_key].astype(str).to_numpy()
+    return [
+        f"every {cells.batch_key} has one value of {key}: a null that shuffles within it cannot tell them apart"
+        for key in cells.label_keys
+        if key != cells.batch_key and is_constant_within(cells.obs[key], batch)
+    ]
 
 
 def _model_config(name: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from .genes import find_gene_names
 from .joined_files import FILE, joined_obs, repeated_names, rows_in_files, stems_of
 from .obs import Rows, check_chosen, check_column, chosen_values, find_batch_key, find_label_keys
 from .soma import SomaExperiment, is_soma
+from .text import is_text
 
 MOST_LEVELS = 10_000
 
@@ -135,8 +136,8 @@ def read_cells(
     path
         One file, folder or URI, or several that become one data set; `files.data_paths` finds them by a pattern.
     counts_layer
-        Layer with raw counts; by default ``layers["counts"]``, ``raw`` or ``X``, the first that
-        holds counts.
+        Layer with raw counts, ``X`` or ``raw``; by default ``layers["counts"]``, ``X`` or ``raw``, the first that
+        holds counts of the most genes.
     gene_column
         Column of ``var`` with gene symbols or Ensembl ids; by default every usual place is tried.
     label_keys, batch_key
@@ -170,8 +171,8 @@ def read_cells(
     obs = joined_obs(files)
     annotated = obs.drop(columns=FILE) if len(files) > 1 else obs
     label_keys = find_label_keys(annotated if label_keys is None else obs, label_keys)
-    batch_key = find_batch_key(obs, batch_key)
-    findings = _findings(files, len(obs), vars, gene_findings, label_keys, batch_key)
+    batch_key, passed_over = find_batch_key(obs, batch_key)
+    findings = [*_findings(files, len(obs), vars, gene_findings, label_keys, batch_key), *passed_over]
     repeated = repeated_names(files)
     rows = [range(file.n_cells) for file in files]
     if n_cells is not None:
@@ -182,6 +183,9 @@ def read_cells(
         findings.append(f"{n_cells:,} cells drawn at random (seed {seed}){shares}")
         rows = rows_in_files(drawn, files)
     obs["n_counts"] = _library_sizes(files, rows)
+    n_without = int((obs["n_counts"] == 0).sum())
+    if n_without:
+        findings.append(f"{n_without:,} of {len(obs):,} cells have no count (empty droplets?)")
     cells = Cells(files, rows, obs, vars, label_keys, batch_key, findings, repeated=repeated)
     return cells if subset_hvg is None else _highly_variable(cells, subset_hvg)
 
@@ -219,7 +223,7 @@ def _library_sizes(files: list, rows: list[Rows]) -> np.ndarray:
 def _genes(var: pd.DataFrame, column: str | None) -> tuple[pd.DataFrame, str]:
     """Return ids and symbols of the genes of a file, and the places where they were found."""
     names = find_gene_names(var, var.index, column)
-    return pd.DataFrame({"ensembl_id": names.ensembl_id, "symbol": names.symbol}, index=var.index), names.finding
+    return pd.DataFrame({"ensembl_id": names.ensembl_id, "symbol": names.symbol}, index=names.name), names.finding
 
 
 def _findings(
@@ -235,6 +239,7 @@ def _findings(
     counted = f"{n_cells:,} cells x {n_genes:,} genes, raw counts from {places}"
     return [
         counted if len(files) == 1 else f"{len(files)} files: {counted}",
+        *dict.fromkeys(finding for file in files for finding in file.findings),
         "; ".join(dict.fromkeys(gene_findings)),
         f"labels: {', '.join(label_keys) or 'none'}; donor or batch: {batch_key or 'none'}",
     ]
@@ -266,7 +271,7 @@ def _with_levels(obs: pd.DataFrame) -> pd.DataFrame:
     """Text and whole numbers as categories, so that a part of the rows knows the values of all."""
     levels = obs.copy(deep=False)
     for name in obs:
-        if obs[name].dtype.kind in "Oib" and obs[name].nunique() <= MOST_LEVELS:
+        if (is_text(obs[name]) or obs[name].dtype.kind in "ib") and obs[name].nunique() <= MOST_LEVELS:
             levels[name] = obs[name].astype("category")
     return levels
 
@@ -284,14 +289,4 @@ def _highly_variable(cells: Cells, n_genes: int) -> Cells:
     dispersion = normalised.var["dispersions_norm"].fillna(-np.inf).to_numpy()
     kept = np.sort(np.argsort(-dispersion, kind="stable")[:n_genes])
     findings = [*cells.findings, f"{n_genes:,} highly variable genes kept"]
-    return Cells(
-        cells.files,
-        cells.rows,
-        cells.obs,
-        cells.vars,
-        cells.label_keys,
-        cells.batch_key,
-        findings,
-        adata.var_names[kept],
-        cells.repeated,
-    )
+    return replace(cells, findings=findings, kept_genes=adata.var_names[kept])

@@ -37,7 +37,9 @@ def _expanded(name: str) -> list[Path | str]:
     if is_soma(name):
         return [name]
     path = Path(name).expanduser()
-    if path.is_dir() and path.suffix != ".zarr":
+    if path.is_file() or (path.is_dir() and path.suffix == ".zarr"):  # even where its name looks like a pattern
+        return [path]
+    if path.is_dir():
         found = [*path.glob("*.h5ad"), *path.glob("*.zarr")]
     elif any(sign in name for sign in "*?["):
         found = [Path(text) for text in glob(str(path), recursive=True)]

@@ -13,6 +13,7 @@ from biosae.errors import DataError
 
 from .cell_file import CellFile
 from .soma import SomaExperiment
+from .text import is_text, plain_column
 
 FILE = "file"
 """Column of obs with the file of each cell, where there are several."""
@@ -91,12 +92,13 @@ def _column(part: pd.DataFrame, name: str) -> pd.Series:
 
 def _joined_column(parts: list[pd.Series]) -> pd.Series:
     """Concatenate the parts; text that repeats becomes categorical, one or two bytes per cell."""
-    if all(isinstance(part.dtype, pd.CategoricalDtype) or part.dtype == object for part in parts):
+    if all(is_text(part) for part in parts):
         with suppress(TypeError):  # categories of numbers here and of text there
             joined = union_categoricals([part.astype("category") for part in parts], sort_categories=True)
-            return pd.Series(joined if len(joined.categories) <= len(joined) // 2 else joined.astype(object))
-    column = pd.concat([_as_values(part) for part in parts], ignore_index=True).infer_objects()
-    repeats = column.dtype == object and column.nunique() <= len(column) // 2
+            repeats = len(joined.categories) <= len(joined) // 2
+            return plain_column(pd.Series(joined if repeats else joined.astype(object)))
+    column = plain_column(pd.concat([_as_values(part) for part in parts], ignore_index=True).infer_objects())
+    repeats = is_text(column) and column.nunique() <= len(column) // 2
     return column.astype("category") if repeats else column
 
 

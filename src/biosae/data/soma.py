@@ -16,8 +16,10 @@ from scipy import sparse
 
 from biosae.errors import BiosaeError, DataError, require
 
-from .matrix import matrix_kind
-from .obs import Rows, check_column
+from .gene_rows import gene_rows
+from .matrix import as_counts
+from .obs import Rows, check_column, same_values
+from .text import plain_column
 
 CENSUS = "census:"
 """Start of a path that names a release of the Census: ``census:2025-11-08``, ``census:stable``."""
@@ -47,7 +49,7 @@ class SomaExperiment:
     ----------
     path
         Folder or URI of the experiment.
-    n_cells, var, known, umap, place
+    n_cells, var, known, umap, place, findings
         As of `CellFile`; ``known`` only of columns for which the store keeps a list of values.
 
     Raises
@@ -72,9 +74,12 @@ class SomaExperiment:
             self._layer = _layer(self.path, list(measurement.X), counts_layer)
             self.place = f'X["{self._layer}"]'
             var = measurement.var.read().concat().to_pandas().sort_values("soma_joinid")
+            genes, self.findings = gene_rows(var)
+            var = var.iloc[genes]
             self._columns_of_genes = var.pop("soma_joinid").to_numpy()
             self.var: pd.DataFrame = var.set_index(_gene_index(var, self._columns_of_genes))
             self.known = _known(experiment.obs, self._chosen)
+            self._chosen = {column: self._stored(experiment.obs, column) for column in self._chosen}
             self._ids = self._read_obs(experiment, [])["soma_joinid"].to_numpy()
         self.n_cells = len(self._ids)
 
@@ -86,7 +91,7 @@ class SomaExperiment:
                 check_column(pd.DataFrame(columns=known), column, "obs_columns")
             columns = [name for name in known if name in (self._columns or known) and name != "obs_id"]
             obs = self._read_obs(experiment, columns)
-        return obs.drop(columns="soma_joinid").reset_index(drop=True)
+        return obs.drop(columns="soma_joinid").reset_index(drop=True).apply(plain_column)
 
     def names(self, rows: Rows | None = None) -> Iterator[np.ndarray]:
         """As `CellFile.names`: ``obs_id``, or ``soma_joinid`` of a cell that has none."""
@@ -104,7 +109,7 @@ class SomaExperiment:
     def total_counts(self) -> np.ndarray | None:
         """Return the total counts of each cell where the Census stores them, which saves a pass over the counts."""
         with self._open() as experiment:
-            if self._layer != "raw" or "raw_sum" not in experiment.obs.keys():
+            if self._layer != "raw" or "raw_sum" not in experiment.obs.keys() or self.findings:
                 return None
             obs = self._read_obs(experiment, ["raw_sum"])
         return obs["raw_sum"].to_numpy(np.float32)
@@ -127,12 +132,15 @@ class SomaExperiment:
                 # scipy makes the matrix: the client's own way to one corrupts memory now and then (tiledbsoma 2.3.0).
                 counts = sparse.csr_matrix((count, (row, column)), (len(block), matrix.shape[1]), dtype=np.float32)
                 counts = counts if whole else counts[:, self._columns_of_genes]
-                kind = matrix_kind(counts)
-                if kind not in ("counts", "no value but zero"):
-                    where = f"{self.place} of cells {block[0]} to {block[-1]}"
-                    message = f"{self.path}: raw counts are needed, but {where} holds {kind}; see counts_layer"
-                    raise DataError(message, argument="counts_layer")
-                yield block, counts
+                yield block, as_counts(counts, f"{self.path}: {self.place} of cells {block[0]} to {block[-1]}")
+
+    def _stored(self, obs: Any, column: str) -> list:
+        """The chosen values of a column as the store has them: a number may stand there as text."""
+        wanted = self._chosen[column]
+        if column in self.known:
+            return [same for value in wanted for same in same_values(value, self.known[column]) or [value]]
+        is_text = str(obs.schema.field(column).type) in ("string", "large_string")
+        return [str(value) if is_text else value for value in wanted]
 
     def _read_obs(self, experiment: Any, columns: list[str]) -> pd.DataFrame:
         """Some columns for the chosen cells, in the order of their ids."""

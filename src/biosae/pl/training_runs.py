@@ -129,7 +129,7 @@ def _grouping(table: pd.DataFrame) -> str | None:
     usable = [
         name for name in settings if table[name].map(str).nunique() <= len(SWEEP_MARKERS) and not name.endswith(".k")
     ]
-    text = [name for name in usable if table[name].dtype == object]
+    text = [name for name in usable if not pd.api.types.is_numeric_dtype(table[name])]
     return next(iter([*text, *usable[::-1]]), None)
 
 
