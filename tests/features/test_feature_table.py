@@ -14,7 +14,7 @@ def test_a_missing_table_names_the_command(tmp_path):
 def test_another_h5ad_is_refused(tmp_path):
     path = tmp_path / "features.h5ad"
     anndata.AnnData(np.ones((2, 3))).write_h5ad(path)
-    with pytest.raises(ArtefactError, match="not a feature table of format 1"):
+    with pytest.raises(ArtefactError, match="not a file of biosae"):
         read_feature_table(path)
 
 

@@ -141,7 +141,7 @@ class Harmful:
 def test_a_file_that_would_run_code_is_refused(tmp_path):
     """A pickle read without ``weights_only`` runs the code that it holds."""
     torch.save({"encoder.weight": Harmful()}, tmp_path / "ae.pt")
-    with pytest.raises(ArtefactError, match="ae.pt cannot be read as tensors alone"):
+    with pytest.raises(ArtefactError, match="ae.pt cannot be read as plain tensors: it asks for [a-z_]*.?exec"):
         from_interplm(tmp_path / "ae.pt")
 
 
