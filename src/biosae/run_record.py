@@ -10,6 +10,8 @@ from biosae.json_objects import COUNT
 
 RUN = "run.json"
 EVALUATION = "evaluation.json"
+BESIDE = ("sae.yaml", "split.csv", "metrics.csv", EVALUATION)
+"""Files whose hashes are in ``hashes``; config.yaml may be edited, where data or a model moved."""
 WEIGHTS = "sae.safetensors"
 FORMAT = 1
 MADE_BY = "the train stage"
@@ -26,22 +28,25 @@ EXPECTED = {
     "split": {"n": {str: COUNT}, "group_key?": (str, None), "seed": int},
     "model": {"name": str, "fingerprint": str, "layer": COUNT, "n_layers": COUNT, "pretrained_on?": ([str], None)},
     "sae": {"variant": str, "d_in": COUNT, "d_sae": COUNT, "hash": str},
+    "hashes?": {str: str},
     "activations": {"folder": (str, None), "n_train_tokens": COUNT, "hash?": (str, None)},
 }
 """Keys that a stage reads; see `json_objects.misfit`."""
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Return run.json of a run whose SAE, if it lies there, is the one that was trained.
+    """Return run.json of a run whose SAE, and the files beside it, are those of its training if they lie there.
 
     Raises
     ------
     ArtefactError
-        If run.json is missing or damaged, or sae.safetensors is another.
+        If run.json is missing or damaged, or another file than it names lies there.
     """
-    run, weights = read_record(folder), Path(folder) / WEIGHTS
-    if weights.exists():
-        check_origin(weights, run["sae"]["hash"], RUN, content_hash(weights), MADE_BY)
+    run = read_record(folder)
+    for name, recorded in {WEIGHTS: run["sae"]["hash"], **run.get("hashes", {})}.items():
+        path = Path(folder) / name
+        if path.exists():
+            check_origin(path, recorded, RUN, content_hash(path), MADE_BY)
     return run
 
 

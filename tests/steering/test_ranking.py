@@ -202,7 +202,7 @@ def test_scores_that_cannot_be_chosen_by(run, table, name, message):
 
 def test_scores_of_other_features_are_refused(run, table):
     (run / "features.h5ad").write_text("other features")
-    with pytest.raises(ArtefactError, match="scores.csv does not belong to features.h5ad .*make it again with the analyze stage"):
+    with pytest.raises(ArtefactError, match="does not belong to features.h5ad .*again with the analyze stage"):
         ranking_score("label:batch/auroc", run, table)
 
 

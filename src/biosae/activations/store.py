@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biosae.artefacts import content_hash, read_json, settings_hash, unnamed_file
+from biosae.artefacts import content_hash, damaged, read_json, settings_hash, unnamed_file
 from biosae.distributed.processes import SINGLE, ReplicaGroup
-from biosae.errors import ArtefactError, DataError
+from biosae.errors import ArtefactError, DataError, reason_of
 from biosae.json_objects import COUNT, SIZE
 from biosae.memory import return_freed
 
@@ -110,8 +110,11 @@ class ActivationStore:
         if index not in self._checked and content_hash(path) != self._shards[index]["hash"]:
             raise ArtefactError(f"{path} was changed or damaged; delete {self.folder} and rerun")
         self._checked.add(index)
-        tensors = mapped_tensors(path)
-        return ActivationShard(**{name: tensors[name] for name in ActivationShard.__annotations__})
+        try:
+            tensors = mapped_tensors(path)
+            return ActivationShard(**{name: tensors[name] for name in ActivationShard.__annotations__})
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise damaged(path, reason_of(error), "the train stage") from error
 
     def content_of(self, samples: np.ndarray, buffer_tokens: int) -> StoredActivations:
         """Return the content tokens of samples as a source for training or evaluation."""

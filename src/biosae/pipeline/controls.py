@@ -12,14 +12,14 @@ import torch
 
 from biosae.activations.store import ActivationStore
 from biosae.analysis.concept_recovery import analyze_controls, comparable_labels
-from biosae.artefacts import read_json, write_json
+from biosae.artefacts import check_origin, read_json, write_json
 from biosae.errors import ArtefactError, SettingError
 from biosae.features.control_axes import AtL0, fit_controls, pool_axes, some_tokens
 from biosae.features.feature_table import read_feature_table
 from biosae.features.pool import PooledAxes
 from biosae.features.token_codes import TokenCodes
 from biosae.pl import controls as draw
-from biosae.run_record import FORMAT, read_run
+from biosae.run_record import FORMAT, RUN, read_run
 from biosae.runs.config_file import read_settings
 from biosae.runs.settings import Settings
 from biosae.saes import files
@@ -60,7 +60,10 @@ def activations_of(folder: Path) -> ActivationStore:
     if stored["folder"] is None:
         message = "controls=True needs activations on disk: train with buffer=store"
         raise SettingError(message, argument="controls")
-    return ActivationStore(Path(stored["folder"]))
+    store = ActivationStore(Path(stored["folder"]))
+    if stored.get("hash") is not None:
+        check_origin(store.folder, stored["hash"], folder / RUN, store.hash, "the train stage")
+    return store
 
 
 def trained_controls(folder: Path, train: np.ndarray, l0: float) -> dict[str, PooledAxes]:

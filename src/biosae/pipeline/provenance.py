@@ -16,7 +16,7 @@ from torch import Tensor
 from biosae.artefacts import atomic_write, content_hash, write_json
 from biosae.data.files import data_hash
 from biosae.distributed.processes import current_group
-from biosae.run_record import EVALUATION, FORMAT, RUN
+from biosae.run_record import BESIDE, EVALUATION, FORMAT, RUN
 from biosae.runs.settings import Settings
 from biosae.saes.base import SAE
 from biosae.training.recovery import embedding_recovery, mean_activation
@@ -100,6 +100,7 @@ def description(settings: Settings, plan: TrainingPlan, run: TrainingRun) -> dic
             "n_train_tokens": plan.sources["train"].n_tokens,
             "hash": None if store is None else store.hash,
         },
+        "hashes": {name: content_hash(run.folder / name) for name in BESIDE if (run.folder / name).exists()},
         "device": str(next(sae.parameters()).device) + f", torch {torch.__version__}",
     }
 

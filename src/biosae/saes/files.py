@@ -34,7 +34,7 @@ def save(sae: SAE, folder: Path) -> None:
         save_file(tensors, temporary)
     settings = {"format": FORMAT, "variant": VARIANTS.name_of(type(sae)), **sae.config()}
     settings["weights_hash"] = content_hash(folder / WEIGHTS)
-    settings["settings_hash"] = settings_hash(settings)
+    settings = {"settings_hash": settings_hash(settings), **settings}  # first: a file that is cut off still has it
     with atomic_write(folder / SETTINGS) as temporary:
         temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
