@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import os
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from biosae.artefacts import (
     write_json,
 )
 from biosae.errors import ArtefactError
+from biosae.json_objects import COUNT
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -121,3 +123,76 @@ def test_libraries_that_lock_what_they_write_can_do_so(tmp_path):
     with atomic_write(tmp_path / "a.h5") as temporary, h5py.File(temporary, "w", locking=True) as file:
         file["x"] = 1
     assert (tmp_path / "a.h5").exists()
+
+
+EXPECTED = {
+    "sae": {"hash": str, "d": COUNT},
+    "n": float,
+    "more?": (str, None),
+    "rows": [{"step": int}],
+    "of": {str: int},
+}
+RIGHT = {"sae": {"hash": "ab", "d": 3}, "n": 0.5, "rows": [{"step": 1}], "of": {"x": 1}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sae": {"d": 3}}, "it lacks sae.hash"),
+        ({"sae": {"hash": 3, "d": 3}}, "sae.hash must be a text, got 3"),
+        ({"sae": {"hash": "ab", "d": -1}}, "sae.d must be a whole number of at least 0, got -1"),
+        ({"sae": {"hash": "ab", "d": True}}, "sae.d must be a whole number of at least 0, got true"),
+        ({"sae": []}, "sae must be an object, got "),
+        ({"n": "0.5"}, 'n must be a number, got "0.5"'),
+        ({"more": 3}, "more must be a text, got 3"),
+        ({"rows": [{"step": 1.5}]}, "rows.step must be a whole number, got 1.5"),
+        ({"of": {"x": None}}, "of.x must be a whole number, got null"),
+    ],
+)
+def test_keys_and_types_of_an_artefact_are_checked_in_one_line(tmp_path, change, message):
+    path = tmp_path / "a.json"
+    write_json(path, RIGHT)
+    assert read_json(path, "the train stage", EXPECTED) == RIGHT
+    write_json(path, RIGHT | change)
+    with pytest.raises(ArtefactError) as caught:
+        read_json(path, "the train stage", EXPECTED)
+    assert f"({message}" in str(caught.value) and str(caught.value).endswith("make it again with the train stage")
+
+
+@pytest.mark.parametrize("text", ["1e400", '{"n": 1e400}', '{"n": -1e999}', "[" * 100_000, "[1]", "", "\x00"])
+def test_what_is_no_object_of_numbers_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ArtefactError, match="a.json cannot be read .*make it again with the train stage"):
+        read_json(tmp_path / "a.json", "the train stage")
+
+
+def test_formats(tmp_path):
+    path = tmp_path / "a.json"
+    for older in ({}, {"format": 1}, {"format": 2}):
+        write_json(path, older)
+        assert read_json(path, "the train stage", newest=2) == older
+    write_json(path, {"format": 99})
+    message = r"newer biosae \(format 99, this one reads up to 2\): pip install -U biosae$"
+    with pytest.raises(ArtefactError, match=message):
+        read_json(path, "the train stage", newest=2)
+    for wrong in ("1", True, 0, 1.5):
+        write_json(path, {"format": wrong})
+        with pytest.raises(ArtefactError, match="its format is"):
+            read_json(path, "the train stage", newest=2)
+
+
+def test_a_file_is_hashed_once_unless_it_changes(tmp_path, monkeypatch):
+    path, read = tmp_path / "file", []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *arguments: read.append(1) or digest(*arguments))
+    path.write_bytes(b"one")
+    os.utime(path, (1, 1))
+    first = content_hash(path)
+    assert content_hash(path) == first == hashlib.sha256(b"one").hexdigest()[:16] and len(read) == 1
+    path.write_bytes(b"two")  # of the same size
+    assert content_hash(path) == content_hash(path) == hashlib.sha256(b"two").hexdigest()[:16]
+
+
+def test_a_file_that_is_gone_is_one_line(tmp_path):
+    with pytest.raises(ArtefactError, match="gone cannot be read: No such file or directory"):
+        content_hash(tmp_path / "gone")

@@ -7,14 +7,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 
 from biosae.errors import ArtefactError
+from biosae.json_objects import misfit, read_object
 from biosae.locks import claimed, is_claimed
 
 
@@ -92,34 +95,100 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, made_by: str) -> dict[str, Any]:
+def read_json(path: Path, made_by: str, expected: Mapping | None = None, newest: int | None = None) -> dict[str, Any]:
     """Return a JSON artefact.
 
     Parameters
     ----------
     made_by
         The stage that makes it, for errors: ``the train stage``.
+    expected
+        The keys that a reader needs and their types; see `json_objects.misfit`.
+    newest
+        The newest format that can be read; None for files that have none.
 
     Raises
     ------
     ArtefactError
-        If the file is missing or damaged; the message names the stage.
+        If the file is missing, damaged, lacks a key or is of a newer biosae; the message names the stage.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_object(path)
     except FileNotFoundError:
         raise ArtefactError(f"{path} does not exist; make it with {made_by}") from None
     except (ValueError, OSError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with {made_by}") from error
+        raise damaged(path, error, made_by) from error
+    if newest is not None:
+        check_format(path, content.get("format"), newest, made_by)
+    if found := misfit(content, expected or {}):
+        raise damaged(path, found, made_by)
+    return content
+
+
+def damaged(path: Path | str, reason: object, made_by: str) -> ArtefactError:
+    """Return the error about an artefact that cannot be read, on one line."""
+    text = " ".join(str(reason).split()) or type(reason).__name__
+    return ArtefactError(f"{path} cannot be read ({text}); make it again with {made_by}")
+
+
+def check_format(path: Path | str, found: Any, newest: int, made_by: str) -> None:
+    """Raise unless a format number is one that can be read; a file without a number is of format 1.
+
+    Raises
+    ------
+    ArtefactError
+        If it is newer, or no format number.
+    """
+    if found is None:
+        return
+    if not isinstance(found, Integral) or isinstance(found, bool) or found < 1:
+        raise damaged(path, f"its format is {found}, expected 1 to {newest}", made_by)
+    if found > newest:
+        message = f"{path} was written by a newer biosae (format {found}, this one reads up to {newest})"
+        raise ArtefactError(f"{message}: pip install -U biosae")
+
+
+def check_origin(made: Path | str, recorded: Any, source: Path | str, found: str, made_by: str) -> None:
+    """Raise unless the hash of its source that an artefact records is that of the source that lies there.
+
+    Raises
+    ------
+    ArtefactError
+        What does not belong to what, and the stage that mends it.
+    """
+    if str(recorded) != found:
+        hashes = f"recorded hash {str(recorded)[:16]}, found {found}"
+        raise ArtefactError(f"{made} does not belong to {source} ({hashes}); make it again with {made_by}")
 
 
 def content_hash(path: Path) -> str:
-    """Return the first 16 hex digits of the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+    """Return the first 16 hex digits of the SHA-256 of a file.
+
+    A file is read once in a process, unless it changes.
+
+    Raises
+    ------
+    ArtefactError
+        If it cannot be read.
+    """
+    try:
+        stat = os.stat(path)
+        state = (os.path.abspath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        if state in _hashes:
+            return _hashes[state]
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise ArtefactError(f"{path} cannot be read: {error.strerror or error}") from error
+    if time.time_ns() - stat.st_mtime_ns > CHANGING:
+        _hashes[state] = found
+    return found
+
+
+CHANGING = 2_000_000_000
+"""Nanoseconds after which a file that changes again has another time, also where times are coarse."""
+
+_hashes: dict[tuple, str] = {}
 
 
 def settings_hash(settings: dict[str, Any]) -> str:

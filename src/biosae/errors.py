@@ -81,6 +81,12 @@ def arguments_of(owner: str) -> Iterator[None]:
         raise
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the first line of what an error says, or the name of its type where it says nothing."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
+
+
 def require(module: str, extra: str) -> ModuleType:
     """The imported optional module, or an error that names the extra which installs it."""
     try:

@@ -130,7 +130,7 @@ def test_other_features_than_those_steered_are_refused(run_folder):
     table = anndata.read_h5ad(run_folder / "features.h5ad")
     table.X[0, 0] = 1
     table.write_h5ad(run_folder / "features.h5ad")
-    with pytest.raises(ArtefactError, match="another features.h5ad.*make it again with the steer stage"):
+    with pytest.raises(ArtefactError, match="does not belong to features.h5ad .*again with the steer stage"):
         benchmark_integration(run_folder, PLAN, None)
 
 

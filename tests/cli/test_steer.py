@@ -9,7 +9,7 @@ import pytest
 
 from biosae.artefacts import content_hash
 from biosae.report.steering_tables import read_steering
-from biosae.steering.steered import read_steered
+from biosae.steering.steered_files import read_steered
 
 SHORT = ("steer.seeds=[0]", "steer.off_target_samples=20")
 BY_TYPE = ("steer.choose.score=label:cell_type_coarse/auroc", "steer.n_features_list=[5,40]", *SHORT)

@@ -1,4 +1,5 @@
 import anndata
+import h5py
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ def test_a_missing_table_names_the_command(tmp_path):
 def test_another_h5ad_is_refused(tmp_path):
     path = tmp_path / "features.h5ad"
     anndata.AnnData(np.ones((2, 3))).write_h5ad(path)
-    with pytest.raises(ArtefactError, match="not a feature table of format 1"):
+    with pytest.raises(ArtefactError, match="not a file of biosae"):
         read_feature_table(path)
 
 
@@ -46,3 +47,32 @@ def test_scanpy_opens_it_as_it_is(encoded, obs):
         read_feature_table(encoded / "features.h5ad").layers["sum"].toarray(),
         rtol=1e-5,
     )
+
+
+def test_columns_may_be_added_but_parts_and_names_may_not_change(encoded):
+    path = encoded / "features.h5ad"
+    table = anndata.read_h5ad(path)
+    table.obs["mine"] = "a"
+    table.write_h5ad(path)
+    assert list(read_feature_table(path).obs["mine"].unique()) == ["a"]
+    table.obs["biosae_part"] = table.obs["biosae_part"].to_numpy()[::-1]
+    table.write_h5ad(path)
+    with pytest.raises(ArtefactError, match="features.h5ad was changed since it was written"):
+        read_feature_table(path)
+
+
+def test_damaged_attributes_are_one_line(encoded):
+    path = encoded / "features.h5ad"
+    with h5py.File(path, "a") as file:
+        file["obs"].attrs["column-order"] = 3
+    with pytest.raises(ArtefactError, match="features.h5ad cannot be read") as caught:
+        read_feature_table(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_newer_format_is_refused_with_what_to_install(encoded):
+    path = encoded / "features.h5ad"
+    with h5py.File(path, "a") as file:
+        file["uns/biosae/format"][()] = 99
+    with pytest.raises(ArtefactError, match="newer biosae .format 99, this one reads up to 1.: pip install -U biosae"):
+        read_feature_table(path)

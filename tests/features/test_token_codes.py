@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -86,3 +88,23 @@ def test_drawn_tokens_run_from_the_weakest_to_the_strongest():
     assert len(drawn) == MOST_DRAWN and (np.diff(drawn) > 0).all()
     assert (drawn[0], drawn[-1]) == (code.min(), code.max())
     assert code[:5][evenly(code[:5])].tolist() == sorted(code[:5])
+
+
+def test_codes_of_another_sae_or_other_activations_than_the_features_are_refused(encoded):
+    path = encoded / "token_codes" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for name in ("sae_hash", "activations_hash"):
+        path.write_text(json.dumps(manifest | {name: "f" * 16}))
+        with pytest.raises(ArtefactError, match="token_codes does not belong to features.h5ad .*the features stage"):
+            TokenCodes(encoded / "token_codes")
+
+
+def test_a_changed_shard_is_refused_by_every_way_to_read_it(encoded):
+    path = encoded / "token_codes" / "shard-00001.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    codes = TokenCodes(encoded / "token_codes")
+    for read in (lambda: list(codes.shards()), lambda: codes.entries(0), lambda: codes.top(0, 3)):
+        with pytest.raises(ArtefactError, match="shard-00001.safetensors was changed or damaged"):
+            read()

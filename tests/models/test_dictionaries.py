@@ -82,9 +82,9 @@ def test_damaged_files_are_refused(tmp_path, name, raw):
 
 
 @pytest.mark.parametrize(
-    "text, message", [("{", "cannot be read as JSON"), ("[1]", "must hold a JSON object"), ('{"a": 1}', "lacks b, c")]
+    "text, message", [("{", "cannot be read as JSON"), ("[1]", "must hold a JSON object"), ('{"a": 1}', "lacks b")]
 )
 def test_settings_files_are_checked(tmp_path, text, message):
     (tmp_path / "s.json").write_text(text)
     with pytest.raises(ModelError, match=message):
-        read_json(tmp_path / "s.json", required=("a", "b", "c"))
+        read_json(tmp_path / "s.json", required={"a": int, "b": str})

@@ -37,9 +37,10 @@ def write_run(folder: Path, seed: int = 0) -> Path:
     W_dec = rng.normal(size=(D_SAE, D_IN)).astype(np.float32)
     W_dec /= np.linalg.norm(W_dec, axis=1, keepdims=True)
     save_file({"W_dec": W_dec}, folder / "sae.safetensors")
-    table = _table(rng, kind, part, tokens, codes)
+    sae_hash = content_hash(folder / "sae.safetensors")
+    table = _table(rng, kind, part, tokens, codes, sae_hash)
     table.write_h5ad(folder / "features.h5ad")
-    _write_token_codes(folder / "token_codes", tokens, codes)
+    _write_token_codes(folder / "token_codes", tokens, codes, sae_hash)
     labels = _labels(table)
     genes = _genes(tokens, codes)
     (folder / "tables").mkdir(exist_ok=True)
@@ -48,7 +49,7 @@ def write_run(folder: Path, seed: int = 0) -> Path:
     _scores(table, labels, genes).to_csv(folder / "scores.csv")
     _enrichment(genes).to_csv(folder / "tables" / "enrichment.csv", index=False)
     _write_metrics(folder / "metrics.csv")
-    _write_json(folder, part)
+    _write_json(folder, part, sae_hash)
     return folder
 
 
@@ -73,7 +74,7 @@ def _codes(rng: np.random.Generator, kind: np.ndarray, tokens: dict[str, np.ndar
     return sparse.csc_array(codes.astype(np.float32))
 
 
-def _table(rng, kind, part, tokens, codes) -> anndata.AnnData:
+def _table(rng, kind, part, tokens, codes, sae_hash) -> anndata.AnnData:
     of_sample = sparse.csr_array((np.ones(len(kind) * TOKENS_PER_CELL), (tokens["sample"], np.arange(codes.shape[0]))))
     largest = np.maximum.reduceat(codes.toarray(), np.arange(0, codes.shape[0], TOKENS_PER_CELL), axis=0)
     total = sparse.csr_matrix((of_sample @ codes).astype(np.float32))
@@ -87,13 +88,13 @@ def _table(rng, kind, part, tokens, codes) -> anndata.AnnData:
     var["max_code"] = codes.max(axis=0).toarray().ravel()
     layers = {"mean": total / TOKENS_PER_CELL, "sum": total, "fraction_active": active / TOKENS_PER_CELL}
     embedding = (3 * np.eye(len(CLASSES), D_IN)[kind] + rng.normal(size=(len(kind), D_IN))).astype(np.float32)
-    provenance = {"format": 1, "sae_hash": "0" * 16, "model": "toy", "layer": 1, "pooling": "max", "version": "0"}
+    provenance = {"format": 1, "sae_hash": sae_hash, "model": "toy", "layer": 1, "pooling": "max", "version": "0"}
     return anndata.AnnData(
         sparse.csr_matrix(largest), obs, var, layers=layers, obsm={"X_model": embedding}, uns={"biosae": provenance}
     )
 
 
-def _write_token_codes(folder: Path, tokens: dict[str, np.ndarray], codes: sparse.csc_array) -> None:
+def _write_token_codes(folder: Path, tokens: dict[str, np.ndarray], codes: sparse.csc_array, sae_hash: str) -> None:
     folder.mkdir(exist_ok=True)
     vocabulary = pd.DataFrame({"token": range(N_GENES), "identifier": _identifiers(), "name": _symbols()})
     vocabulary.to_csv(folder / "vocabulary.csv", index=False)
@@ -110,7 +111,7 @@ def _write_token_codes(folder: Path, tokens: dict[str, np.ndarray], codes: spars
         shards.append({"name": name, "n_tokens": shard.n_tokens, "nnz": int(part.nnz), "hash": hash_})
     manifest = {"format": 1, "d_sae": D_SAE, "n_tokens": codes.shape[0], "n_samples": N_CELLS, "nnz": int(codes.nnz)}
     (folder / "manifest.json").write_text(
-        json.dumps(manifest | {"sae_hash": "0" * 16, "activations_hash": "0" * 16, "shards": shards})
+        json.dumps(manifest | {"sae_hash": sae_hash, "activations_hash": "0" * 16, "shards": shards})
     )
 
 
@@ -210,7 +211,7 @@ def _write_metrics(path: Path) -> None:
     pd.DataFrame(rows).to_csv(path, index=False)
 
 
-def _write_json(folder: Path, part: np.ndarray) -> None:
+def _write_json(folder: Path, part: np.ndarray, sae_hash: str) -> None:
     settings = {
         "format": 1,
         "biosae": "0.1.0",
@@ -238,7 +239,7 @@ def _write_json(folder: Path, part: np.ndarray) -> None:
             "d_model": D_IN,
             "n_genes_matched": N_GENES,
         },
-        "sae": {"variant": "BatchTopK", "d_in": D_IN, "d_sae": D_SAE, "hash": "0" * 16},
+        "sae": {"variant": "BatchTopK", "d_in": D_IN, "d_sae": D_SAE, "hash": sae_hash},
         "activations": {"folder": "activations", "n_tokens": 7500, "n_train_tokens": 3000, "hash": "3" * 16},
     }
     evaluation = {"fvu": 0.12, "nmse": 0.11, "cosine": 0.95, "l0": 8.1, "dead_fraction": 1 / D_SAE, "n_tokens": 700}

@@ -59,3 +59,11 @@ def test_what_is_no_setting_is_refused(tmp_path, content, message):
     with pytest.raises(ArtefactError) as caught:
         read_settings(tmp_path)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_newer_format_is_refused_with_what_to_install(tmp_path):
+    save_settings(tmp_path, Settings())
+    path = tmp_path / "config.yaml"
+    path.write_text(path.read_text().replace("format: 1", "format: 99"))
+    with pytest.raises(ArtefactError, match="newer biosae .format 99, this one reads up to 1.: pip install -U biosae"):
+        read_settings(tmp_path)

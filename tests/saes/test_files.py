@@ -63,10 +63,47 @@ def test_truncated_file_is_refused(saved, tmp_path, name):
 )
 def test_settings_that_do_not_fit_the_weights_are_refused(saved, tmp_path, edit):
     path = tmp_path / "sae.yaml"
+    without_hashes(path)
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **edit}))
     with pytest.raises(ArtefactError) as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def without_hashes(path):
+    """Leave sae.yaml as earlier versions wrote it."""
+    settings = yaml.safe_load(path.read_text())
+    kept = {name: value for name, value in settings.items() if name not in ("format", "weights_hash", "settings_hash")}
+    path.write_text(yaml.safe_dump(kept))
+
+
+def test_an_sae_of_an_earlier_version_loads(saved, tmp_path, planted):
+    without_hashes(tmp_path / "sae.yaml")
+    assert torch.equal(load(tmp_path).encode(planted).dense(), saved.encode(planted).dense())
+
+
+def test_a_flipped_byte_is_refused(saved, tmp_path):
+    path = tmp_path / "sae.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 16
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match="sae.safetensors does not belong to sae.yaml .*the train stage"):
+        load(tmp_path)
+
+
+def test_changed_settings_are_refused_though_they_fit_the_weights(saved, tmp_path):
+    path = tmp_path / "sae.yaml"
+    path.write_text(path.read_text().replace("k: 4", "k: 5"))
+    with pytest.raises(ArtefactError, match="sae.yaml was changed since it was written"):
+        load(tmp_path)
+
+
+def test_a_newer_format_is_refused_with_what_to_install(saved, tmp_path):
+    path = tmp_path / "sae.yaml"
+    path.write_text(path.read_text().replace("format: 1", "format: 99"))
+    message = r"newer biosae \(format 99, this one reads up to 1\): pip install -U biosae"
+    with pytest.raises(ArtefactError, match=message):
+        load(tmp_path)
 
 
 def test_yaml_cannot_run_code(saved, tmp_path):
@@ -84,5 +121,6 @@ def test_missing_and_unexpected_tensors_are_refused(saved, tmp_path, change):
     else:
         tensors["extra"] = torch.zeros(1)
     save_file(tensors, path)
+    without_hashes(tmp_path / "sae.yaml")
     with pytest.raises(ArtefactError, match="b_dec" if change == "drop" else "extra"):
         load(tmp_path)

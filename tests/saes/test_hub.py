@@ -10,6 +10,7 @@ import torch
 import yaml
 from huggingface_hub import HfApi
 
+from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, SettingError
 from biosae.saes import files, hub
 from biosae.saes.codes import Codes
@@ -28,15 +29,17 @@ def run(tmp_path):
     folder.mkdir()
     files.save(TopK(4, 8, k=2), folder)
     described = {
+        "format": 1,
         "biosae": "0.1.0",
         "created": "2026-01-02T03:04:05",
         "command": "biosae train data.path=/home/me/secret.h5ad",
         "data": {
+            "name": "pbmc",
             "description": "PBMC", "path": "/home/me/secret.h5ad", "n_samples": 2638, "kind": "cells", "hash": "ab12"
         },
         "split": {"n": {"train": 1319, "test": 528}, "group_key": None, "seed": 0},
         "model": {"name": "geneformer-mini", "fingerprint": "cd34", "layer": 2, "n_layers": 4, "d_model": 4},
-        "sae": {"variant": "TopK", "d_in": 4, "d_sae": 8, "hash": "ef56"},
+        "sae": {"variant": "TopK", "d_in": 4, "d_sae": 8, "hash": content_hash(folder / files.WEIGHTS)},
         "activations": {"folder": "/home/me/runs", "n_train_tokens": 123456},
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(described))
@@ -157,4 +160,40 @@ def test_a_threshold_that_was_never_estimated_is_not_exported(sae, run, tmp_path
     assert not (tmp_path / "out").exists()
     sae.threshold.update(Codes(torch.tensor([[2.0, 3.0]])), window_steps=10)
     files.save(sae, run)
+    described = json.loads((run / "run.json").read_text())
+    described["sae"]["hash"] = content_hash(run / files.WEIGHTS)
+    (run / "run.json").write_text(json.dumps(described))
     assert same(from_pretrained(save_pretrained(run, tmp_path / "out", "mit")), sae)
+
+
+def test_one_flipped_byte_of_shared_weights_is_refused(run, tmp_path):
+    shared = save_pretrained(run, tmp_path / "out", "mit")
+    content = bytearray((shared / "sae.safetensors").read_bytes())
+    content[-5] ^= 1
+    (shared / "sae.safetensors").write_bytes(content)
+    with pytest.raises(ArtefactError, match="sae.safetensors does not belong to sae.yaml .*download it again"):
+        from_pretrained(shared)
+
+
+def test_the_sae_of_another_run_is_not_shared_under_this_ones_numbers(run, tmp_path):
+    files.save(TopK(4, 8, k=2, seed=1), run)
+    with pytest.raises(ArtefactError, match="sae.safetensors does not belong to run.json"):
+        save_pretrained(run, tmp_path / "out", "mit")
+    with pytest.raises(ArtefactError, match="sae.safetensors does not belong to run.json"):
+        from_pretrained(run)
+
+
+class Silent(Exception):
+    """As httpx raises: neither an OSError nor with a text."""
+
+
+def test_a_hub_that_refuses_without_a_word_is_one_line(run, tmp_path, monkeypatch):
+    with pytest.raises(ArtefactError, match="me/sae could not be written: Silent"):
+        push_to_hub(run, "me/sae", "mit", api=Hub(tmp_path, Silent()))
+
+    def fail(*_, **__):
+        raise Silent("peer closed connection without sending complete message body\nmore")
+
+    monkeypatch.setattr(hub, "snapshot_download", fail)
+    with pytest.raises(ArtefactError, match="can be fetched: peer closed connection .* message body$"):
+        from_pretrained("me/sae")

@@ -141,7 +141,7 @@ class Harmful:
 def test_a_file_that_would_run_code_is_refused(tmp_path):
     """A pickle read without ``weights_only`` runs the code that it holds."""
     torch.save({"encoder.weight": Harmful()}, tmp_path / "ae.pt")
-    with pytest.raises(ArtefactError, match="ae.pt cannot be read as tensors alone"):
+    with pytest.raises(ArtefactError, match="ae.pt cannot be read as plain tensors: it asks for [a-z_]*.?exec"):
         from_interplm(tmp_path / "ae.pt")
 
 
@@ -160,3 +160,18 @@ def test_what_ours_cannot_express_is_refused(tmp_path):
         from_saelens(tmp_path)
     with pytest.raises(ArtefactError, match="config.json cannot be read"):
         from_dictionary_learning(tmp_path)
+
+
+def test_an_empty_file_is_one_line(tmp_path):
+    (tmp_path / "ae.pt").touch()
+    with pytest.raises(ArtefactError, match="ae.pt cannot be read as plain tensors .it is empty.; download it again"):
+        from_interplm(tmp_path / "ae.pt")
+
+
+@pytest.mark.parametrize("config", ["[]", '{"trainer": 3}', '{"trainer": {"dict_class": [1]}}', "1e400", "{"])
+def test_a_config_of_another_form_is_one_line(tmp_path, config):
+    (tmp_path / "config.json").write_text(config)
+    torch.save({"encoder.weight": torch.ones(4, 3)}, tmp_path / "ae.pt")
+    with pytest.raises(ArtefactError, match="config.json cannot be read") as caught:
+        from_dictionary_learning(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -202,7 +202,7 @@ def test_scores_that_cannot_be_chosen_by(run, table, name, message, context_of):
 
 def test_scores_of_other_features_are_refused(run, table, context_of):
     (run / "features.h5ad").write_text("other features")
-    with pytest.raises(ArtefactError, match="made from other features; make it again with the analyze stage"):
+    with pytest.raises(ArtefactError, match="does not belong to features.h5ad .*again with the analyze stage"):
         ranking_score("label:batch/auroc", context_of(table))
 
 

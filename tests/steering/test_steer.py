@@ -14,7 +14,7 @@ from biosae.models.tokens import TokenSequences
 from biosae.pipeline.steer import steer_samples
 from biosae.saes.variants.standard import Standard
 from biosae.steering.plan import FeatureChoice, Recipe, SteeringPlan
-from biosae.steering.steered import read_steered
+from biosae.steering.steered_files import read_steered
 
 D, N, LENGTH = 6, 240, 3
 ABLATE = Recipe("ablate", (0.0,), "scale", "all", "keep")

@@ -10,7 +10,8 @@ import torch
 from biosae.errors import ArtefactError
 from biosae.steering.edit_settings import Dose, Setting
 from biosae.steering.edits import FeatureEdit
-from biosae.steering.steered import read_steered, with_settings, write_steered
+from biosae.steering.steered import with_settings, write_steered
+from biosae.steering.steered_files import read_steered
 
 OBS = pd.DataFrame({"batch": list("aabb")}, index=[f"s{i}" for i in range(4)])
 EDIT = FeatureEdit(torch.tensor([1, 5]), "ablate", torch.zeros(2, dtype=torch.float64))
@@ -59,5 +60,5 @@ def test_a_file_that_is_missing_or_damaged_names_the_stage(tmp_path, content):
 
 def test_another_format_is_refused(tmp_path):
     anndata.AnnData(obs=OBS).write_h5ad(tmp_path / "steered.h5ad")
-    with pytest.raises(ArtefactError, match="has format None, expected 1"):
+    with pytest.raises(ArtefactError, match="steered.h5ad is not a file of biosae"):
         read_steered(tmp_path / "steered.h5ad")

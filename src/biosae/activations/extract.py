@@ -77,12 +77,22 @@ def extract_activations(
     lacking = _lacking(stores, group)
     if not lacking:
         logger.info("activations of this layer are already in %s", folder)
-        return ActivationStore(folder)
+        return _opened(folder, decides | {"layer": layer})
     _check_disk(folder, len(lacking) * len(sequences.token) * adapter.d_model * DTYPES[dtype].itemsize)
     with _locked(lacking, group) as lacking:
         if lacking:
             _extract(adapter, sequences, lacking, decides, tokens_per_batch, group)
     return ActivationStore(folder)
+
+
+def _opened(folder: Path, expected: dict) -> ActivationStore:
+    """Return a store that was there before, if it holds what its folder is named by."""
+    store = ActivationStore(folder)
+    other = [name for name, value in expected.items() if store.described.get(name) != value]
+    if other:
+        message = f"the activations in {folder} are of another {other[0]} than the folder is named by"
+        raise ArtefactError(f"{message}; delete it, and make them again with the train stage")
+    return store
 
 
 def _decides(adapter: ModelAdapter, sequences: TokenSequences, dtype: str, tokens_per_shard: int) -> dict:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biosae.artefacts import content_hash, read_json, settings_hash, unnamed_file
+from biosae.artefacts import content_hash, damaged, read_json, settings_hash, unnamed_file
 from biosae.distributed.processes import SINGLE, ReplicaGroup
-from biosae.errors import ArtefactError, DataError
+from biosae.errors import ArtefactError, DataError, reason_of
+from biosae.json_objects import COUNT, SIZE
 from biosae.memory import return_freed
 
 from .mapped import mapped_tensors
@@ -23,6 +24,11 @@ from .source import epoch_seed
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+EXPECTED = {
+    "d_in": SIZE,
+    "n_samples": COUNT,
+    "shards": [{"name": str, "n_tokens": COUNT, "bytes": COUNT, "hash": str}],
+}
 BLOCK_ROWS = 64  # consecutive rows that are read together; about a quarter of a cell
 
 
@@ -60,6 +66,8 @@ class ActivationStore:
         Width, tokens (special ones included) and samples (those without tokens included).
     hash
         Changes when any activation changes.
+    described
+        The manifest without its shards: model, tokens, layer and dtype.
 
     Every shard is compared with its hash when it is first read.
 
@@ -71,9 +79,8 @@ class ActivationStore:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        manifest = read_json(self.folder / MANIFEST, made_by="the train stage")
-        if manifest.get("format") != FORMAT:
-            raise ArtefactError(f"{folder} has format {manifest.get('format')}, expected {FORMAT}; delete it and rerun")
+        manifest = read_json(self.folder / MANIFEST, "the train stage", EXPECTED, FORMAT)
+        self.described = {name: value for name, value in manifest.items() if name != "shards"}
         self.d_in: int = manifest["d_in"]
         self.n_samples: int = manifest["n_samples"]
         self.n_tokens: int = sum(shard["n_tokens"] for shard in manifest["shards"])
@@ -103,8 +110,11 @@ class ActivationStore:
         if index not in self._checked and content_hash(path) != self._shards[index]["hash"]:
             raise ArtefactError(f"{path} was changed or damaged; delete {self.folder} and rerun")
         self._checked.add(index)
-        tensors = mapped_tensors(path)
-        return ActivationShard(**{name: tensors[name] for name in ActivationShard.__annotations__})
+        try:
+            tensors = mapped_tensors(path)
+            return ActivationShard(**{name: tensors[name] for name in ActivationShard.__annotations__})
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise damaged(path, reason_of(error), "the train stage") from error
 
     def content_of(self, samples: np.ndarray, buffer_tokens: int) -> StoredActivations:
         """Return the content tokens of samples as a source for training or evaluation."""

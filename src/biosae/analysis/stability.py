@@ -11,11 +11,12 @@ import pandas as pd
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from biosae.artefacts import atomic_write, read_json, write_json
-from biosae.errors import ArtefactError, DataError
+from biosae.artefacts import atomic_write
+from biosae.errors import DataError
 from biosae.features.feature_table import read_feature_table
 
 from .geometry import read_decoder
+from .results import SCORES, read_analysis, read_scores, write_analysis
 
 MIN_COSINE = 0.7
 MIN_CORRELATION = 0.7
@@ -140,9 +141,7 @@ def analyze_stability(folder: Path, others: list[Path], seed: int) -> pd.DataFra
     DataError
         If the runs are of different models, layers or samples.
     """
-    scores_path, record_path = Path(folder) / "scores.csv", Path(folder) / "analysis.json"
-    record = read_json(record_path, made_by="the analyze stage")
-    scores = _read_scores(scores_path)
+    record, scores = read_analysis(folder), read_scores(folder)
     runs = [
         (read_decoder(Path(run) / "sae.safetensors"), read_feature_table(Path(run) / "features.h5ad"))
         for run in (folder, *others)
@@ -156,23 +155,16 @@ def analyze_stability(folder: Path, others: list[Path], seed: int) -> pd.DataFra
     found.columns = pd.MultiIndex.from_product([["stability"], found.columns])
     kept = scores.drop(columns="stability", level=0, errors="ignore")
     scores = pd.concat([kept, found], axis=1).rename_axis("feature")
-    with atomic_write(scores_path) as temporary:
+    with atomic_write(Path(folder) / SCORES) as temporary:
         scores.to_csv(temporary, float_format="%.9g")
-    record["summary"]["stability"] = {
+    record.setdefault("summary", {})["stability"] = {
         "n_runs": len(others),
         "n_stable": int(found["stability", "stable"].sum()),
         "cosine": float(found["stability", "cosine"].mean()),
         "chance_cosine": float(np.mean([chance_cosine(runs[0][0], W_dec, seed) for W_dec, _ in runs[1:]])),
     }
-    write_json(record_path, record)
+    write_analysis(folder, record)
     return scores
-
-
-def _read_scores(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, header=[0, 1], index_col=0)
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it with the analyze stage") from error
 
 
 def _check_same_host(tables: list[anndata.AnnData]) -> None:

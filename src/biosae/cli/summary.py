@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from biosae.artefacts import read_json
+from biosae.analysis.results import read_analysis
 from biosae.progress import console
-from biosae.runs.folders import read_run
+from biosae.run_record import read_evaluation, read_run
 
 MOST_CLASSES = 10
 
@@ -17,7 +17,7 @@ MOST_CLASSES = 10
 def print_summary(folder: Path) -> None:
     """What was trained, which feature marks which class, its held-out score and its null, and where the report lies."""
     run = read_run(folder)
-    evaluation = read_json(folder / "evaluation.json", made_by="the train stage")
+    evaluation = read_evaluation(folder, "l0", "fvu")
     data, model, sae = run["data"], run["model"], run["sae"]
     console.print()
     _say(
@@ -28,7 +28,7 @@ def print_summary(folder: Path) -> None:
         f"{evaluation['fvu']:.1%} of the variance of held-out activations unexplained"
     )
     if (folder / "analysis.json").exists():
-        analysis = read_json(folder / "analysis.json", made_by="the analyze stage")
+        analysis = read_analysis(folder)
         _labels(analysis)
         _residues(analysis["summary"].get("residues", {}).get("concepts", []))
     for page in (folder / "report" / "index.html", folder / "report.html"):

@@ -23,8 +23,9 @@ from biosae.saes.base import SAE
 from biosae.saes.codes import Codes
 
 from .feature_table import write_feature_table
+from .origin import FEATURES, MANIFEST, TOKEN_CODES
 from .pool import PooledCodes, pool
-from .token_codes import FORMAT, MANIFEST, VOCABULARY, TokenCodesShard, source_of
+from .token_codes import FORMAT, VOCABULARY, TokenCodesShard, source_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def encode_features(
     _check_aligned(store.n_samples, {"obs": obs, **{f"obsm[{name!r}]": array for name, array in obsm.items()}})
     if store.n_tokens == 0:
         raise DataError("no sample has a token the model knows, so there is nothing to encode; see the matched genes")
-    folder = Path(out) / "token_codes"
+    folder = Path(out) / TOKEN_CODES
     shards = _write_token_codes(sae, store, folder, provenance, batch_tokens, group)
     if not group.is_first:
         return
@@ -77,12 +78,12 @@ def encode_features(
         vocabulary[["token", "identifier", "name"]].to_csv(temporary, index=False)
     write_json(folder / MANIFEST, _manifest(sae, store, provenance, shards))
     write_feature_table(
-        Path(out) / "features.h5ad",
+        Path(out) / FEATURES,
         _pooled(folder, shards, store.n_samples),
         sum(shard["n_tokens"] for shard in shards),
         obs,
         obsm,
-        {**provenance, "version": version("biosae")},
+        {**provenance, "activations_hash": store.hash, "version": version("biosae")},
     )
 
 

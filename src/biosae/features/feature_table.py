@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import anndata
@@ -11,13 +12,12 @@ import numpy as np
 import pandas as pd
 from anndata.io import sparse_dataset, write_elem
 
-from biosae.artefacts import atomic_write
-from biosae.errors import ArtefactError
+from biosae.artefacts import atomic_write, damaged
+from biosae.errors import ArtefactError, reason_of
 
+from .origin import FORMAT, MADE_BY, read_origin
 from .pool import PooledCodes
 
-FORMAT = 1
-MADE_BY = "the features stage"
 LAYERS = ("mean", "sum", "fraction_active")
 
 
@@ -50,35 +50,63 @@ def write_feature_table(
             largest = np.maximum(largest, block.max.max(axis=0).toarray().ravel())
         names = [f"f{feature}" for feature in range(len(n_active))]
         frequency = np.rint(n_active) / max(n_tokens, 1)
-        write_elem(file, "obs", obs.assign(biosae_n_tokens=np.concatenate(tokens_of_sample)))
-        write_elem(file, "var", pd.DataFrame({"frequency_token": frequency, "max_code": largest}, index=names))
+        obs = obs.assign(biosae_n_tokens=np.concatenate(tokens_of_sample))
+        var = pd.DataFrame({"frequency_token": frequency, "max_code": largest}, index=names)
+        write_elem(file, "obs", obs)
+        write_elem(file, "var", var)
         write_elem(file, "obsm", obsm)
-        write_elem(file, "uns", {"biosae": {"format": FORMAT, "pooling": "max", **provenance}})
+        made = {"format": FORMAT, "pooling": "max", **provenance, "content_hash": _hash_of(obs, var, obsm)}
+        write_elem(file, "uns", {"biosae": made})
 
 
 def read_feature_table(path: Path) -> anndata.AnnData:
-    """The feature table in memory.
+    """Return the feature table in memory.
+
+    In a run folder it must be of the run's SAE.
 
     Raises
     ------
     ArtefactError
-        If it is missing, damaged, of another format or not a feature table.
+        If it is missing, damaged, of a newer format, not a feature table, or of another SAE.
     """
     path = Path(path)
-    if not path.exists():
-        raise ArtefactError(f"{path} does not exist; make it with {MADE_BY}")
+    made = read_origin(path)
     try:
         table = anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with {MADE_BY}") from error
-    found = table.uns.get("biosae", {}).get("format")
-    if found != FORMAT:
-        raise ArtefactError(f"{path} is not a feature table of format {FORMAT} (found {found}); make it with {MADE_BY}")
+        _check_content(path, table, made.get("content_hash"))
+    except ArtefactError:
+        raise
+    except Exception as error:  # HDF5 and its readers raise whatever damaged attributes cause
+        raise damaged(path, reason_of(error), MADE_BY) from error
+    table.uns["biosae"] = made
+    return table
+
+
+def _check_content(path: Path, table: anndata.AnnData, expected: str | None) -> None:
+    """Raise unless the table has what every reader needs."""
     lacking = [name for name in LAYERS if name not in table.layers]
     lacking += [name for name in ("biosae_part", "biosae_n_tokens") if name not in table.obs]
     if lacking:
         raise ArtefactError(f"{path} lacks {', '.join(lacking)}; make it again with {MADE_BY}")
-    return table
+    if not np.issubdtype(table.obs["biosae_n_tokens"].dtype, np.number):
+        raise damaged(path, "its column biosae_n_tokens must hold numbers", MADE_BY)
+    if expected is not None and expected != _hash_of(table.obs, table.var, table.obsm):
+        raise ArtefactError(f"{path} was changed since it was written; make it again with {MADE_BY}")
+
+
+def _hash_of(obs: pd.DataFrame, var: pd.DataFrame, obsm: Mapping[str, np.ndarray]) -> str:
+    """Return a hash of samples, parts, features and the model's embeddings; the codes have checksums of HDF5.
+
+    Columns of the samples' annotations may be added or changed.
+    """
+    digest = hashlib.sha256()
+    for texts in (obs.index, obs["biosae_part"], var.index):
+        digest.update("\n".join(map(str, texts)).encode())
+    arrays = [(obs["biosae_n_tokens"], np.int64), (var["frequency_token"], np.float64), (var["max_code"], np.float32)]
+    arrays += [(obsm["X_model"], np.float32)] if "X_model" in obsm else []
+    for array, dtype in arrays:
+        digest.update(np.ascontiguousarray(array, dtype))
+    return digest.hexdigest()[:16]
 
 
 def _append(file: h5py.File, matrices: dict) -> None:

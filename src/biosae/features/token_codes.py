@@ -12,15 +12,22 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
-from biosae.artefacts import atomic_write, content_hash, read_json
+from biosae.artefacts import atomic_write, check_origin, content_hash, damaged, read_json
 from biosae.errors import ArtefactError
+from biosae.json_objects import COUNT
+
+from .origin import FEATURES, MADE_BY, MANIFEST, TOKEN_CODES, read_origin
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 VOCABULARY = "vocabulary.csv"
-MADE_BY = "the features stage"
 MOST_DRAWN = 150  # tokens of a feature in a figure of its codes
 SHARDS_OPEN = 256  # an open shard takes a file descriptor, of which a process usually has 1,024
+EXPECTED = {
+    **dict.fromkeys(("d_sae", "n_tokens", "n_samples", "nnz"), COUNT),
+    "sae_hash": str,
+    "activations_hash": str,
+    "shards": [{"name": str, "n_tokens": COUNT, "nnz": COUNT, "hash": str}],
+}
 _TENSORS = ("sample", "token", "value", "feature_offsets", "row", "code")
 
 
@@ -127,10 +134,7 @@ class TokenCodes:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        manifest = read_json(self.folder / MANIFEST, made_by=MADE_BY)
-        if manifest.get("format") != FORMAT:
-            message = f"{folder} has format {manifest.get('format')}, expected {FORMAT}"
-            raise ArtefactError(f"{message}; make it again with {MADE_BY}")
+        manifest = read_json(self.folder / MANIFEST, MADE_BY, EXPECTED, FORMAT)
         self.d_sae: int = manifest["d_sae"]
         self.n_tokens: int = manifest["n_tokens"]
         self.n_samples: int = manifest["n_samples"]
@@ -141,10 +145,34 @@ class TokenCodes:
         missing = [shard["name"] for shard in self._shards if not (self.folder / shard["name"]).exists()]
         if missing:
             raise ArtefactError(f"{folder} lacks {', '.join(missing)}; make it again with {MADE_BY}")
+        self._check_features(manifest)
         self.vocabulary = _read_vocabulary(self.folder / VOCABULARY)
         self._read = lru_cache(maxsize=SHARDS_OPEN)(lambda name: TokenCodesShard.read(self.folder / name))
         for shard in self._shards:
-            self._read(shard["name"])
+            self._check_shard(shard)
+        self._check_totals()
+
+    def _check_features(self, manifest: dict) -> None:
+        """Raise unless the feature table that lies beside the folder was written with these codes."""
+        features = self.folder.with_name(FEATURES)
+        if features.exists() and self.folder.name == TOKEN_CODES:
+            made = read_origin(features)
+            for name in ("sae_hash", "activations_hash"):
+                if made.get(name) is not None:
+                    check_origin(self.folder, manifest[name], features.name, made[name], MADE_BY)
+
+    def _check_shard(self, described: dict) -> None:
+        """Raise unless a shard has the size that the manifest names."""
+        shard, path = self._read(described["name"]), self.folder / described["name"]
+        found = {"d_sae": shard.d_sae, "n_tokens": shard.n_tokens, "nnz": len(shard.code)}
+        for name, expected in ({"d_sae": self.d_sae} | described).items():
+            if name in found and found[name] != expected:
+                raise damaged(path, f"{name} is {found[name]:,}, expected {expected:,}", MADE_BY)
+
+    def _check_totals(self) -> None:
+        for name, total in {"n_tokens": self.n_tokens, "nnz": self.nnz}.items():
+            if sum(shard[name] for shard in self._shards) != total:
+                raise damaged(self.folder / MANIFEST, f"{name} is {total:,}, its shards have others", MADE_BY)
 
     @property
     def n_shards(self) -> int:
@@ -159,16 +187,20 @@ class TokenCodes:
             If a shard is not the one that the manifest names.
         """
         for shard in self._shards:
-            path = self.folder / shard["name"]
-            if content_hash(path) != shard["hash"]:
-                raise ArtefactError(f"{path} was changed or damaged; make it again with {MADE_BY}")
-            yield self._read(shard["name"])
+            yield self._whole(shard)
+
+    def _whole(self, described: dict) -> TokenCodesShard:
+        """Return a shard once its content is known to be the one that the manifest names."""
+        path = self.folder / described["name"]
+        if content_hash(path) != described["hash"]:
+            raise ArtefactError(f"{path} was changed or damaged; make it again with {MADE_BY}")
+        return self._read(described["name"])
 
     def entries(self, feature: int) -> Entries:
         """The tokens on which a feature is active, in the order of the samples."""
         if not 0 <= feature < self.d_sae:
             raise IndexError(f"feature must lie between 0 and {self.d_sae - 1}, got {feature}")
-        parts = [_entries(self._read(shard["name"]), feature) for shard in self._shards]
+        parts = [_entries(self._whole(shard), feature) for shard in self._shards]
         return Entries(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def top(self, feature: int, n: int) -> Entries:

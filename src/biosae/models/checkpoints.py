@@ -6,21 +6,29 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from biosae.errors import ModelError
+from biosae.errors import ModelError, reason_of
+from biosae.torch_files import read_plain
 
 from .dictionaries import read_json
 from .folders import require_files
 
 Weights = dict[str, Tensor]
 
+WRAPPERS = ("model_state_dict", "state_dict")
+"""Names under which training loops keep the weights."""
+
+PARALLEL = "module."
+"""Prefix of DistributedDataParallel."""
+
 
 def read_weights(path: Path) -> Weights:
     """Read the tensors of a ``.safetensors``, ``.bin`` or ``.pt`` file that holds nothing else, by name.
+
+    In a checkpoint of a training loop those of the model are read, and the rest is left out.
 
     Half-precision tensors are widened to float32, so that the forward pass runs in float32 whatever
     the file stores.
@@ -31,9 +39,21 @@ def read_weights(path: Path) -> Weights:
         If the file is damaged or holds anything besides tensors.
     """
     content = _load(path)
+    if isinstance(content, dict):
+        content = next((content[name] for name in WRAPPERS if isinstance(content.get(name), dict)), content)
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"{path} must map names to tensors; is this a file of model weights?")
-    return _widened(content)
+    if not content:
+        raise ModelError(f"{path} holds no tensors; download it again")
+    return unwrapped(_widened(content))
+
+
+def unwrapped(weights: Weights) -> Weights:
+    """Return weights without the prefixes that torch.compile and data parallelism put before every name."""
+    weights = {name.replace("_orig_mod.", ""): weight for name, weight in weights.items()}
+    while weights and all(name.startswith(PARALLEL) for name in weights):
+        weights = {name.removeprefix(PARALLEL): weight for name, weight in weights.items()}
+    return weights
 
 
 def shard_files(folder: Path, published: str) -> list[Path]:
@@ -42,7 +62,8 @@ def shard_files(folder: Path, published: str) -> list[Path]:
         if (folder / name).is_file():
             return [folder / name]
         if (folder / f"{name}.index.json").is_file():
-            shards = sorted(set(read_json(folder / f"{name}.index.json").get("weight_map", {}).values()))
+            index = read_json(folder / f"{name}.index.json", {"weight_map": {str: str}})
+            shards = sorted(set(index["weight_map"].values()))
             return require_files(folder, published, *[(shard,) for shard in shards])
     return require_files(folder, published, ("model.safetensors", "pytorch_model.bin"))
 
@@ -77,14 +98,11 @@ def _load(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # Files of fair-esm keep their settings in a Namespace, which is a plain record.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise ModelError(f"{path} is damaged ({error}); download it again") from error
-    except Exception as error:  # torch.load raises whatever its reader meets
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{path} cannot be read as plain tensors ({reason}); download it again") from error
+        return read_plain(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is damaged ({reason_of(error)}); download it again") from error
+    except ValueError as error:
+        raise ModelError(f"{path} {error}") from error
 
 
 def _without_tensors(content: Any, prefix: str, weights: Weights) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import pickle
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from biosae.errors import ModelError
+from biosae.json_objects import misfit, read_object
 
 SUFFIXES = (".json", ".json.gz", ".pkl")
 NUMBER_CODES = {"i4", "i8", "f4", "f8"}
@@ -35,18 +36,20 @@ def read_dictionary(path: Path) -> dict[str, int | float | str]:
     return _checked(content, path)
 
 
-def read_json(path: Path, required: Iterable[str] = ()) -> dict[str, Any]:
-    """Read the object in a JSON file of settings, which must have the required keys."""
+def read_json(path: Path, required: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Read the object in a JSON file of settings, with the required keys and their types (`json_objects.misfit`)."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} must hold a JSON object, got {type(content).__name__}")
-    missing = [key for key in required if key not in content]
-    if missing:
-        raise ModelError(f"{path} lacks {', '.join(missing)}; is it the file that was published with the model?")
+    check_settings(content, required or {}, path)
     return content
+
+
+def check_settings(content: Any, required: Mapping[str, Any], path: Path) -> None:
+    """Raise `ModelError` unless settings of a model have the required keys and types."""
+    if wrong := misfit(content, required):
+        raise ModelError(f"{path} cannot be used: {wrong}; is it the file that was published with the model?")
 
 
 def _read(path: Path) -> Any:
@@ -84,8 +87,8 @@ class _NumbersOnly(pickle.Unpickler):
             return _Number
         if (module, name) == ("numpy", "dtype"):
             return _NumberType
-        message = f"{self._path} is refused: its pickle asks for {module}.{name}, and a gene dictionary holds only "
-        raise ModelError(message + "names and numbers; get the file again from where it is published")
+        message = f"{self._path} is refused: its pickle asks for {module}.{name}, and only names and numbers are read"
+        raise ModelError(f"{message}; if you trust it, load it in Python, json.dump it as .json and give that file")
 
 
 class _NumberType:

@@ -12,10 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from biosae.errors import ModelError, SettingError
+from biosae.json_objects import SIZE
 
 from .base import ModelAdapter
-from .checkpoints import Weights, read_checkpoint, read_shards, shard_files
-from .dictionaries import read_json
+from .checkpoints import Weights, read_checkpoint, read_shards, shard_files, unwrapped
+from .dictionaries import check_settings, read_json
 from .esm2_network import ESM2Network, network_weights
 from .folders import BUILTIN, HUB, model_name, require_files, resolve_folder
 from .settings import check_choice
@@ -152,16 +153,17 @@ def _read_fair(path: Path) -> _Checkpoint:
         cfg = settings["cfg"]["model"]
         d_model = cfg["encoder_embed_dim"]
         shape = {"d_model": d_model, "n_heads": cfg["encoder_attention_heads"], "n_layers": cfg["encoder_layers"]}
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise ModelError(f"{path} lacks the setting {error}; expected an ESM-2 file of fair-esm") from error
+    check_settings(shape, dict.fromkeys(shape, SIZE), path)
     shape |= {"d_mlp": 4 * d_model, "mask_id": MASK if cfg.get("token_dropout", True) else None}
-    own = {name.removeprefix("model."): weight for name, weight in weights.items() if name.startswith("model.")}
+    own = unwrapped({n.removeprefix("model."): weight for n, weight in weights.items() if n.startswith("model.")})
     return _Checkpoint(path.stem, [path], own, shape)
 
 
 def _read_hugging_face(folder: Path, name: str) -> _Checkpoint:
     (path,) = require_files(folder, PUBLISHED, ("config.json",))
-    config = read_json(path, required=SHAPE.values())
+    config = read_json(path, dict.fromkeys(SHAPE.values(), SIZE))
     expected = {"model_type": "esm", "position_embedding_type": "rotary", "emb_layer_norm_before": False}
     for key, value in expected.items():
         if config.get(key) != value:

@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from biosae.errors import ModelError, SettingError
+from biosae.json_objects import SIZE
 
 from .cell_adapter import CellAdapter
 from .checkpoints import read_weights
@@ -86,7 +87,7 @@ def load_geneformer(
 
 def _pretraining_data(record: Path) -> list[str] | None:
     """Hashes of the pretraining data, for a checkpoint that records them (`scripts/pretrain_mini.py`)."""
-    return list(read_json(record)["corpus"].values()) if record.exists() else None
+    return list(read_json(record, {"corpus": {str: str}})["corpus"].values()) if record.exists() else None
 
 
 class Geneformer(CellAdapter):
@@ -136,7 +137,7 @@ def _network(config: dict[str, Any]) -> GeneformerNetwork:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    config = read_json(path, required=SHAPE.values())
+    config = read_json(path, dict.fromkeys(SHAPE.values(), SIZE))
     expected = {"model_type": "bert", "hidden_act": "relu", "layer_norm_eps": EPS}
     for key, value in expected.items():
         if config.get(key) != value:

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from biosae.errors import ModelError, SettingError
+from biosae.json_objects import SIZE
 
 from .cell_adapter import CellAdapter
-from .checkpoints import Weights, read_checkpoint
+from .checkpoints import Weights, read_checkpoint, unwrapped
+from .dictionaries import check_settings
 from .folders import model_files
 from .scfoundation_network import DECODER, RENAME, ScFoundationNetwork
 from .scfoundation_tokens import INPUTS, DepthTarget, ScFoundationReading
@@ -145,7 +147,7 @@ def _one_version(weights: Weights, configs: dict[str, Any], version: str, path: 
     own = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
     if not own:
         raise ModelError(f"{path} has no model {version}; it has {', '.join(configs) or 'none'}")
-    return own, configs[version]["config"]
+    return unwrapped(own), configs[version]["config"]
 
 
 def _network(config: dict[str, Any], n_vocabulary: int, path: Path) -> ScFoundationNetwork:
@@ -154,8 +156,11 @@ def _network(config: dict[str, Any], n_vocabulary: int, path: Path) -> ScFoundat
         encoder, n_bins, alpha = settings["encoder"], settings["bin_num"], settings["bin_alpha"]
         shape = encoder["hidden_dim"], encoder["heads"], encoder["depth"]
         kind = encoder["module_type"], encoder["norm_first"]
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise ModelError(f"{path} lacks the setting {error} of a scFoundation encoder; download it again") from error
+    names = ("hidden_dim", "heads", "depth", "bin_num", "bin_alpha")
+    expected = dict.fromkeys(names[:4], SIZE) | {"bin_alpha": float}
+    check_settings(dict(zip(names, (*shape, n_bins, alpha), strict=True)), expected, path)
     if kind != ("transformer", False):
         raise ModelError(f"{path} has an encoder of another kind: {encoder}")
     return ScFoundationNetwork(n_vocabulary, *shape, n_bins, alpha)

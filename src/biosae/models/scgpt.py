@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from biosae.errors import ModelError
+from biosae.json_objects import SIZE
 
 from .cell_adapter import CellAdapter
 from .checkpoints import Weights, read_weights
@@ -30,6 +31,8 @@ SPECIAL = ("<pad>", "<cls>", "<eoc>")
 POOLING = ("mean", "cls")
 SITES = ("residual", "mlp")
 BINNING = ("middle", "random")
+
+SHAPE = dict.fromkeys(("embsize", "nheads", "d_hid", "nlayers", "n_bins?", "max_seq_len?"), SIZE)
 
 
 def load_scgpt(
@@ -137,7 +140,7 @@ class ScGPT(CellAdapter):
 
 
 def _read_args(path: Path) -> dict[str, Any]:
-    args = read_json(path, required=("embsize", "nheads", "d_hid", "nlayers"))
+    args = read_json(path, SHAPE)
     expected = {"input_style": "binned", "input_emb_style": "continuous"}
     for key, value in expected.items():
         if args.get(key, value) != value:
@@ -150,7 +153,7 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
     token = read_dictionary(path)
     for special in SPECIAL:
         token.setdefault(special, len(token))
-    if sorted(token.values()) != list(range(len(token))):
+    if any(type(n) is not int for n in token.values()) or sorted(token.values()) != list(range(len(token))):
         raise ModelError(f"{path} must number its {len(token):,} tokens from 0 without gaps; download it again")
     return token
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biosae.errors import SettingError
+from biosae.errors import ModelError, SettingError
 from biosae.ops.linear import Linear, linear, onednn_takes
 
 from .tokens import TokenBatch
@@ -28,6 +28,8 @@ class SelfAttention(nn.Module):
 
     def __init__(self, d_model: int, n_heads: int):
         super().__init__()
+        if d_model % n_heads:
+            raise ModelError(f"a width of {d_model} does not divide into {n_heads} heads; check the model's config")
         self.n_heads = n_heads
         self.qkv = Linear(d_model, 3 * d_model)
         self.out = Linear(d_model, d_model)

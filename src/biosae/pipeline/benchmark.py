@@ -16,10 +16,10 @@ from biosae.benchmark.chosen_cells import scored_cells
 from biosae.benchmark.integration import benchmark_integration
 from biosae.errors import DataError, arguments_of
 from biosae.pl import integration
-from biosae.runs.folders import read_run
+from biosae.run_record import read_run
 from biosae.runs.settings import BenchmarkSettings, Settings
 from biosae.steering.context import companion_label
-from biosae.steering.steered import read_steered_obs
+from biosae.steering.steered_files import read_steered_obs
 
 from .prepare import PreparedData
 

@@ -12,15 +12,15 @@ import torch
 
 from biosae.activations.store import ActivationStore
 from biosae.analysis.concept_recovery import analyze_controls, comparable_labels
-from biosae.artefacts import read_json, write_json
+from biosae.artefacts import check_origin, read_json, write_json
 from biosae.errors import ArtefactError, SettingError
 from biosae.features.control_axes import AtL0, fit_controls, pool_axes, some_tokens
 from biosae.features.feature_table import read_feature_table
 from biosae.features.pool import PooledAxes
 from biosae.features.token_codes import TokenCodes
 from biosae.pl import controls as draw
+from biosae.run_record import FORMAT, RUN, read_run
 from biosae.runs.config_file import read_settings
-from biosae.runs.folders import read_run
 from biosae.runs.settings import Settings
 from biosae.saes import files
 from biosae.saes.base import SAE
@@ -56,11 +56,14 @@ def write_controls(folder: Path, labels: dict, n_permutations: int, seed: int) -
 
 def activations_of(folder: Path) -> ActivationStore:
     """Return the activations that a run was trained on."""
-    stored = read_run(folder)["activations"]["folder"]
-    if stored is None:
+    stored = read_run(folder)["activations"]
+    if stored["folder"] is None:
         message = "controls=True needs activations on disk: train with buffer=store"
         raise SettingError(message, argument="controls")
-    return ActivationStore(Path(stored))
+    store = ActivationStore(Path(stored["folder"]))
+    if stored.get("hash") is not None:
+        check_origin(store.folder, stored["hash"], folder / RUN, store.hash, "the train stage")
+    return store
 
 
 def trained_controls(folder: Path, train: np.ndarray, l0: float) -> dict[str, PooledAxes]:
@@ -107,7 +110,7 @@ def control_axes(
             freeze_decoder(sae)
         run = TrainingRun(sae, trainer, kept)
         (evaluation,) = Trainer([run], found["train"], found["validate"], settings.seed).run()
-        write_json(kept / "evaluation.json", evaluation | {"source": source})
+        write_json(kept / "evaluation.json", {"format": FORMAT, **evaluation, "source": source})
     sae = files.load(kept)
     return pool_axes(store, {name: AtL0.fitted(sae, some_tokens(store, train, settings.seed), l0)})[name]
 
@@ -115,7 +118,7 @@ def control_axes(
 def is_finished(folder: Path, source: dict[str, str]) -> bool:
     """Return whether a control was trained to its end on the same activations, beside the same SAE."""
     path = folder / "evaluation.json"
-    return path.exists() and read_json(path, made_by="the analyze stage")["source"] == source
+    return path.exists() and read_json(path, "the analyze stage", {"source": {str: str}}, FORMAT)["source"] == source
 
 
 def freeze_decoder(sae: SAE) -> None:

@@ -12,7 +12,7 @@ from biosae.artefacts import atomic_write
 from biosae.distributed.processes import current_group
 from biosae.errors import ArtefactError, SettingError
 from biosae.features.encode import encode_features
-from biosae.runs.folders import read_run
+from biosae.run_record import read_run
 from biosae.runs.settings import Settings
 from biosae.saes import files
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from biosae.artefacts import atomic_write, content_hash, write_json
 from biosae.data.files import data_hash
 from biosae.distributed.processes import current_group
-from biosae.runs.folders import RUN
+from biosae.run_record import BESIDE, EVALUATION, FORMAT, RUN
 from biosae.runs.settings import Settings
 from biosae.saes.base import SAE
 from biosae.training.recovery import embedding_recovery, mean_activation
@@ -42,7 +42,7 @@ def record(plan: TrainingPlan, runs: Sequence[TrainingRun], evaluations: Sequenc
     recoveries = recovery(plan, [run.sae for run in runs], mean)
     for settings, run, evaluation, recovered in zip(plan.together, runs, evaluations, recoveries, strict=True):
         measured = evaluation | recovered
-        write_json(run.folder / "evaluation.json", measured)
+        write_json(run.folder / EVALUATION, {"format": FORMAT, **measured})
         write_json(run.folder / RUN, description(settings, plan, run))
         numbers = ", ".join(f"{name} {number:.3g}" for name, number in measured.items())
         logger.info("%s in %s, held-out: %s", type(run.sae).__name__, run.folder.name, numbers)
@@ -61,7 +61,7 @@ def description(settings: Settings, plan: TrainingPlan, run: TrainingRun) -> dic
     data, seed = settings.data, settings.seed
     adapter, samples = inputs.adapter, inputs.samples
     return {
-        "format": 1,
+        "format": FORMAT,
         "biosae": importlib.metadata.version("biosae"),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": sys.version.split()[0]},
         "created": datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -100,6 +100,7 @@ def description(settings: Settings, plan: TrainingPlan, run: TrainingRun) -> dic
             "n_train_tokens": plan.sources["train"].n_tokens,
             "hash": None if store is None else store.hash,
         },
+        "hashes": {name: content_hash(run.folder / name) for name in BESIDE if (run.folder / name).exists()},
         "device": str(next(sae.parameters()).device) + f", torch {torch.__version__}",
     }
 

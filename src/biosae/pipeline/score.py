@@ -7,7 +7,7 @@ from pathlib import Path
 
 from biosae.analysis.score_features import score_features
 from biosae.errors import arguments_of
-from biosae.runs.folders import read_run
+from biosae.run_record import read_run
 from biosae.runs.settings import AnalysisSettings
 
 from .controls import write_controls

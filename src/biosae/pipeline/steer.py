@@ -15,7 +15,7 @@ from biosae.errors import ArtefactError, SettingError, arguments_of
 from biosae.features.feature_table import read_feature_table
 from biosae.models.base import ModelAdapter
 from biosae.pl.interventions import perturbation_panels, steering_panels
-from biosae.runs.folders import read_run
+from biosae.run_record import read_run
 from biosae.runs.plain import plain
 from biosae.runs.settings import Settings, SteerSettings
 from biosae.saes import files

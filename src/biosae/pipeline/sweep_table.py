@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from biosae.artefacts import atomic_write, read_json
+from biosae.artefacts import atomic_write
 from biosae.errors import ArtefactError
 from biosae.pl import sweep as draw
+from biosae.run_record import RUN, read_evaluation
 from biosae.runs.config_file import read_settings
-from biosae.runs.folders import RUN
 from biosae.runs.plain import plain
 
 from .training_plan import SETTINGS_OF_TRAINING
@@ -57,7 +57,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _evaluation(folder: Path) -> dict[str, float]:
-    return read_json(folder / "evaluation.json", made_by="the train stage")
+    return read_evaluation(folder)
 
 
 def _sortable(column: pd.Series) -> pd.Series:

@@ -11,11 +11,15 @@ import numpy as np
 import pandas as pd
 
 from biosae.analysis.geometry import read_decoder
-from biosae.artefacts import read_json
+from biosae.analysis.results import ANALYSIS, read_analysis, read_scores
+from biosae.artefacts import damaged
 from biosae.errors import ArtefactError
 from biosae.features.feature_table import read_feature_table
+from biosae.features.origin import TOKEN_CODES
 from biosae.features.token_codes import TokenCodes
+from biosae.run_record import EVALUATION, read_evaluation, read_run
 
+TABLES = ("labels", "genes", "enrichment")
 TEXT_METRICS = ("class", "kind", "top_genes", "family", "set", "source")
 TEXT_COLUMNS = (
     *("class", "gene", "identifier", "label", "split", "set", "source", "genes"),
@@ -88,16 +92,14 @@ def read_run_folder(folder: Path) -> RunFolder:
     folder = Path(folder)
     run = RunFolder(
         folder=folder,
-        settings=read_json(folder / "run.json", made_by="the train stage"),
+        settings=read_run(folder),
         table=read_feature_table(folder / "features.h5ad"),
-        scores=_read_scores(folder / "scores.csv"),
-        evaluation=optional_json(folder / "evaluation.json", "the train stage"),
-        analysis=optional_json(folder / "analysis.json", "the analyze stage"),
-        metrics=optional_csv(folder / "metrics.csv", "the train stage"),
-        labels=optional_csv(folder / "tables" / "labels.csv", "the analyze stage"),
-        genes=optional_csv(folder / "tables" / "genes.csv", "the analyze stage"),
-        enrichment=optional_csv(folder / "tables" / "enrichment.csv", "the analyze stage"),
-        token_codes=TokenCodes(folder / "token_codes") if (folder / "token_codes").exists() else None,
+        scores=read_scores(folder).apply(_typed),
+        evaluation=read_evaluation(folder) if (folder / EVALUATION).exists() else None,
+        analysis=read_analysis(folder) if (folder / ANALYSIS).exists() else None,
+        metrics=optional_csv(folder / "metrics.csv", "the train stage", ("step", "split")),
+        **{name: optional_csv(folder / "tables" / f"{name}.csv", "the analyze stage", ("feature",)) for name in TABLES},
+        token_codes=TokenCodes(folder / TOKEN_CODES) if (folder / TOKEN_CODES).exists() else None,
         W_dec=read_decoder(decoder) if (decoder := folder / "sae.safetensors").exists() else None,
     )
     _check_sizes(run)
@@ -108,23 +110,15 @@ def _check_sizes(run: RunFolder) -> None:
     sizes = {"scores.csv": (len(run.scores), "the analyze stage")}
     if run.token_codes is not None:
         sizes["token_codes"] = (run.token_codes.d_sae, "the features stage")
+        if run.token_codes.n_samples != run.table.n_obs:
+            message = f"token_codes are of {run.token_codes.n_samples} samples, features.h5ad of {run.table.n_obs}"
+            raise ArtefactError(f"{message}; make both again with the features stage")
     if run.W_dec is not None:
         sizes["sae.safetensors"] = (len(run.W_dec), "the features stage")
     for name, (n, made_by) in sizes.items():
         if n != run.d_sae:
             message = f"{name} has {n} features, features.h5ad has {run.d_sae}"
             raise ArtefactError(f"{message}; they are of different runs, make them again with {made_by}")
-
-
-def _read_scores(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, header=[0, 1], index_col=0, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise ArtefactError(f"{path} does not exist; make it with the analyze stage") from None
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with the analyze stage") from error
-    table.index = table.index.astype(int)
-    return table.apply(_typed)
 
 
 def _typed(column: pd.Series) -> pd.Series:
@@ -138,13 +132,14 @@ def _typed(column: pd.Series) -> pd.Series:
         return values
 
 
-def optional_json(path: Path, made_by: str) -> dict[str, Any] | None:
-    """A JSON artefact, None when it is absent."""
-    return read_json(path, made_by) if path.exists() else None
+def optional_csv(path: Path, made_by: str, needed: tuple[str, ...] = ()) -> pd.DataFrame | None:
+    """Return a CSV artefact with finite numbers in all columns but `TEXT_COLUMNS`; None when it is absent.
 
-
-def optional_csv(path: Path, made_by: str) -> pd.DataFrame | None:
-    """A CSV artefact with numbers in all columns but `TEXT_COLUMNS`, None when it is absent."""
+    Parameters
+    ----------
+    needed
+        Columns that it must have, with a value in every row.
+    """
     if not path.exists():
         return None
     # a gene called NA or NaN is a gene, an empty number is not one
@@ -152,9 +147,13 @@ def optional_csv(path: Path, made_by: str) -> pd.DataFrame | None:
     try:
         table = pd.read_csv(path, dtype=text, keep_default_na=False, low_memory=False)
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with {made_by}") from error
+        raise damaged(path, error, made_by) from error
     numbers = [name for name in table.columns if name not in text]
-    return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
+    table = table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
+    table = table.replace([np.inf, -np.inf], np.nan)
+    if lacking := [name for name in needed if name not in table or table[name].isna().any()]:
+        raise damaged(path, f"its column {lacking[0]} is missing or has gaps", made_by)
+    return table
 
 
 def records(table: pd.DataFrame | None, columns: tuple[str, ...] | None = None) -> list[dict[str, Any]] | None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import pandas as pd
-from anndata.io import read_elem
 
-from biosae.artefacts import content_hash
-from biosae.errors import ArtefactError
+from biosae.artefacts import check_origin, content_hash, read_json
+from biosae.steering.steered_files import read_steered_origin
 
-from .run_folder import optional_csv, optional_json, records
+from .run_folder import optional_csv, records
 
+RECORD, FORMAT = "integration.json", 1
+SCORED_BY = "the benchmark stage"
 EFFECTS = ("target_gap", "label_gap", "label_kept", "shift")
 PERTURBED = ("distance_closed", "energy_closed", "label_kept", "label_accuracy")
 SETTING = ("key", "method", "n_features", "operation", "value", "seed")
@@ -123,13 +122,11 @@ def read_steering(folder: Path) -> SteeringTables:
         If one is damaged, or was made from another one than lies there.
     """
     path = folder / "steered.h5ad"
-    provenance = _steered_provenance(path)
-    if provenance and provenance["features_hash"] != content_hash(folder / "features.h5ad"):
-        raise ArtefactError(f"{path} was made from another features.h5ad; make it again with the steer stage")
-    scored = optional_json(folder / "integration.json", "the benchmark stage")
-    if scored and not (path.exists() and scored["steered_hash"] == content_hash(path)):
-        message = "integration.csv was made from another steered.h5ad"
-        raise ArtefactError(f"{message}; make it again with the benchmark stage")
+    settings, scored = read_steered_origin(path)["settings"] if path.exists() else [], None
+    if (folder / RECORD).exists():
+        scored = read_json(folder / RECORD, SCORED_BY, {"steered_hash": str}, FORMAT)
+        found = content_hash(path) if path.exists() else "none"
+        check_origin(folder / "integration.csv", scored["steered_hash"], path.name, found, SCORED_BY)
     tables = folder / "steering"
     return SteeringTables(
         integration=optional_csv(folder / "integration_summary.csv", "the benchmark stage"),
@@ -140,18 +137,8 @@ def read_steering(folder: Path) -> SteeringTables:
         moved=optional_csv(tables / "off_target_features.csv", "the steer stage"),
         genes=optional_csv(tables / "off_target_genes.csv", "the steer stage"),
         perturbation=optional_csv(tables / "perturbation.csv", "the steer stage"),
-        settings={setting["key"]: setting for setting in json.loads(provenance.get("settings", "[]"))},
+        settings={setting["key"]: setting for setting in settings},
     )
-
-
-def _steered_provenance(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        with h5py.File(path, "r") as file:
-            return read_elem(file["uns/biosae"])
-    except (OSError, KeyError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with the steer stage") from error
 
 
 def _reported(table: pd.DataFrame | None) -> pd.DataFrame | None:

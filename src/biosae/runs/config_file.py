@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from biosae.artefacts import atomic_write
+from biosae.artefacts import atomic_write, check_format
 from biosae.compat import current_settings
 from biosae.errors import ArtefactError, SettingError
 from biosae.registry import refuse_code
@@ -16,12 +16,14 @@ from .plain import plain, settings_from
 from .settings import Settings
 
 CONFIG = "config.yaml"
+FORMAT = 1
+MADE_BY = "the train stage"
 
 
 def save_settings(folder: Path, settings: Settings) -> None:
     """Write all settings, with every default filled in."""
     with atomic_write(folder / CONFIG) as temporary:
-        text = yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump({"format": FORMAT, **plain(settings)}, sort_keys=False, allow_unicode=True)
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -39,8 +41,11 @@ def read_settings(folder: Path) -> Settings:
     if not path.exists():
         raise ArtefactError(f"{path} does not exist; run the train stage again")
     try:
-        return settings_from(_plain_settings(yaml.safe_load(path.read_text(encoding="utf-8"))))
-    except (yaml.YAMLError, OSError, ValueError, TypeError) as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            check_format(path, content.pop("format", None), FORMAT, MADE_BY)
+        return settings_from(_plain_settings(content))
+    except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ArtefactError(f"{path} cannot be read ({reason}); run the train stage again") from error
 

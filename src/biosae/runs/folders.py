@@ -12,12 +12,12 @@ from biosae.artefacts import read_json, remove_temporary, write_json
 from biosae.distributed.processes import current_group
 from biosae.errors import ArtefactError
 from biosae.locks import locked
+from biosae.run_record import RUN, time_of
 
 from .settings import ExperimentSettings, RunChoice
 
 logger = logging.getLogger(__name__)
 
-RUN = "run.json"
 UNFINISHED = "unfinished.json"
 
 
@@ -70,7 +70,7 @@ def _markers(parent: Path, identity: str) -> list[Path]:
     found = []
     for marker in parent.glob(f"*/{UNFINISHED}"):
         with suppress(ArtefactError):  # finished while we looked
-            content = read_json(marker, made_by="the train stage")
+            content = read_json(marker, "the train stage", {"identity": str, "started": str})
             if content["identity"] == identity:
                 found.append((content["started"], marker))
     return [marker for _, marker in sorted(found, reverse=True)]
@@ -140,7 +140,7 @@ def run_folder(root: str, experiment: str, timestamp: str = "latest") -> Path:
     if not finished:
         raise _no_run(parent)
     if timestamp == "latest":
-        return max(finished.values(), key=lambda folder: (read_run(folder)["created"], folder.name))
+        return max(finished.values(), key=lambda folder: (time_of(folder), folder.name))
     if timestamp not in finished:
         existing = ", ".join(sorted(finished))
         raise ArtefactError(f"there is no finished run {timestamp} in {parent}; there are {existing}")
@@ -165,8 +165,3 @@ def _no_run(parent: Path) -> ArtefactError:
     return ArtefactError(
         f"{message}; make one with the train stage, or choose another root", argument="experiment.root"
     )
-
-
-def read_run(folder: Path) -> dict:
-    """Return ``run.json`` of a run."""
-    return read_json(folder / RUN, made_by="the train stage")

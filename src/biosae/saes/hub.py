@@ -8,16 +8,16 @@ from pathlib import Path
 
 import yaml
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from biosae.artefacts import atomic_folder, read_json
-from biosae.errors import ArtefactError, SettingError
+from biosae.artefacts import atomic_folder
+from biosae.errors import ArtefactError, SettingError, reason_of
+from biosae.run_record import EVALUATION, RUN, read_evaluation, read_run
 from biosae.saes.parts.threshold import RunningThreshold
 
 from . import files
 from .base import SAE
 
-KEPT = (files.WEIGHTS, files.SETTINGS, "evaluation.json")  # not run.json, which names folders and the command line
+KEPT = (files.WEIGHTS, files.SETTINGS, EVALUATION)  # not run.json, which names folders and the command line
 MEASURES = {
     "fvu": "variance of held-out activations left unexplained (FVU)",
     "cosine": "cosine of activation and reconstruction",
@@ -41,15 +41,18 @@ def from_pretrained(name: str | Path, revision: str | None = None, device: str =
     Raises
     ------
     ArtefactError
-        If there is no such folder or repository, or it holds no SAE of ours.
+        If there is no such folder or repository, it holds no SAE of ours, or weights that its ``sae.yaml`` does not
+        name.
     """
     if Path(name).is_dir():
+        if (Path(name) / RUN).exists():
+            read_run(Path(name))  # compares the weights
         return files.load(Path(name), device)
     try:
         folder = snapshot_download(str(name), revision=revision, allow_patterns=[files.WEIGHTS, files.SETTINGS])
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ArtefactError(f"{name} is neither a folder nor a repository that can be fetched: {reason}") from error
+    except Exception as error:  # every failure of the network ends here, and all mean the same to a user
+        message = f"{name} is neither a folder nor a repository that can be fetched: {reason_of(error)}"
+        raise ArtefactError(message) from error
     return files.load(Path(folder), device)
 
 
@@ -110,8 +113,8 @@ def push_to_hub(
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)
             commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="SAE trained with biosae")
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            raise ArtefactError(f"{repo_id} could not be written: {str(error).strip().splitlines()[0]}") from error
+        except Exception as error:  # as above: refused, no network, a name that the Hub does not take
+            raise ArtefactError(f"{repo_id} could not be written: {reason_of(error)}") from error
     return str(commit.commit_url)
 
 
@@ -124,13 +127,13 @@ def _check_thresholds(sae: SAE, run: Path) -> None:
 
 def model_card(run: Path | str, licence: str) -> str:
     """README.md of a run's SAE: what it reads, what it reaches on held-out samples, data, split, how to load it."""
-    described = read_json(Path(run) / "run.json", made_by="the train stage")
-    evaluation = read_json(Path(run) / "evaluation.json", made_by="the train stage")
+    described, evaluation = read_run(Path(run)), read_evaluation(Path(run), "n_tokens")
     model, sae, data, split = (described[part] for part in ("model", "sae", "data", "split"))
     header = {"license": licence, "library_name": "biosae", "tags": ["sparse-autoencoder", "biology", "biosae"]}
-    measured = [f"| {words} | {evaluation[name]:.4g} |" for name, words in MEASURES.items() if name in evaluation]
+    numbers = {words: evaluation.get(name) for name, words in MEASURES.items()}
+    measured = [f"| {words} | {number:.4g} |" for words, number in numbers.items() if number is not None]
     parts = ", ".join(f"{n:,} {part}" for part, n in split["n"].items())
-    held = f"whole groups of `{split['group_key']}`" if split["group_key"] else "drawn one by one"
+    held = f"whole groups of `{split['group_key']}`" if split.get("group_key") else "drawn one by one"
     lines = [
         "---", yaml.safe_dump(header, sort_keys=False).strip(), "---", "",
         f"# {sae['variant']} SAE of {model['name']}, layer {model['layer']}", "",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +12,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from biosae.errors import ArtefactError, SettingError
+from biosae.errors import ArtefactError, BiosaeError, SettingError
+from biosae.json_objects import read_object
 from biosae.saes.variants.batchtopk import BatchTopK
 from biosae.saes.variants.gated import Gated
 from biosae.saes.variants.jumprelu import JumpReLU
 from biosae.saes.variants.standard import Standard
 from biosae.saes.variants.topk import TopK
+from biosae.torch_files import read_plain
 
 from .architecture import Architecture
 from .base import SAE
@@ -42,7 +42,7 @@ def from_dictionary_learning(folder: Path | str) -> SAE:
         If a file is missing, damaged or holds more than tensors, or the SAE is of another class.
     """
     folder = Path(folder)
-    trainer = _read_json(folder / "config.json").get("trainer", {})
+    trainer = _read_json(folder / "config.json", {"trainer?": {"dict_class": str}}).get("trainer", {})
     kind, tensors = trainer.get("dict_class"), _read_pt(folder / "ae.pt")
     with _reading(folder):
         return _dictionary(kind, tensors, folder)
@@ -77,7 +77,10 @@ def from_saelens(folder: Path | str) -> SAE:
         If it normalises or reshapes activations, which ours does in another way.
     """
     folder = Path(folder)
-    cfg, w = _read_json(folder / "cfg.json"), _read_safetensors(folder / "sae_weights.safetensors")
+    cfg, w = (
+        _read_json(folder / "cfg.json", {"architecture": str}),
+        _read_safetensors(folder / "sae_weights.safetensors"),
+    )
     for name, needed in SAELENS_IGNORES.items():
         if cfg.get(name, needed) != needed:
             raise SettingError(f"{folder} has {name}={cfg[name]}; fold it into the weights first ({name}={needed})")
@@ -155,22 +158,27 @@ def _reading(place: Path) -> Iterator[None]:
         yield
     except KeyError as error:
         raise ArtefactError(f"{place} lacks the tensor or setting {error}") from error
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, BiosaeError):
+            raise
         raise ArtefactError(f"{place} does not hold one SAE: {' '.join(str(error).split())}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, expected: dict[str, Any]) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path, expected)
     except (OSError, ValueError) as error:
         raise ArtefactError(f"{path} cannot be read: {error}") from error
 
 
 def _read_pt(path: Path) -> dict[str, Tensor]:
     try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise ArtefactError(f"{path} cannot be read as tensors alone: {str(error).splitlines()[0]}") from error
+        content = read_plain(path)
+    except ValueError as error:
+        raise ArtefactError(f"{path} {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ArtefactError(f"{path} must map names to tensors; is this an SAE?")
+    return dict(content)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

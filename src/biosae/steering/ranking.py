@@ -12,8 +12,8 @@ import pandas as pd
 
 from biosae.analysis.labels.classes import MIN_PER_CLASS, class_names
 from biosae.analysis.labels.marking import LabelledCodes
+from biosae.analysis.results import read_analysis
 from biosae.analysis.stats.thresholds import adjusted_mutual_information, best_thresholds, counts_above
-from biosae.artefacts import content_hash, read_json
 from biosae.errors import ArtefactError, DataError, SettingError
 
 from .context import CHOOSING_PARTS, Difference, SteeringContext
@@ -266,9 +266,7 @@ def read_scores(folder: Path) -> pd.DataFrame:
     path = folder / "scores.csv"
     if not path.exists():
         raise ArtefactError(f"{path} does not exist; make it with the analyze stage")
-    analysed = read_json(folder / "analysis.json", made_by="the analyze stage").get("features_hash")
-    if analysed != content_hash(folder / "features.h5ad"):
-        raise ArtefactError(f"{path} was made from other features; make it again with the analyze stage")
+    read_analysis(folder)
     return pd.read_csv(path, header=[0, 1], index_col=0)
 
 

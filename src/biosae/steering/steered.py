@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-import anndata
 import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem, write_elem
+from anndata.io import write_elem
 
 from biosae.artefacts import atomic_write
-from biosae.errors import ArtefactError
 
 from .context import SteeringContext
 from .edit_settings import Setting
 from .embed import SteeredSamples
 from .plan import SteeringPlan
+from .steered_files import FORMAT
 
-FORMAT = 1
 DESCRIBED = ("method", "chooser", "n_features", "operation", "value", "unit", "seed")
 """Fields of a setting in tables."""
 
@@ -71,38 +67,3 @@ def with_settings(table: pd.DataFrame, settings: dict[str, Setting]) -> pd.DataF
     joined = table.join(described.astype({"n_features": "Int64", "seed": "Int64"}), on="key")
     joined["method"] = joined["method"].fillna(joined["key"])  # the unedited model is not a setting
     return joined[["key", *DESCRIBED, *[column for column in table if column != "key"]]]
-
-
-def read_steered(path: Path) -> tuple[anndata.AnnData, pd.DataFrame]:
-    """Return the embeddings, and one row per setting.
-
-    Raises
-    ------
-    ArtefactError
-        If the file is missing, damaged or of another format.
-    """
-    with _reading(path):
-        steered = anndata.read_h5ad(path)
-    found = steered.uns.get("biosae", {}).get("format")
-    if found != FORMAT:
-        raise ArtefactError(f"{path} has format {found}, expected {FORMAT}; make it again with the steer stage")
-    return steered, pd.DataFrame(json.loads(steered.uns["biosae"]["settings"]))
-
-
-def read_steered_obs(path: Path) -> pd.DataFrame:
-    """Return the annotations of the samples alone, without their embeddings; raises what `read_steered` does."""
-    with _reading(path), h5py.File(path, "r") as file:
-        return read_elem(file["obs"])
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    if not path.exists():
-        message = f"{path} does not exist; make it with the steer stage"
-        if path.with_name("perturbation.h5ad").exists():
-            raise ArtefactError(f"{message} without key (of a perturbation)", argument="steer.key")
-        raise ArtefactError(message)
-    try:
-        yield
-    except (OSError, KeyError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); make it again with the steer stage") from error

@@ -19,6 +19,7 @@ from .train_state import TrainState
 FOLDER = "checkpoint"
 STATE = "state.json"
 TENSORS = "optimizer.safetensors"
+STATE_KEYS = {"training": dict, "sae": dict, "run": dict, "learner": dict, "rows": [dict], "hashes": {str: str}}
 
 
 def latest_step(folders: Sequence[Path]) -> int | None:
@@ -50,7 +51,7 @@ def drop_checkpoints(folder: Path, but: int | None = None) -> None:
     """Remove the checkpoints of a run except the one of step ``but``."""
     for path in (Path(folder) / FOLDER).glob("*"):
         if path.name != str(but):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
     if but is None:
         shutil.rmtree(Path(folder) / FOLDER, ignore_errors=True)
 
@@ -66,7 +67,7 @@ def restore_checkpoint(folder: Path, step: int, learner: TrainState, seed: int) 
         When it comes from a run with other settings.
     """
     path = _place(folder, step)
-    state = read_json(path / STATE, made_by="the train stage")
+    state = read_json(path / STATE, "the train stage", STATE_KEYS)
     for section, wanted in _identity(learner, seed).items():
         _check_same(section, state[section], wanted)
     for name, expected in state["hashes"].items():

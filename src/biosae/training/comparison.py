@@ -47,7 +47,7 @@ class EveryEpoch:
         self.inner.start(folder, config)
         self._path = folder / "epochs.json"
         if self._path.exists():
-            self.rows = read_json(self._path, made_by="the compare stage")["rows"]
+            self.rows = read_json(self._path, "the compare stage", {"rows": [{"step": int}]})["rows"]
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         self.inner.log(metrics, step)
