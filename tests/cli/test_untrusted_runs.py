@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 
@@ -90,7 +91,11 @@ def test_names_of_an_earlier_version_are_read(stranger, biosae):
     config["tracker"]["_target_"] = "biosae.training.tracker.NoTracker"
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     settings = yaml.safe_load((folder / "sae.yaml").read_text())
-    del settings["variant"]
+    for key in ("variant", "format", "settings_hash", "weights_hash"):
+        del settings[key]
     (folder / "sae.yaml").write_text(yaml.safe_dump({"_target_": "biosae.saes.topk.TopK"} | settings))
+    run = json.loads((folder / "run.json").read_text())
+    del run["hashes"]
+    (folder / "run.json").write_text(json.dumps(run))
     code, said = biosae("features", where)
     assert code == 0, said

@@ -33,9 +33,11 @@ def mirror(kind: type) -> type:
     made = [(f.name, _type(hints[f.name]), _default(kind, f)) for f in fields(kind) if f.name not in left_out]
     if kind is Settings:  # groups of any keys
         made = [(name, Any if hints[name] == dict[str, Any] else hint, default) for name, hint, default in made]
-    return make_dataclass(
-        kind.__name__, made, bases=tuple(mirror(base) for base in kind.__bases__ if is_dataclass(base))
-    )
+    bases = tuple(mirror(base) for base in kind.__bases__ if is_dataclass(base))
+    named = f"{kind.__name__}Config"
+    # By its name in this module a job of another process finds the class that it was sent.
+    globals()[named] = make_dataclass(named, made, bases=bases, namespace={"__module__": __name__})
+    return globals()[named]
 
 
 def _type(hint: Any) -> Any:
@@ -57,9 +59,13 @@ def _default(kind: type, source: Any) -> Any:
     return field(default=MISSING if source.default is NO_DEFAULT else source.default)
 
 
+CONFIG = mirror(Settings)
+DATA = {kind: mirror(node) for kind, node in DATA_KINDS.items()}
+
+
 def register() -> None:
     """Make the classes known to Hydra; base.yaml and the files of the group data name them in their defaults."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=mirror(Settings))
-    for kind, node in DATA_KINDS.items():
-        store.store(group="data/kind", name=kind, node=mirror(node))
+    store.store(name="schema", node=CONFIG)
+    for kind, node in DATA.items():
+        store.store(group="data/kind", name=kind, node=node)
