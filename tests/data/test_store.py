@@ -9,6 +9,7 @@ from anndata.io import read_elem, write_elem
 
 from biosae.data.cells import read_cells
 from biosae.data.text import is_text, plain_column
+from biosae.errors import DataError
 
 
 @pytest.fixture
@@ -119,3 +120,15 @@ def test_a_map_in_a_table_is_used_and_one_of_the_chosen_cells_is_enough(adata, w
     adata.obs["plate"] = ["one"] * 3 + ["two"] * 37
     cells = read_cells(write(adata), filter={"plate": "two"})
     np.testing.assert_array_equal(cells.obsm["X_umap"], positions[3:])
+
+
+def test_strings_overwritten_with_zeros_are_refused_and_not_read_for_ever(adata, tmp_path):
+    """The HDF5 library loops at an object of number 0 and size 0 in a heap of strings."""
+    path = tmp_path / "cells.h5ad"
+    adata.write_h5ad(path)
+    content = bytearray(path.read_bytes())
+    first = content.index(b"GCOL") + 16
+    content[first : first + 32] = bytes(32)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="is damaged: the strings at byte .* are overwritten with zeros; copy"):
+        read_cells(path)

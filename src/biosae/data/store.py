@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from scipy import sparse
 
 from biosae.errors import BiosaeError, DataError, require
 
+from .hdf5_heap import check_string_heaps
 from .obs import check_column
 from .text import plain_column
 
@@ -31,6 +33,7 @@ def open_store(path: Path) -> Iterator[Any]:
             yield require("zarr", "sc").open_group(path, mode="r")
         else:
             _check_signature(path)
+            _check_heaps_once(path, path.stat().st_size, path.stat().st_mtime_ns)
             with h5py.File(path, "r") as store:
                 yield store
     except BiosaeError:
@@ -38,6 +41,12 @@ def open_store(path: Path) -> Iterator[Any]:
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} cannot be read as {'.zarr' if path.is_dir() else '.h5ad'}: {reason}") from error
+
+
+@cache
+def _check_heaps_once(path: Path, size: int, changed: int) -> None:
+    """Check the heaps of strings when a file, as it is now, is first opened: that reads all of it."""
+    check_string_heaps(path)
 
 
 def _check_signature(path: Path) -> None:

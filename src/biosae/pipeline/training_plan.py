@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
+
+import psutil
 
 from biosae.activations.source import ActivationSource
 from biosae.activations.store import ActivationStore
@@ -59,16 +62,25 @@ def identity(settings: Settings, prepared: PreparedData) -> str:
 
 def build_sae(settings: Settings, d_in: int) -> tuple[SAE, TrainerSettings]:
     """Return the untrained SAE and how to train it; every setting of theirs is checked here."""
-    multiplier = settings.sae.dictionary_multiplier
-    d_sae = round(multiplier * d_in)
-    if d_sae < 1:
-        message = f"dictionary_multiplier={multiplier} makes a dictionary of {d_sae} features"
-        raise SettingError(f"{message}; it must be at least {1 / d_in:.3g}", argument="sae.dictionary_multiplier")
+    d_sae = _dictionary_size(settings.sae.dictionary_multiplier, d_in)
     hyperparams = dict(settings.sae.hyperparams)
     with arguments_of("sae"):
         trainer = replace(settings.training, lr=hyperparams.pop("lr", None))
         sae = build(settings.sae.variant, d_in, d_sae, hyperparams, settings.seed, settings.sae.architecture)
     return sae.to(choose_device(settings.device)), trainer
+
+
+def _dictionary_size(multiplier: float, d_in: int) -> int:
+    """Return the number of features, where there is at least one and encoder and decoder fit into memory."""
+    if not 0 < multiplier < inf or (d_sae := round(multiplier * d_in)) < 1:
+        message = f"dictionary_multiplier must be a number of at least {1 / d_in:.3g}, got {multiplier}"
+        raise SettingError(message, argument="sae.dictionary_multiplier")
+    needed, there = 2 * 4 * d_in * d_sae, psutil.virtual_memory().total
+    if needed > there:
+        message = f"dictionary_multiplier={multiplier:g} makes {d_sae:,} features, whose float32 weights need"
+        message = f"{message} {needed / 1e9:,.0f} GB; this machine has {there / 1e9:,.0f} GB"
+        raise SettingError(message, argument="sae.dictionary_multiplier")
+    return d_sae
 
 
 def sources(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -52,7 +53,7 @@ def _built(kind: type, content: Any, where: str) -> Any:
         values[name] = value if inner is None or value is None else _built(inner, value, f"{where}{name}.")
     if kind is TrainerSettings:
         values.setdefault("lr", None)
-    with arguments_of(where.rstrip(".")):
+    with arguments_of(where.rstrip(".")) if where else nullcontext():
         return kind(**values)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from biosae.errors import SettingError
 from biosae.saes.architecture import Architecture
 from biosae.training.settings import TrainerSettings
 
@@ -39,6 +40,11 @@ class BufferSettings:
     dtype: str = "float16"  # or bfloat16, float32
     also_layers: list[int] = field(default_factory=list)  # kept by the same forward passes, for later runs
 
+    def __post_init__(self):
+        for name in ("buffer_tokens", "tokens_per_batch"):
+            if not getattr(self, name) >= 1:
+                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}", argument=name)
+
 
 @dataclass
 class ExperimentSettings:
@@ -50,6 +56,11 @@ class ExperimentSettings:
     checkpoint_seconds: float = 60  # what a killed run loses at most
     saes_per_pass: int = 8  # SAEs of a sweep that are in memory and learn from the same batches
     resume: bool = True  # continue a run of the same settings that was cut off; False always starts a new one
+
+    def __post_init__(self):
+        if not self.checkpoint_seconds > 0:
+            message = f"checkpoint_seconds must be above 0, got {self.checkpoint_seconds}"
+            raise SettingError(message, argument="checkpoint_seconds")
 
 
 @dataclass
@@ -187,6 +198,10 @@ class Settings:
     stages: list[str] = field(default_factory=lambda: ["train", "features", "analyze", "report"])
     seed: int = 0
     device: str = "auto"  # auto, cpu, cuda, cuda:1, ...
+
+    def __post_init__(self):
+        if not 0 <= self.seed < 1 << 63:
+            raise SettingError(f"seed must be between 0 and 2^63 - 1, got {self.seed}", argument="seed")
 
     @property
     def model(self) -> dict[str, Any] | None:
