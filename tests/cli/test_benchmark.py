@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from biosae.analysis.results import write_analysis
 from biosae.artefacts import content_hash
 
 pytest.importorskip("scib_metrics")
@@ -23,7 +24,10 @@ def run_to_score(finished_run, tmp_path):
     table = anndata.read_h5ad(copy / "features.h5ad")
     table.obs["batch"] = np.where(np.arange(table.n_obs) % 2, "odd", "even")
     table.obs["biosae_part"] = ["test"] * 300 + ["train"] * (table.n_obs - 300)
+    del table.uns["biosae"]["content_hash"]  # parts are not to be changed
     table.write_h5ad(copy / "features.h5ad")
+    analysis = json.loads((copy / "analysis.json").read_text())
+    write_analysis(copy, analysis | {"features_hash": content_hash(copy / "features.h5ad")})
     embedding = np.asarray(table.obsm["X_model"], dtype=np.float32)
     setting = {"key": "s000", "method": "sae", "chooser": "list", "n_features": 3, "operation": "ablate", "value": 0.0}
     setting |= {"unit": "scale", "where": "all", "error": "keep", "seed": None, "features": [0, 1, 2], "label": "three"}
