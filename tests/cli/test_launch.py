@@ -33,7 +33,7 @@ from biosae.errors import SettingError
         ("seed=9223372036854775808", "seed must be between 0 and 2^63 - 1, got 9223372036854775808"),
         ("buffer.buffer_tokens=0", "buffer.buffer_tokens must be at least 1, got 0"),
         ("buffer.tokens_per_batch=-5", "buffer.tokens_per_batch must be at least 1, got -5"),
-        ("experiment.checkpoint_seconds=0", "experiment.checkpoint_seconds must be above 0, got 0"),
+        ("experiment.checkpoint_seconds=-1", "experiment.checkpoint_seconds must be at least 0, got -1"),
         ("device=cuda:99", "device=cuda:99 cannot be used"),
         ("buffer.kind=disk", "buffer.kind must be store or stream, got disk"),
         ("tracker.mode=offline", "mode"),

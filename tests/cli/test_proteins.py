@@ -126,7 +126,7 @@ def test_clusters_are_never_divided(biosae, fasta, tmp_path):
         ("data.n_proteins=99", "between 1 and the 60 proteins"),
         ("data.split.test=0", "must be above 0"),
         ("plm.model_dir=/absent", "/absent is not a folder"),
-        ("data.counts_layer=x", "Key 'counts_layer' not in 'ProteinData'"),
+        ("data.counts_layer=x", "Key 'counts_layer' not in 'ProteinDataConfig'"),
     ],
 )
 def test_bad_settings_end_in_one_line(biosae, fasta, tmp_path, override, says):

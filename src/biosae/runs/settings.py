@@ -58,8 +58,8 @@ class ExperimentSettings:
     resume: bool = True  # continue a run of the same settings that was cut off; False always starts a new one
 
     def __post_init__(self):
-        if not self.checkpoint_seconds > 0:
-            message = f"checkpoint_seconds must be above 0, got {self.checkpoint_seconds}"
+        if not self.checkpoint_seconds >= 0:
+            message = f"checkpoint_seconds must be at least 0, got {self.checkpoint_seconds}"
             raise SettingError(message, argument="checkpoint_seconds")
 
 
