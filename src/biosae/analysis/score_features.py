@@ -12,15 +12,18 @@ import anndata
 import numpy as np
 import pandas as pd
 
+from biosae.analysis.genes.expressed_genes import expressed_genes, gene_coverage
 from biosae.analysis.genes.gene_scores import expression_scores, value_quartiles
 from biosae.analysis.genes.gene_sets import read_families, read_gene_sets
 from biosae.analysis.genes.score_genes import score_genes
 from biosae.analysis.genes.token_sums import TokenSums, sum_over_tokens
+from biosae.analysis.labels.continuous import is_continuous
 from biosae.analysis.labels.score_labels import score_labels
 from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 from biosae.analysis.residues.score_residues import score_residues
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError, SettingError, require
+from biosae.features.expression import EXPRESSION, read_expression
 from biosae.features.feature_table import read_feature_table
 from biosae.features.token_codes import TokenCodes
 
@@ -91,6 +94,9 @@ def score_features(
     if run_expression_scoring and tokens.have_names:
         scores = expression_scores(tokens.sums).join(value_quartiles(tokens.codes, rows))
         results.add("expression", scores, rows)
+    if run_expression_scoring and (path := Path(features_h5ad).with_name(EXPRESSION)).exists():
+        expression = read_expression(path, table)
+        _score_expressed(results, table, expression, tokens, first_label(table.obs, label_keys), group_key, seed)
     if run_label_scoring:
         score_labels(results, table[rows], label_keys, group_key, *chance)
     if run_label_scoring and annotations.exists():
@@ -163,6 +169,29 @@ def _score_structure(
     results.summary["density"] = found["kind"].value_counts().to_dict()
     if sae.exists():
         results.add("geometry", _geometry(table, rows, sae, map_decoder, seed), rows)
+
+
+def first_label(obs: pd.DataFrame, label_keys: Sequence[str]) -> str | None:
+    """The first of the columns that holds classes, None where none does."""
+    return next((key for key in label_keys if not is_continuous(obs[key])), None)
+
+
+def _score_expressed(
+    results: Results,
+    table: anndata.AnnData,
+    expression: anndata.AnnData,
+    tokens: TokenTable,
+    label_key: str | None,
+    group_key: str | None,
+    seed: int,
+) -> None:
+    """Genes by expression, and where they were read."""
+    found = expressed_genes(table, expression, label_key, group_key, seed)
+    results.analyses["expressed"] = found.scores
+    results.samples["expressed"] = found.samples()
+    results.summary["expressed"] = found.summary() | {"label": label_key}
+    results.tables["expressed_genes"] = found.table
+    results.tables["gene_coverage"] = gene_coverage(expression, tokens.codes)
 
 
 def _geometry(table: anndata.AnnData, rows: np.ndarray, sae: Path, map_decoder: bool, seed: int) -> pd.DataFrame:

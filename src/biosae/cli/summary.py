@@ -43,8 +43,9 @@ def _labels(analysis: dict) -> None:
         table.title = escape(
             f"best feature for each {key}, chosen on {n['select']:,} samples, scored on {n['test']:,} others"
         )
-        for heading in (key, "feature", "AUROC", "95 % interval", "null*", "top genes"):
-            table.add_column(heading, justify="left", header_style="dim", no_wrap=heading != "top genes")
+        genes = "expressed where it fires" if label["classes"][0].get("expressed_genes") else "tokens it reads"
+        for heading in (key, "feature", "AUROC", "95 % interval", "null*", genes):
+            table.add_column(heading, justify="left", header_style="dim", no_wrap=heading != genes)
         for row in label["classes"][:MOST_CLASSES]:
             table.add_row(*map(escape, _cells(row)))
         console.print(table)
@@ -83,7 +84,7 @@ def _cells(row: dict) -> tuple[str, ...]:
         return "-" if value is None else f"{value:.2f}"
 
     interval = f"{number(row['auroc_low'])} to {number(row['auroc_high'])}"
-    genes = ", ".join(row["top_genes"][:4])
+    genes = ", ".join((row.get("expressed_genes") or row["top_genes"])[:4])
     return row["class"], f"f{row['feature']}", number(row["auroc"]), interval, number(row["null_auroc"]), genes
 
 

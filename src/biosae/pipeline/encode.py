@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 from biosae.artefacts import atomic_write
 from biosae.distributed.processes import current_group
 from biosae.errors import ArtefactError, SettingError
 from biosae.features.encode import encode_features
+from biosae.features.expression import EXPRESSION, log_normalised, write_expression
+from biosae.progress import progress_bar
 from biosae.run_record import read_run
 from biosae.runs.settings import Settings
 from biosae.saes import files
@@ -56,6 +61,7 @@ def encode(folder: Path, settings: Settings, prepared: PreparedData | None = Non
     )
     if group.is_first:
         write_spans(folder, prepared)
+        write_cells_expression(folder, prepared, store.hash)
         logger.info("features in %s", folder / "features.h5ad")
     return folder / "features.h5ad"
 
@@ -69,6 +75,32 @@ def write_spans(folder: Path, prepared: PreparedData) -> None:
     table = prepared.spans.assign(sample=prepared.samples.names[prepared.spans["sample"]])
     with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def write_cells_expression(folder: Path, prepared: PreparedData, activations_hash: str) -> None:
+    """Write expression.h5ad, what the cells express of all genes of the data, where the samples are cells."""
+    path, cells = folder / EXPRESSION, prepared.cells
+    if cells is None:
+        path.unlink(missing_ok=True)
+        return
+    var = cells.var
+    genes = pd.DataFrame(index=var.index.astype(str))
+    genes["identifier"] = np.where(var["ensembl_id"] == "", var["symbol"], var["ensembl_id"])
+    genes["symbol"] = np.where(var["symbol"] == "", var.index.astype(str), var["symbol"])
+    genes["token"] = prepared.adapter.match_genes(var).token_of_column
+    write_expression(path, _expression_blocks(prepared), genes, pd.Index(prepared.samples.names), activations_hash)
+
+
+def _expression_blocks(prepared: PreparedData) -> Iterator[sparse.csr_matrix]:
+    """Log-normalised expression of the genes of all files, some thousand cells at a time."""
+    cells = prepared.cells
+    columns = cells.var.index
+    with progress_bar("writing expression", len(cells.obs), "cells") as advance:
+        for block in cells.blocks():
+            own = log_normalised(block.X, block.obs["n_counts"].to_numpy(dtype=np.float64))
+            place = columns.get_indexer(block.var_names)
+            yield sparse.csr_matrix((own.data, place[own.indices], own.indptr), (len(own.indptr) - 1, len(columns)))
+            advance(block.n_obs)
 
 
 def check_same_model(run: dict, prepared: PreparedData) -> None:

@@ -103,7 +103,7 @@ def _score_classes(
     results.add_selected(f"label:{label.name}", scores.best, label.part[is_known])
     for name, reason in scores.left_out.items():
         logger.warning("%s=%s is not scored: %s", label.name, name, reason)
-    summary = _classes_summary(scores, results.analyses.get("genes"))
+    summary = _classes_summary(scores, results.analyses)
     results.summary["labels"][label.name] = summary | _untested_reason(scores.n_tests, label)
     untested = [marker["class"] for marker in summary["classes"] if marker["null_auroc"] is None]
     if untested and scores.n_tests:
@@ -142,18 +142,18 @@ def _untested_reason(n_tests: int, label: LabelColumn) -> dict[str, str | None]:
     return {"untested": reason}
 
 
-def _classes_summary(scores: LabelScores, genes: pd.DataFrame | None) -> dict:
+def _classes_summary(scores: LabelScores, analyses: dict[str, pd.DataFrame]) -> dict:
     """The marker of every class with its held-out score, its null and its leading genes.
 
     Parameters
     ----------
-    genes
-        The columns ``genes`` of scores.csv, when genes were scored.
+    analyses
+        The columns of scores.csv so far: ``genes`` and ``expressed`` have genes, when they were scored.
     """
     markers = scores.markers[list(MARKER_COLUMNS)].to_dict("records")
     for marker in markers:
-        named = genes.loc[marker["feature"], "top_genes"] if genes is not None else None
-        marker["top_genes"] = named.split(";")[:GENES_IN_SUMMARY] if isinstance(named, str) else []
+        marker["top_genes"] = _leading_genes(analyses.get("genes"), marker["feature"])
+        marker["expressed_genes"] = _leading_genes(analyses.get("expressed"), marker["feature"])
     return {
         "n_features": int(scores.best["class"].notna().sum()),
         "n_significant": int((scores.best["q_value"] < SIGNIFICANT_Q).sum()),
@@ -161,6 +161,11 @@ def _classes_summary(scores: LabelScores, genes: pd.DataFrame | None) -> dict:
         "classes": [without_nan(marker) for marker in markers],
         "classes_left_out": scores.left_out,
     }
+
+
+def _leading_genes(scores: pd.DataFrame | None, feature: int) -> list[str]:
+    named = None if scores is None else scores.loc[feature, "top_genes"]
+    return named.split(";")[:GENES_IN_SUMMARY] if isinstance(named, str) else []
 
 
 def _numbers_summary(scores: pd.DataFrame) -> dict:
