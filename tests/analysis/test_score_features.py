@@ -22,6 +22,7 @@ SETTINGS = {
     "run_gene_scoring": True,
     "run_expression_scoring": True,
     "run_density_scoring": True,
+    "run_explanations": False,
     "seed": 0,
     "n_permutations": 200,
 }

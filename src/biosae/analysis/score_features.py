@@ -12,6 +12,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
+from biosae.analysis.explain.score_explanations import score_explanations
 from biosae.analysis.genes.expressed_genes import expressed_genes, gene_coverage
 from biosae.analysis.genes.gene_scores import expression_scores, value_quartiles
 from biosae.analysis.genes.gene_sets import read_families, read_gene_sets
@@ -44,6 +45,7 @@ def score_features(
     run_gene_scoring: bool,
     run_expression_scoring: bool,
     run_density_scoring: bool,
+    run_explanations: bool,
     seed: int,
     n_permutations: int,
     gene_sets: Sequence[Path | str] = (),
@@ -94,13 +96,16 @@ def score_features(
     if run_expression_scoring and tokens.have_names:
         scores = expression_scores(tokens.sums).join(value_quartiles(tokens.codes, rows))
         results.add("expression", scores, rows)
-    if run_expression_scoring and (path := Path(features_h5ad).with_name(EXPRESSION)).exists():
-        expression = read_expression(path, table)
+    path = Path(features_h5ad).with_name(EXPRESSION)
+    expression = read_expression(path, table) if path.exists() else None
+    if run_expression_scoring and expression is not None:
         _score_expressed(results, table, expression, tokens, first_label(table.obs, label_keys), group_key, seed)
     if run_label_scoring:
         score_labels(results, table[rows], label_keys, group_key, *chance)
     if run_label_scoring and annotations.exists():
         score_residues(results, tokens.codes, annotations, table, *chance)
+    if run_explanations:
+        score_explanations(results, table, expression, label_keys, group_key, own_sets, families, seed)
     settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed, "n_permutations": n_permutations}
     settings |= {"gene_sets": [str(path) for path in gene_sets], "gene_families": [str(path) for path in gene_families]}
     write_results(out, results, table, settings, content_hash(features_h5ad))

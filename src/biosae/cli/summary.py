@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from biosae.analysis.explain.score_explanations import said
 from biosae.analysis.results import read_analysis
 from biosae.progress import console
 from biosae.run_record import read_evaluation, read_run
@@ -30,6 +31,8 @@ def print_summary(folder: Path) -> None:
     if (folder / "analysis.json").exists():
         analysis = read_analysis(folder)
         _labels(analysis)
+        if "explanations" in analysis["summary"]:
+            _say(said(analysis["summary"]["explanations"]))
         _residues(analysis["summary"].get("residues", {}).get("concepts", []))
     for page in (folder / "report" / "index.html", folder / "report.html"):
         if page.exists():

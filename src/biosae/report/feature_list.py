@@ -46,13 +46,28 @@ def supported(scores: pd.DataFrame, key: str) -> np.ndarray:
 
 
 def feature_names(run: RunFolder) -> list[FeatureName]:
-    """One name per feature: the site or domain that it marks, or else the supported class with the highest held-out
-    AUROC; the dominant gene or residue; or both.
+    """One name per feature: the site or domain that it marks, or else the name of its explanation.
 
-    Enriched gene sets name nothing: matched random gene lists are enriched nearly as often.
+    Where nothing was explained it is the supported class with the highest held-out AUROC, the dominant gene or
+    residue, or both. Enriched gene sets name nothing: matched random gene lists are enriched nearly as often.
     """
+    if run.explanations is not None:
+        return _explained(run)
     marked = [site or label for site, label in zip(_sites(run), _best_classes(run), strict=True)]
     return [_name(*found) for found in zip(marked, _dominant_genes(run), strict=True)]
+
+
+def _explained(run: RunFolder) -> list[FeatureName]:
+    explained = run.explanations.set_index("feature").reindex(range(run.d_sae))
+    names = [
+        FeatureName(name, sentence) if isinstance(name, str) else FeatureName(UNNAMED, "It was not explained.")
+        for name, sentence in zip(explained["name"], explained["sentence"], strict=True)
+    ]
+    sites = _sites(run)
+    return [
+        FeatureName(site[0], f"{site[1]}. {name.reason}") if site else name
+        for site, name in zip(sites, names, strict=True)
+    ]
 
 
 def _name(label: tuple[str, str] | None, gene: tuple[str, float] | None) -> FeatureName:

@@ -19,12 +19,13 @@ from biosae.features.origin import TOKEN_CODES
 from biosae.features.token_codes import TokenCodes
 from biosae.run_record import EVALUATION, read_evaluation, read_run
 
-TABLES = ("labels", "genes", "enrichment")
-TEXT_METRICS = ("class", "kind", "top_genes", "family", "set", "source")
+TABLES = ("labels", "genes", "enrichment", "expressed_genes", "explanations")
+TEXT_METRICS = ("class", "kind", "top_genes", "family", "set", "source", "name", "label", "terms")
 TEXT_COLUMNS = (
     *("class", "gene", "identifier", "label", "split", "set", "source", "genes"),
     *("key", "method", "chooser", "operation", "unit", "where", "error", "metric"),
     *("part", "group_by", "group", "best_on_select", "model", "axes", "versus"),
+    *("name", "kind", "terms", "is_explained", "sentence"),
 )
 
 
@@ -42,8 +43,8 @@ class RunFolder:
         scores.csv: one row per feature, columns (analysis, metric).
     evaluation, analysis
         evaluation.json and analysis.json.
-    metrics, labels, genes, enrichment
-        metrics.csv and the tables labels.csv, genes.csv and enrichment.csv.
+    metrics, labels, genes, enrichment, expressed_genes, explanations
+        metrics.csv and the tables of these names.
     token_codes
         The codes of single tokens.
     W_dec
@@ -60,6 +61,8 @@ class RunFolder:
     labels: pd.DataFrame | None
     genes: pd.DataFrame | None
     enrichment: pd.DataFrame | None
+    expressed_genes: pd.DataFrame | None
+    explanations: pd.DataFrame | None
     token_codes: TokenCodes | None
     W_dec: np.ndarray | None
 

@@ -81,6 +81,7 @@ class AnalysisSettings:
     run_gene_scoring: bool = True
     run_expression_scoring: bool = True
     run_density_scoring: bool = True
+    run_explanations: bool = True  # names of features with a held-out fidelity: tables/explanations.csv
     controls: bool = False  # True also scores simpler axes, a frozen decoder and random hosts: controls.csv, minutes
     n_permutations: int = 1000  # of the labels, for the null of the best feature
     gene_sets: list[str] = field(default_factory=list)  # GMT or JSON files, beside the sets of the package

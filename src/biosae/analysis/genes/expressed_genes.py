@@ -19,7 +19,7 @@ from biosae.progress import progress_bar
 N_GENES = 20  # listed for each feature
 N_NAMED = 10  # of those in scores.csv
 MIN_CELLS = 10  # that express a gene among those it is ranked on
-MOST_RANKED, MOST_REPORTED = 20_000, 5_000  # cells; more sharpen nothing that is shown
+MOST_RANKED, MOST_REPORTED = 10_000, 5_000  # cells; more sharpen nothing that is shown
 N_SHUFFLES = 10
 N_POOLS, MIN_POOL = 16, 64  # features of like activity share their null
 

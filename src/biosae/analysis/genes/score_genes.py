@@ -66,7 +66,7 @@ def _score_sets(
 ) -> None:
     """Gene sets by the top genes of each feature, and by the rank of all genes."""
     seen = symbols[sums.n_tokens > 0]
-    packaged, ranked_sets = packaged_gene_sets(), hallmark_sets() + _of_small_files(sets)
+    packaged, ranked_sets = packaged_gene_sets(), hallmark_sets() + of_small_files(sets)
     sets = packaged + sets
     if sets.membership(seen).nnz == 0:  # residues, or genes under other names
         logger.info("none of the %d tokens seen is a gene of any set, so no set is tested", len(seen))
@@ -91,7 +91,7 @@ def _score_sets(
         logger.info("gene sets by rank: %d tests", by_rank.n_tests)
 
 
-def _of_small_files(sets: GeneSets) -> GeneSets:
+def of_small_files(sets: GeneSets) -> GeneSets:
     """Walking over all genes takes long for thousands of sets, so files of more than `MAX_RANKED_SETS` are left out."""
     n_sets = Counter(sets.sources)
     return sets.chosen([i for i, source in enumerate(sets.sources) if n_sets[source] <= MAX_RANKED_SETS])
