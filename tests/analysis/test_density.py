@@ -20,7 +20,7 @@ def table():
 
 
 def test_density_of_every_kind(table):
-    scores = density(table, np.arange(3))
+    scores = density([table[:3]])
     assert list(scores["kind"]) == ["dead", "rare", "normal", "dense"]
     np.testing.assert_allclose(scores["frequency_token"], [0, 2 / 300_000, 0.01, 0.2])
     np.testing.assert_allclose(scores["frequency_sample"], [0, 1 / 3, 2 / 3, 1])
@@ -29,7 +29,7 @@ def test_density_of_every_kind(table):
 
 
 def test_the_histogram_counts_every_living_feature_once(table):
-    histogram = density_histogram(density(table, np.arange(3)))
+    histogram = density_histogram(density([table[:3]]))
     assert histogram["n_by_token"].sum() == 3 and histogram["n_by_sample"].sum() == 3
     in_bin = histogram[(histogram["low"] <= 0.01) & (0.01 < histogram["high"])]
     assert in_bin["n_by_token"].item() == 1
@@ -38,5 +38,5 @@ def test_the_histogram_counts_every_living_feature_once(table):
 
 
 def test_a_histogram_of_dead_features_is_empty(table):
-    scores = density(table, np.arange(3)).assign(frequency_token=0.0, frequency_sample=0.0)
+    scores = density([table[:3]]).assign(frequency_token=0.0, frequency_sample=0.0)
     assert density_histogram(scores)[["n_by_token", "n_by_sample"]].to_numpy().sum() == 0

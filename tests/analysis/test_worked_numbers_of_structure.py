@@ -87,7 +87,7 @@ def test_density():
     layers = {name: sparse.csr_matrix(values) for name, values in layers.items()}
     table = AnnData(sparse.csr_matrix(n_active[:, None] > 0, dtype=float), layers=layers)
     table.obs["biosae_n_tokens"] = 250
-    scores = density(table, np.arange(40))
+    scores = density([table[:40]])
     assert n_active.sum() == 30
     assert scores.loc[0, ["frequency_token", "frequency_sample", "mean_active"]].tolist() == [0.003, 0.3, 1.5]
     assert scores.loc[0, "kind"] == "normal"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -13,28 +15,31 @@ DENSE = 0.1
 BINS_PER_DECADE = 4
 
 
-def density(table: AnnData, rows: np.ndarray) -> pd.DataFrame:
+def density(blocks: Iterable[AnnData]) -> pd.DataFrame:
     """Firing of every feature over some samples; the columns of ``density`` in docs/formats.md.
 
     Parameters
     ----------
-    table
-        A feature table.
-    rows
-        Samples to count; each has tokens.
+    blocks
+        A feature table of samples with tokens, or several one after the other, so that memory holds one of them.
     """
-    n_tokens = table.obs["biosae_n_tokens"].to_numpy(dtype=np.float64)[rows]
-    n_active = np.rint(table.layers["fraction_active"][rows].T.astype(np.float64) @ n_tokens)
-    summed = np.asarray(table.layers["sum"][rows].sum(axis=0), dtype=np.float64).ravel()
-    codes = table.X[rows]
-    frequency_token = n_active / n_tokens.sum()
+    n_tokens, n_samples, largest = 0.0, 0, 0.0
+    n_active = n_firing = summed = np.float64(0)
+    for block in blocks:
+        tokens = block.obs["biosae_n_tokens"].to_numpy(dtype=np.float64)
+        n_tokens, n_samples = n_tokens + tokens.sum(), n_samples + block.n_obs
+        n_active = n_active + np.rint(block.layers["fraction_active"].T.astype(np.float64) @ tokens)
+        summed = summed + np.asarray(block.layers["sum"].sum(axis=0, dtype=np.float64)).ravel()
+        n_firing = n_firing + np.bincount(block.X.indices, minlength=block.n_vars)
+        largest = np.maximum(largest, block.X.max(axis=0).toarray().ravel())
+    frequency_token = n_active / n_tokens
     fires = n_active > 0
     kinds = [~fires, frequency_token < RARE, frequency_token > DENSE]
     columns = {
         "frequency_token": frequency_token,
-        "frequency_sample": np.bincount(codes.indices, minlength=table.n_vars) / len(rows),
+        "frequency_sample": n_firing / n_samples,
         "mean_active": np.divide(summed, n_active, out=np.full(len(fires), np.nan), where=fires),
-        "max": np.where(fires, codes.max(axis=0).toarray().ravel(), np.nan),
+        "max": np.where(fires, largest, np.nan),
         "kind": np.select(kinds, ["dead", "rare", "dense"], "normal"),
     }
     return pd.DataFrame(columns).rename_axis("feature")

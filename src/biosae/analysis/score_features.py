@@ -24,8 +24,9 @@ from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 from biosae.analysis.residues.score_residues import score_residues
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError, SettingError, require
-from biosae.features.expression import EXPRESSION, read_expression
-from biosae.features.feature_table import read_feature_table
+from biosae.features.expression import EXPRESSION, expressing_cells, read_expression
+from biosae.features.feature_table import MATRICES, feature_blocks, read_feature_table
+from biosae.features.origin import read_origin
 from biosae.features.token_codes import TokenCodes
 
 from .density import density, density_histogram
@@ -33,6 +34,10 @@ from .geometry import decoder_map, geometry_scores, read_decoder
 from .results import Results, write_results
 
 logger = logging.getLogger(__name__)
+
+MAX_SAMPLES = 20_000  # of a part: an AUROC has a standard error below 0.004 there, even of a class of 1 %
+MIN_OF_CLASS = 100  # samples of a rare class that stay in the draw
+MAX_EMBEDDED = 50_000  # samples that the principal components of their embeddings are computed from
 
 
 def score_features(
@@ -51,6 +56,7 @@ def score_features(
     gene_sets: Sequence[Path | str] = (),
     gene_families: Sequence[Path | str] = (),
     map_decoder: bool = False,
+    max_samples: int | None = MAX_SAMPLES,
 ) -> pd.DataFrame:
     """Write scores.csv, tables/ and analysis.json into ``out`` and return the content of scores.csv.
 
@@ -71,6 +77,10 @@ def score_features(
         GMT or JSON files with families beside the usual ones.
     map_decoder
         A UMAP of the decoder directions (extra ``sc``).
+    max_samples
+        Samples of each part that scores of samples (labels, expressed genes, explanations) are computed on; of more,
+        as many are drawn. None takes all, in memory that grows with them. Densities and sums over tokens are always
+        of all held-out samples.
 
     Raises
     ------
@@ -83,30 +93,34 @@ def score_features(
     ArtefactError
         If features and token codes are missing or do not belong together.
     """
-    table = read_feature_table(features_h5ad)
+    table = read_feature_table(features_h5ad, content=())
     _check_columns(table, label_keys, group_key)
-    _check_settings(n_permutations, map_decoder)
+    _check_settings(n_permutations, map_decoder, max_samples)
     own_sets, families = read_gene_sets(gene_sets), read_families(gene_families)
     rows, results, chance = held_out_rows(table), Results(), (n_permutations, seed)
     tokens, annotations = TokenTable(Path(token_codes), table, rows), Path(out) / RESIDUE_ANNOTATIONS
     if run_density_scoring:
-        _score_structure(results, table, rows, Path(features_h5ad).with_name("sae.safetensors"), map_decoder, seed)
+        _score_structure(results, Path(features_h5ad), rows, map_decoder, seed)
     if run_gene_scoring and tokens.have_names:
         score_genes(results, tokens.sums, tokens.codes.vocabulary, own_sets, families, rows, *chance)
     if run_expression_scoring and tokens.have_names:
         scores = expression_scores(tokens.sums).join(value_quartiles(tokens.codes, rows))
         results.add("expression", scores, rows)
+    drawn = drawn_samples(table.obs, label_keys, max_samples, seed)
+    sample = read_feature_table(features_h5ad, ("X",), drawn)
     path = Path(features_h5ad).with_name(EXPRESSION)
-    expression = read_expression(path, table) if path.exists() else None
+    expression = read_expression(path, table, drawn) if path.exists() else None
     if run_expression_scoring and expression is not None:
-        _score_expressed(results, table, expression, tokens, first_label(table.obs, label_keys), group_key, seed)
+        _score_expressed(results, sample, expression, first_label(table.obs, label_keys), group_key, seed)
+        results.tables["gene_coverage"] = gene_coverage(expression.var, expressing_cells(path), tokens.codes)
     if run_label_scoring:
-        score_labels(results, table[rows], label_keys, group_key, *chance)
+        score_labels(results, sample[held_out_rows(sample)], label_keys, group_key, *chance)
     if run_label_scoring and annotations.exists():
         score_residues(results, tokens.codes, annotations, table, *chance)
     if run_explanations:
-        score_explanations(results, table, expression, label_keys, group_key, own_sets, families, seed)
-    settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed, "n_permutations": n_permutations}
+        score_explanations(results, sample, expression, label_keys, group_key, own_sets, families, seed)
+    settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed}
+    settings |= {"n_permutations": n_permutations, "max_samples": max_samples}
     settings |= {"gene_sets": [str(path) for path in gene_sets], "gene_families": [str(path) for path in gene_families]}
     write_results(out, results, table, settings, content_hash(features_h5ad))
     return results.scores()
@@ -164,16 +178,40 @@ def held_out_rows(table: anndata.AnnData) -> np.ndarray:
     return rows
 
 
-def _score_structure(
-    results: Results, table: anndata.AnnData, rows: np.ndarray, sae: Path, map_decoder: bool, seed: int
-) -> None:
+def drawn_samples(obs: pd.DataFrame, label_keys: Sequence[str], max_samples: int | None, seed: int) -> np.ndarray:
+    """Return the rows of samples with tokens: all, or of a larger part a draw that keeps its rare classes.
+
+    Of a class with fewer than `MIN_OF_CLASS` samples in the draw, as many are taken, or all that there are.
+    """
+    part, generator = obs["biosae_part"].astype(str).to_numpy(), np.random.default_rng(seed)
+    has_tokens = obs["biosae_n_tokens"].to_numpy() > 0
+    drawn = []
+    for name in np.unique(part[has_tokens]):
+        rows = np.flatnonzero(has_tokens & (part == name))
+        if max_samples is not None and len(rows) > max_samples:
+            shuffled = generator.permutation(rows)
+            rare = [_first_of_each_class(obs[key], shuffled) for key in label_keys if not is_continuous(obs[key])]
+            logger.info("scores of samples are of %s of the %s %s samples", f"{max_samples:,}", f"{len(rows):,}", name)
+            rows = np.unique(np.concatenate([shuffled[:max_samples], *rare]))
+        drawn.append(rows)
+    return np.sort(np.concatenate(drawn))
+
+
+def _first_of_each_class(label: pd.Series, rows: np.ndarray) -> np.ndarray:
+    label = label.iloc[rows]
+    number = label.groupby(label, observed=True).cumcount().to_numpy()  # places of missing values are numbered, too
+    return rows[(number < MIN_OF_CLASS) & label.notna().to_numpy()]
+
+
+def _score_structure(results: Results, features_h5ad: Path, rows: np.ndarray, map_decoder: bool, seed: int) -> None:
     """Density, and geometry where the SAE lies beside the features."""
-    found = density(table, rows)
+    found = density(feature_blocks(features_h5ad, MATRICES, rows))
     results.add("density", found, rows)
     results.tables["density"] = density_histogram(found)
     results.summary["density"] = found["kind"].value_counts().to_dict()
+    sae = features_h5ad.with_name("sae.safetensors")
     if sae.exists():
-        results.add("geometry", _geometry(table, rows, sae, map_decoder, seed), rows)
+        results.add("geometry", _geometry(features_h5ad, rows, sae, map_decoder, seed), rows)
 
 
 def first_label(obs: pd.DataFrame, label_keys: Sequence[str]) -> str | None:
@@ -185,27 +223,26 @@ def _score_expressed(
     results: Results,
     table: anndata.AnnData,
     expression: anndata.AnnData,
-    tokens: TokenTable,
     label_key: str | None,
     group_key: str | None,
     seed: int,
 ) -> None:
-    """Genes by expression, and where they were read."""
     found = expressed_genes(table, expression, label_key, group_key, seed)
     results.analyses["expressed"] = found.scores
     results.samples["expressed"] = found.samples()
     results.summary["expressed"] = found.summary() | {"label": label_key}
     results.tables["expressed_genes"] = found.table
-    results.tables["gene_coverage"] = gene_coverage(expression, tokens.codes)
 
 
-def _geometry(table: anndata.AnnData, rows: np.ndarray, sae: Path, map_decoder: bool, seed: int) -> pd.DataFrame:
-    if content_hash(sae) != table.uns["biosae"]["sae_hash"]:
+def _geometry(features_h5ad: Path, rows: np.ndarray, sae: Path, map_decoder: bool, seed: int) -> pd.DataFrame:
+    if content_hash(sae) != read_origin(features_h5ad)["sae_hash"]:
         raise ArtefactError(f"the features were not made with {sae}; make them again with the features stage")
     W_dec = read_decoder(sae)
-    embedding = table.obsm.get("X_model")
+    if len(rows) > MAX_EMBEDDED:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_EMBEDDED, replace=False))
+    embedding = read_feature_table(features_h5ad, ("obsm",), rows).obsm.get("X_model")
     is_same_space = embedding is not None and embedding.shape[1] == W_dec.shape[1]
-    scores = geometry_scores(W_dec, np.asarray(embedding)[rows] if is_same_space else None)
+    scores = geometry_scores(W_dec, np.asarray(embedding) if is_same_space else None)
     if map_decoder:
         logger.info("mapping the decoder directions")
         scores[["map_x", "map_y"]] = decoder_map(W_dec, seed)
@@ -218,9 +255,12 @@ def _check_columns(table: anndata.AnnData, label_keys: list[str], group_key: str
             raise DataError(f"the features have no column {key}; they have {', '.join(map(str, table.obs.columns))}")
 
 
-def _check_settings(n_permutations: int, map_decoder: bool) -> None:
+def _check_settings(n_permutations: int, map_decoder: bool, max_samples: int | None) -> None:
     """Refuse, before the work starts, what is not possible."""
     if n_permutations < 1:
         raise SettingError(f"n_permutations must be at least 1, got {n_permutations}", "n_permutations")
+    if max_samples is not None and max_samples < MIN_OF_CLASS:
+        message = f"max_samples must be at least {MIN_OF_CLASS}, or None for all samples, got {max_samples}"
+        raise SettingError(message, argument="max_samples")
     if map_decoder:
         require("umap", extra="sc")

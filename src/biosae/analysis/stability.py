@@ -18,6 +18,7 @@ from biosae.features.feature_table import read_feature_table
 from .geometry import read_decoder
 from .results import SCORES, read_analysis, read_scores, write_analysis
 
+MAX_SAMPLES = 20_000  # that codes are compared on
 MIN_COSINE = 0.7
 MIN_CORRELATION = 0.7
 MIN_SHARE_OF_RUNS = 0.8  # four of five runs
@@ -143,12 +144,12 @@ def analyze_stability(folder: Path, others: list[Path], seed: int) -> pd.DataFra
     """
     record, scores = read_analysis(folder), read_scores(folder)
     runs = [
-        (read_decoder(Path(run) / "sae.safetensors"), read_feature_table(Path(run) / "features.h5ad"))
+        (read_decoder(Path(run) / "sae.safetensors"), read_feature_table(Path(run) / "features.h5ad", ()))
         for run in (folder, *others)
     ]
     tables = [table for _, table in runs]
     _check_same_host(tables)
-    codes = _common_codes(tables)
+    codes = _common_codes([Path(run) / "features.h5ad" for run in (folder, *others)], tables, seed)
     found = stability_scores(
         runs[0][0], codes[0], [(W_dec, own) for (W_dec, _), own in zip(runs[1:], codes[1:], strict=True)]
     )
@@ -174,8 +175,8 @@ def _check_same_host(tables: list[anndata.AnnData]) -> None:
         raise DataError(f"features of different hosts cannot be matched: {named}")
 
 
-def _common_codes(tables: list[anndata.AnnData]) -> list[sparse.csr_matrix]:
-    """Pooled codes on the samples that all runs have and none was trained on, in one order."""
+def _common_codes(paths: list[Path], tables: list[anndata.AnnData], seed: int) -> list[sparse.csr_matrix]:
+    """Pooled codes on the samples that all runs have and none was trained on, in one order; `MAX_SAMPLES` at most."""
     held_out = [table.obs_names[table.obs["biosae_part"].astype(str) != "train"] for table in tables]
     common = held_out[0]
     for names in held_out[1:]:
@@ -183,4 +184,10 @@ def _common_codes(tables: list[anndata.AnnData]) -> list[sparse.csr_matrix]:
     if len(common) < 2:
         message = "the runs share no two held-out samples"
         raise DataError(f"{message}; train them on the same data with the same split and its seed")
-    return [sparse.csr_matrix(table[common].X) for table in tables]
+    if len(common) > MAX_SAMPLES:
+        common = common[np.sort(np.random.default_rng(seed).choice(len(common), MAX_SAMPLES, replace=False))]
+    rows = [table.obs_names.get_indexer(common) for table in tables]
+    return [
+        read_feature_table(path, ("X",), np.sort(own)).X[np.argsort(np.argsort(own))]
+        for path, own in zip(paths, rows, strict=True)
+    ]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anndata
 import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import sparse_dataset, write_elem
+from anndata.io import read_elem, sparse_dataset, write_elem
 from scipy import sparse
 
 from biosae.artefacts import atomic_write, check_origin, damaged
-from biosae.errors import reason_of
+from biosae.errors import ArtefactError, reason_of
 
 from .origin import FORMAT, MADE_BY, read_uns_record
+from .stored_rows import sparse_blocks, sparse_rows
 
 EXPRESSION = "expression.h5ad"
 COUNTS_PER_CELL = 1e4
@@ -68,8 +70,15 @@ def write_expression(
         write_elem(file, "uns", {"biosae": made})
 
 
-def read_expression(path: Path, features: anndata.AnnData) -> anndata.AnnData:
+def read_expression(path: Path, features: anndata.AnnData, rows: np.ndarray | None = None) -> anndata.AnnData:
     """Return the expression of the cells of a feature table.
+
+    Parameters
+    ----------
+    features
+        The feature table, of all cells; its matrices are not used.
+    rows
+        ``(n,)`` ascending rows of the cells to read; None reads all.
 
     Raises
     ------
@@ -79,13 +88,30 @@ def read_expression(path: Path, features: anndata.AnnData) -> anndata.AnnData:
     made = read_uns_record(path, {"activations_hash": str}, FORMAT, MADE_BY)
     expected = features.uns["biosae"].get("activations_hash", made["activations_hash"])
     check_origin(path, made["activations_hash"], "features.h5ad", expected, MADE_BY)
+    with _opened(path) as file:
+        obs, var, n = read_elem(file["obs"]), read_elem(file["var"]), features.n_obs
+        if len(obs) != n or tuple(file["X"].attrs["shape"]) != (n, len(var)):
+            raise damaged(path, f"it has {len(obs):,} cells, features.h5ad {n:,}", MADE_BY)
+        if lacking := [name for name in GENE_COLUMNS if name not in var]:
+            raise damaged(path, f"it lacks {', '.join(lacking)}", MADE_BY)
+        obs = obs if rows is None else obs.iloc[rows]
+        return anndata.AnnData(sparse_rows(file["X"], rows), obs=obs, var=var, uns={"biosae": made})
+
+
+def expressing_cells(path: Path) -> np.ndarray:
+    """Return the number of cells that express each gene, ``(n_genes,) int64``; memory holds one block of cells."""
+    with _opened(path) as file:
+        n_cells, n_genes = file["X"].attrs["shape"]
+        blocks = sparse_blocks(file["X"], np.arange(n_cells))
+        return sum((np.bincount(block.indices, minlength=n_genes) for block in blocks), np.zeros(n_genes, np.int64))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
     try:
-        expression = anndata.read_h5ad(path)
+        with h5py.File(path, "r") as file:
+            yield file
+    except ArtefactError:
+        raise
     except Exception as error:  # HDF5 and its readers raise whatever damaged attributes cause
         raise damaged(path, reason_of(error), MADE_BY) from error
-    if expression.n_obs != features.n_obs:
-        raise damaged(path, f"it has {expression.n_obs:,} cells, features.h5ad {features.n_obs:,}", MADE_BY)
-    if lacking := [name for name in GENE_COLUMNS if name not in expression.var]:
-        raise damaged(path, f"it lacks {', '.join(lacking)}", MADE_BY)
-    expression.uns["biosae"] = made
-    return expression

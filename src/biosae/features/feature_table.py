@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import anndata
 import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import sparse_dataset, write_elem
+from anndata.io import read_elem, sparse_dataset, write_elem
+from scipy import sparse
 
 from biosae.artefacts import atomic_write, damaged
 from biosae.errors import ArtefactError, reason_of
 
 from .origin import FORMAT, MADE_BY, read_origin
 from .pool import PooledCodes
+from .stored_rows import ROWS_PER_BLOCK, dense_rows, in_blocks, sparse_blocks, sparse_rows
 
 LAYERS = ("mean", "sum", "fraction_active")
+MATRICES = ("X", *LAYERS)
+EVERYTHING = (*MATRICES, "obsm")
+ANNOTATIONS = ("obs", "var", "varm", "varp", "uns")
 
 
 def write_feature_table(
@@ -55,46 +61,109 @@ def write_feature_table(
         write_elem(file, "obs", obs)
         write_elem(file, "var", var)
         write_elem(file, "obsm", obsm)
-        made = {"format": FORMAT, "pooling": "max", **provenance, "content_hash": _hash_of(obs, var, obsm)}
+        made = {
+            "format": FORMAT,
+            "pooling": "max",
+            **provenance,
+            "content_hash": _hash_of(obs, var, obsm.get("X_model")),
+        }
         write_elem(file, "uns", {"biosae": made})
 
 
-def read_feature_table(path: Path) -> anndata.AnnData:
-    """Return the feature table in memory.
+def read_feature_table(
+    path: Path, content: Sequence[str] = EVERYTHING, rows: np.ndarray | None = None
+) -> anndata.AnnData:
+    """Return the feature table, or a part of it, in memory.
 
     In a run folder it must be of the run's SAE.
+
+    Parameters
+    ----------
+    content
+        What to read beside the annotations: some of `EVERYTHING`.
+    rows
+        ``(n,)`` ascending rows of the samples to return; None returns all.
 
     Raises
     ------
     ArtefactError
         If it is missing, damaged, of a newer format, not a feature table, or of another SAE.
     """
-    path = Path(path)
-    made = read_origin(path)
+    with _opened(path) as file:
+        table = _annotated(file)
+        table = table if rows is None else table[rows].copy()
+        for name in content:
+            if name == "obsm":
+                table.obsm = {key: dense_rows(file["obsm"][key], rows) for key in file.get("obsm", ())}
+            else:
+                _put(table, name, sparse_rows(file[_place(name)], rows))
+        return table
+
+
+def feature_blocks(path: Path, matrices: Sequence[str], rows: np.ndarray) -> Iterator[anndata.AnnData]:
+    """Yield some samples of the feature table in blocks, however many there are in all.
+
+    Parameters
+    ----------
+    matrices, rows
+        As for `read_feature_table`, whose errors are raised here, too.
+    """
+    with _opened(path) as file:
+        obs, var = _annotated(file).obs, read_elem(file["var"])
+        streams = [sparse_blocks(file[_place(name)], rows) for name in matrices]
+        for chosen, *found in zip(in_blocks(rows), *streams, strict=True):
+            block = anndata.AnnData(obs=obs.iloc[chosen], var=var)
+            for name, matrix in zip(matrices, found, strict=True):
+                _put(block, name, matrix)
+            yield block
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    read_origin(path)
     try:
-        table = anndata.read_h5ad(path)
-        _check_content(path, table, made.get("content_hash"))
+        with h5py.File(path, "r") as file:
+            yield file
     except ArtefactError:
         raise
     except Exception as error:  # HDF5 and its readers raise whatever damaged attributes cause
         raise damaged(path, reason_of(error), MADE_BY) from error
+
+
+def _annotated(file: h5py.File) -> anndata.AnnData:
+    """Return the table without its matrices."""
+    path, made = Path(file.filename), read_origin(file.filename)
+    table = anndata.AnnData(**{name: read_elem(file[name]) for name in ANNOTATIONS if name in file})
+    _check_content(path, table, file, made.get("content_hash"))
     table.uns["biosae"] = made
     return table
 
 
-def _check_content(path: Path, table: anndata.AnnData, expected: str | None) -> None:
+def _put(table: anndata.AnnData, name: str, matrix: sparse.csr_matrix) -> None:
+    if name == "X":
+        table.X = matrix
+    else:
+        table.layers[name] = matrix
+
+
+def _place(name: str) -> str:
+    return name if name == "X" else f"layers/{name}"
+
+
+def _check_content(path: Path, table: anndata.AnnData, file: h5py.File, expected: str | None) -> None:
     """Raise unless the table has what every reader needs."""
-    lacking = [name for name in LAYERS if name not in table.layers]
+    lacking = [name for name in MATRICES if _place(name) not in file]
     lacking += [name for name in ("biosae_part", "biosae_n_tokens") if name not in table.obs]
     if lacking:
         raise ArtefactError(f"{path} lacks {', '.join(lacking)}; make it again with {MADE_BY}")
     if not np.issubdtype(table.obs["biosae_n_tokens"].dtype, np.number):
         raise damaged(path, "its column biosae_n_tokens must hold numbers", MADE_BY)
-    if expected is not None and expected != _hash_of(table.obs, table.var, table.obsm):
+    embedding = file["obsm/X_model"] if "obsm/X_model" in file else None
+    if expected is not None and expected != _hash_of(table.obs, table.var, embedding):
         raise ArtefactError(f"{path} was changed since it was written; make it again with {MADE_BY}")
 
 
-def _hash_of(obs: pd.DataFrame, var: pd.DataFrame, obsm: Mapping[str, np.ndarray]) -> str:
+def _hash_of(obs: pd.DataFrame, var: pd.DataFrame, embedding: np.ndarray | h5py.Dataset | None) -> str:
     """Return a hash of samples, parts, features and the model's embeddings; the codes have checksums of HDF5.
 
     Columns of the samples' annotations may be added or changed.
@@ -103,9 +172,10 @@ def _hash_of(obs: pd.DataFrame, var: pd.DataFrame, obsm: Mapping[str, np.ndarray
     for texts in (obs.index, obs["biosae_part"], var.index):
         digest.update("\n".join(map(str, texts)).encode())
     arrays = [(obs["biosae_n_tokens"], np.int64), (var["frequency_token"], np.float64), (var["max_code"], np.float32)]
-    arrays += [(obsm["X_model"], np.float32)] if "X_model" in obsm else []
     for array, dtype in arrays:
         digest.update(np.ascontiguousarray(array, dtype))
+    for first in range(0, 0 if embedding is None else len(embedding), ROWS_PER_BLOCK):
+        digest.update(np.ascontiguousarray(embedding[first : first + ROWS_PER_BLOCK], np.float32))
     return digest.hexdigest()[:16]
 
 

@@ -104,8 +104,6 @@ def test_a_run_lists_genes_by_expression_and_where_they_were_read(run, tokens):
 
 
 def test_coverage_counts_a_gene_once_a_cell(run, tokens):
-    features = read_feature_table(run / "features.h5ad")
-    genes = anndata.AnnData(sparse.csr_matrix(np.ones((features.n_obs, 1), dtype=np.float32)))
-    genes.var = genes.var.assign(identifier="ENSG9", symbol="GENE9", token=9)
-    coverage = gene_coverage(genes, TokenCodes(run / "token_codes"))
+    genes = pd.DataFrame({"identifier": ["ENSG9"], "symbol": ["GENE9"], "token": [9]})
+    coverage = gene_coverage(genes, np.array([1]), TokenCodes(run / "token_codes"))
     assert coverage["n_read"].tolist() == [int((tokens["token"] == 9).sum())]

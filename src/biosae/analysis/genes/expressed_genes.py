@@ -121,15 +121,23 @@ def expressed_genes(
     return ExpressedGenes(table, _scores(table, null_effect, features.n_vars), len(ranked), len(reported))
 
 
-def gene_coverage(expression: anndata.AnnData, codes: TokenCodes) -> pd.DataFrame:
-    """Number of cells that express each gene, and in how many of these the model read it: tables/gene_coverage.csv."""
+def gene_coverage(genes: pd.DataFrame, n_expressing: np.ndarray, codes: TokenCodes) -> pd.DataFrame:
+    """Number of cells that express each gene, and in how many of these the model read it: tables/gene_coverage.csv.
+
+    Parameters
+    ----------
+    genes
+        One row per gene: ``identifier``, ``symbol`` and ``token``.
+    n_expressing
+        ``(n_genes,)`` cells that express each.
+    """
     n_read = np.zeros(int(codes.vocabulary["token"].max()) + 1, dtype=np.int64)
     for shard in codes.shards():
         pair = np.unique(shard.sample.astype(np.int64) * len(n_read) + shard.token)
         n_read += np.bincount(pair % len(n_read), minlength=len(n_read))
-    token, genes = expression.var["token"].to_numpy(), expression.var
+    token = genes["token"].to_numpy()
     table = pd.DataFrame({"identifier": genes["identifier"], "gene": genes["symbol"]}).astype(str)
-    table["n_expressing"] = np.bincount(expression.X.indices, minlength=expression.n_vars)
+    table["n_expressing"] = n_expressing
     table["n_read"] = np.where(token >= 0, n_read[np.maximum(token, 0)], 0)
     return table[table["n_expressing"] > 0].reset_index(drop=True)
 
