@@ -13,7 +13,7 @@ import biosae
 from biosae.cli.config.schema import register
 
 SOURCE = Path(*biosae.__path__)
-COMMANDS = "train|run|features|analyze|steer|benchmark|report|compare|stability|sweep|doctor|convert"
+COMMANDS = "train|run|features|analyze|explain|steer|benchmark|report|compare|stability|sweep|doctor|convert"
 DATA = (["data=h5ad", "scfm=scgpt"], ["data=fasta"], ["data=protein_h5"])
 
 

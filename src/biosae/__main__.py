@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train a sparse autoencoder on one layer of a foundation model",
     "features": "encode every token; sparse codes and features.h5ad",
     "analyze": "score every feature against labels, genes, expression and density",
+    "explain": "examples of features for language models, and scores of their descriptions",
     "steer": "edit features inside the model, beside baselines",
     "benchmark": "batch integration of original and steered embeddings",
     "report": "write the static page of a run",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from omegaconf import DictConfig, OmegaConf
 
-STAGES = ("train", "features", "analyze", "steer", "benchmark", "report", "compare", "stability", "sweep")
+STAGES = ("train", "features", "analyze", "explain", "steer", "benchmark", "report", "compare", "stability", "sweep")
 
 SECTIONS = {
     "data": ("data", "data.split", "data.preprocess"),

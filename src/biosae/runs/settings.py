@@ -91,6 +91,21 @@ class AnalysisSettings:
 
 
 @dataclass
+class ExplainSettings:
+    """Examples of features for language models or people, and the descriptions that come back."""
+
+    export: str | None = None  # JSON lines to write; the questions go beside them
+    descriptions: str | None = None  # CSV to score: feature, description
+    answers: str | None = None  # CSV to score: feature, sample, prediction
+    features: list[int] | None = None  # to export; None: all
+    n_examples: int = 10  # of each kind
+
+    def __post_init__(self):
+        if not self.n_examples >= 1:
+            raise SettingError(f"n_examples must be at least 1, got {self.n_examples}", argument="n_examples")
+
+
+@dataclass
 class ChooseFeatures:
     """The features that are edited."""
 
@@ -193,6 +208,7 @@ class Settings:
     experiment: ExperimentSettings = field(default_factory=ExperimentSettings)
     sae_checkpoint: RunChoice = field(default_factory=RunChoice)
     analysis: AnalysisSettings = field(default_factory=AnalysisSettings)
+    explain: ExplainSettings = field(default_factory=ExplainSettings)
     steer: SteerSettings = field(default_factory=SteerSettings)
     benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
     report: ReportSettings = field(default_factory=ReportSettings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def explain(evidence: Evidence, seed: int) -> Explanations:
     return Explanations(chosen, found.tried)
 
 
-def judge(evidence: Evidence, values: np.ndarray, features: np.ndarray) -> pd.DataFrame:
+def judge(evidence: Evidence, values: np.ndarray, features: np.ndarray, rising: bool = False) -> pd.DataFrame:
     """Fidelity of given explanations, fitted on select and judged on test samples.
 
     Parameters
@@ -66,6 +66,8 @@ def judge(evidence: Evidence, values: np.ndarray, features: np.ndarray) -> pd.Da
         ``(n, m)`` what each says of every sample of the evidence.
     features
         ``(m,)`` the feature that each explains.
+    rising
+        Whether a line that falls is taken for none, so that an explanation of the opposite is worth nothing.
 
     Returns
     -------
@@ -74,6 +76,13 @@ def judge(evidence: Evidence, values: np.ndarray, features: np.ndarray) -> pd.Da
     select, test = evidence.of_part("select"), evidence.of_part("test")
     y = evidence.codes[:, features].toarray().astype(np.float32)
     lines = fit_lines(values[select], y[select])
+    if rising:
+        falls = lines.slope < 0
+        lines = replace(
+            lines,
+            slope=np.where(falls, 0, lines.slope),
+            intercept=np.where(falls, y[select].mean(axis=0), lines.intercept),
+        )
     mean = fit_lines(np.zeros_like(values[select]), y[select])
     fidelity = 1 - lines.squared_error(values[test], y[test]) / _positive(mean.squared_error(values[test], y[test]))
     auroc = firing_auroc(lines.predict(values[test]), y[test] > strong(y[select]))
