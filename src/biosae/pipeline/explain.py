@@ -15,7 +15,7 @@ from biosae.analysis.explain.evidence import gather_evidence
 from biosae.analysis.explain.examples import Exhibits, examples
 from biosae.analysis.genes.gene_sets import hallmark_sets
 from biosae.artefacts import atomic_write
-from biosae.errors import SettingError
+from biosae.errors import SettingError, arguments_of
 from biosae.features.expression import EXPRESSION, read_expression
 from biosae.features.feature_table import read_feature_table
 from biosae.features.origin import TOKEN_CODES
@@ -50,10 +50,11 @@ def explain(folder: Path, settings: ExplainSettings, seed: int = 0) -> list[Path
         raise SettingError(message, argument="export")
     table = read_feature_table(folder / "features.h5ad")
     written = []
-    if settings.export:
-        written += export_examples(folder, table, settings, seed)
-    if settings.descriptions or settings.answers:
-        written.append(score(folder, table, settings, seed))
+    with arguments_of("explain"):
+        if settings.export:
+            written += export_examples(folder, table, settings, seed)
+        if settings.descriptions or settings.answers:
+            written.append(score(folder, table, settings, seed))
     return written
 
 
