@@ -12,6 +12,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
+from biosae.analysis.explain.naming import top_samples
 from biosae.analysis.explain.score_explanations import score_explanations
 from biosae.analysis.genes.expressed_genes import expressed_genes, gene_coverage
 from biosae.analysis.genes.gene_scores import expression_scores, value_quartiles
@@ -118,7 +119,10 @@ def score_features(
     if run_label_scoring and annotations.exists():
         score_residues(results, tokens.codes, annotations, table, *chance)
     if run_explanations:
-        score_explanations(results, sample, expression, label_keys, group_key, own_sets, families, seed)
+        blocks = feature_blocks(features_h5ad, ("X",), np.arange(table.n_obs))
+        tops, _ = top_samples(block.X for block in blocks)
+        evidence = (label_keys, group_key, own_sets, families, seed)
+        score_explanations(results, sample, tops, table.obs, expression, *evidence)
     settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed}
     settings |= {"n_permutations": n_permutations, "max_samples": max_samples}
     settings |= {"gene_sets": [str(path) for path in gene_sets], "gene_families": [str(path) for path in gene_families]}

@@ -48,7 +48,7 @@ def explain(folder: Path, settings: ExplainSettings, seed: int = 0) -> list[Path
     if not (settings.export or settings.descriptions or settings.answers):
         message = "nothing to do: give export, a file to write examples to, or descriptions, a CSV to score"
         raise SettingError(message, argument="export")
-    table = read_feature_table(folder / "features.h5ad")
+    table = read_feature_table(folder / "features.h5ad", ("X", "obsm"))
     written = []
     with arguments_of("explain"):
         if settings.export:

@@ -1,4 +1,3 @@
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +8,9 @@ from biosae.analysis.explain.naming import joined, named, top_samples
 TYPES = np.array(["B"] * 8 + ["DC"] * 4 + ["T"] * 28)
 
 
-def table(*codes):
-    obs = pd.DataFrame({"cell_type": TYPES}, index=[f"c{i}" for i in range(len(TYPES))])
-    return anndata.AnnData(sparse.csr_matrix(np.column_stack(codes).astype(np.float32)), obs=obs)
+def tops_of(code, n_blocks=1):
+    blocks = np.array_split(np.asarray(code, np.float32)[:, None], n_blocks)
+    return top_samples(map(sparse.csr_matrix, blocks))
 
 
 def chosen(**columns):
@@ -21,7 +20,8 @@ def chosen(**columns):
 
 
 def name_of(codes, analyses=None, **columns):
-    return named(chosen(**columns), table(codes), analyses or {}, "cell_type").iloc[0]
+    obs = pd.DataFrame({"cell_type": TYPES, "donor": "d0"})
+    return named(chosen(**columns), tops_of(codes)[0], obs, analyses or {}, "cell_type").iloc[0]
 
 
 def strongest_in(*order):
@@ -71,9 +71,7 @@ def test_a_union_agrees_with_its_top_cells_together():
 def test_every_kind_has_words(columns, name, sentence):
     expressed = pd.DataFrame({"top_genes": ["CD74;HLA-DRA"]})
     columns = {"key": ""} | columns if columns["kind"] != "class and gene" else columns
-    data = table(strongest_in(*range(8), 20, 21))
-    data.obs["donor"] = "d0"
-    found = named(chosen(**columns), data, {"expressed": expressed}, "cell_type").iloc[0]
+    found = name_of(strongest_in(*range(8), 20, 21), {"expressed": expressed}, **columns)
     assert found["name"] == name
     assert found["sentence"].startswith(sentence)
 
@@ -95,8 +93,15 @@ def test_what_it_reads_names_a_feature_that_is_not_explained():
 def test_top_samples_are_those_the_page_shows_first():
     code = strongest_in(5, 3, 30)
     code[[7, 9]] = 8.5  # equal ones in the order of the rows
-    (found,) = top_samples(table(code))
-    assert found[:5].tolist() == [5, 3, 7, 9, 30] and len(found) == 10
+    for n_blocks in (1, 3):
+        rows, codes = tops_of(code, n_blocks)
+        assert rows[0, :5].tolist() == [5, 3, 7, 9, 30] and rows.shape == (1, 10)
+        assert codes[0, :5].tolist() == [10, 9, 8.5, 8.5, 8]
+
+
+def test_a_feature_that_fires_in_few_samples_has_few_top_samples():
+    rows, codes = tops_of([0, 0, 2, 0, 3])
+    assert rows[0].tolist() == [4, 2] + [-1] * 8 and codes[0, 2:].tolist() == [0] * 8
 
 
 def test_words_are_joined_as_people_write_them():

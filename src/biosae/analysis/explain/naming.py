@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import anndata
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -20,7 +19,7 @@ N_SAID = 3  # genes of a sentence
 
 
 def named(
-    chosen: pd.DataFrame, table: anndata.AnnData, analyses: dict[str, pd.DataFrame], label_key: str | None
+    chosen: pd.DataFrame, tops: np.ndarray, obs: pd.DataFrame, analyses: dict[str, pd.DataFrame], label_key: str | None
 ) -> pd.DataFrame:
     """Add ``name`` and ``sentence`` to explanations.
 
@@ -31,34 +30,50 @@ def named(
     ----------
     chosen
         `explain.Explanations.chosen`.
-    table
-        The feature table.
+    tops
+        Rows of `top_samples`, of all samples.
+    obs
+        Annotations of all samples.
     analyses
         Columns of scores.csv: ``genes``, ``families`` and ``expressed``, where they were scored.
     label_key
         Column with the classes that a sentence names the strongest of.
     """
-    tops = top_samples(table)
-    text = {key: class_names(table.obs[key]) for key in {*chosen["key"], label_key} - {"", None}}
+    text = {key: class_names(obs[key]) for key in {*chosen["key"], label_key} - {"", None}}
     names, sentences = [], []
     for feature, row in enumerate(chosen.itertuples()):
-        subject = _subject(row, None if row.kind not in OF_CLASSES else text[row.key][tops[feature]])
+        top = tops[feature][tops[feature] >= 0]
+        subject = _subject(row, None if row.kind not in OF_CLASSES else text[row.key][top])
         reads = _reads(analyses, feature)
         is_named = bool(row.is_explained)
         names.append(subject if is_named else reads or UNEXPLAINED)
-        strongest = "" if label_key is None else _most_common(text[label_key][tops[feature]])
+        strongest = "" if label_key is None else _most_common(text[label_key][top])
         sentences.append(_sentence(row, subject, reads, _expressed(analyses, feature), strongest))
     return chosen.assign(name=names, sentence=sentences)
 
 
-def top_samples(table: anndata.AnnData) -> list[np.ndarray]:
-    """Rows of the ten samples with the largest pooled code of each feature, fewer where fewer have one."""
-    codes = sparse.csc_matrix(table.X)
-    found = []
-    for start, stop in zip(codes.indptr[:-1], codes.indptr[1:], strict=True):
-        rows, code = codes.indices[start:stop], codes.data[start:stop]
-        found.append(rows[np.argsort(-code, kind="stable")[:N_TOP]])
-    return found
+def top_samples(blocks: Iterable[sparse.csr_matrix]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the samples with the largest pooled code of each feature, and these codes, both ``(d_sae, N_TOP)``.
+
+    Equal codes come in the order of the rows; where fewer samples have a code, the rest is row -1 and code 0.
+
+    Parameters
+    ----------
+    blocks
+        Codes of consecutive samples, ``(n, d_sae)``.
+    """
+    first, best, rows = 0, None, None
+    for block in blocks:
+        dense = block.toarray().T
+        if best is None:
+            best, rows = np.zeros((len(dense), N_TOP), dense.dtype), np.full((len(dense), N_TOP), -1)
+        among = np.concatenate([best, dense], axis=1)
+        numbers = np.concatenate([rows, np.broadcast_to(np.arange(first, first + block.shape[0]), dense.shape)], axis=1)
+        order = np.argsort(-among, axis=1, kind="stable")[:, :N_TOP]
+        best = np.take_along_axis(among, order, 1)
+        rows = np.where(best > 0, np.take_along_axis(numbers, order, 1), -1)
+        first += block.shape[0]
+    return rows, best
 
 
 def joined(words: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 import anndata
+import numpy as np
 import pandas as pd
 
 from biosae.analysis.genes.gene_sets import GeneSets, hallmark_sets
@@ -25,6 +26,8 @@ SEPARATOR = ";"
 def score_explanations(
     results: Results,
     table: anndata.AnnData,
+    tops: np.ndarray,
+    obs: pd.DataFrame,
     expression: anndata.AnnData | None,
     label_keys: Sequence[str],
     group_key: str | None,
@@ -32,7 +35,15 @@ def score_explanations(
     families: dict[str, list[str]],
     seed: int,
 ) -> None:
-    """Explain every feature of a run and name it."""
+    """Explain every feature of a run and name it.
+
+    Parameters
+    ----------
+    table, expression
+        Codes and expression of the samples that explanations are fitted and judged on.
+    tops, obs
+        Top samples of every feature, from `naming.top_samples`, and annotations, of all samples.
+    """
     used = hallmark_sets() + of_small_files(sets)
     evidence = gather_evidence(table, expression, label_keys, group_key, used, families, seed)
     n = {name: int((evidence.part == name).sum()) for name in ("select", "test")}
@@ -41,7 +52,7 @@ def score_explanations(
         return
     found = explain(evidence, seed)
     first = evidence.labels[0].key if evidence.labels else None
-    explanations = named(found.chosen, table, results.analyses, first)
+    explanations = named(found.chosen, tops, obs, results.analyses, first)
     as_text = _as_text(explanations)
     results.analyses["explanation"] = as_text[list(COLUMNS)]
     results.samples["explanation"] = {
