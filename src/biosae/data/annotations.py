@@ -12,7 +12,7 @@ import pandas as pd
 
 from biosae.errors import DataError
 
-from .fasta import accession
+from .fasta import accession, isoform_advice, parent_of
 from .feature_tables import TEXT_ONLY, feature_columns, features_in, is_feature_file, read_features, terms_of
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,9 @@ ROW_NUMBER_NAMES = ("", "index")
 """Names, in lower case, of a first column that pandas and R write to number the rows."""
 
 
-def read_annotations(annotations: Path | str, id_column: str | None, ids: list[str]) -> pd.DataFrame:
+def read_annotations(
+    annotations: Path | str, id_column: str | None, ids: list[str], match_isoforms: bool = False
+) -> pd.DataFrame:
     """Return the rows of a table for the given proteins, in their order; empty where it has none.
 
     Text stays as it is written ("NA" is a word, 001 is not 1) and becomes categories; only an empty cell is missing.
@@ -47,6 +49,8 @@ def read_annotations(annotations: Path | str, id_column: str | None, ids: list[s
         A CSV or TSV file (``.gz`` too), or a feature table of UniProt.
     id_column
         Column with the protein ids; by default the first that does not merely number the rows.
+    match_isoforms
+        An isoform (``P12345-2``) without a row has that of its parent.
 
     Raises
     ------
@@ -60,21 +64,31 @@ def read_annotations(annotations: Path | str, id_column: str | None, ids: list[s
         message = f"id_column: {path} has no column {id_column}; it has {', '.join(table.columns)}"
         raise DataError(message, argument="id_column")
     table = table.set_index(table.pop(id_column).fillna("").map(accession))
-    known = table[table.index.isin(set(ids))]
+    row_of = {name: _row_of(name, table.index, match_isoforms) for name in ids}
+    known = table[table.index.isin(set(row_of.values()))]
     if known.empty:
         some = f"it has {table.index[0]}, the data {ids[0]}" if len(table) else "it is empty"
         message = f"{path} annotates none of the {len(ids):,} proteins; for example {some}; see id_column"
-        raise DataError(message, argument="id_column")
+        raise DataError(message + isoform_advice(ids, match_isoforms), argument="id_column")
     if not known.index.is_unique:
         repeated = known.index[known.index.duplicated()][0]
         raise DataError(f"{path} has several rows for a protein, for example {repeated}; join its terms by ';'")
-    logger.info("%s of %s proteins annotated by %s", f"{len(known):,}", f"{len(ids):,}", path.name)
-    return known.reindex(ids).apply(_storable)
+    found = known.reindex([row_of[name] for name in ids]).set_axis(ids)
+    n_annotated = int(pd.Index(row_of.values()).isin(known.index).sum())
+    logger.info("%s of %s proteins annotated by %s", f"{n_annotated:,}", f"{len(ids):,}", path.name)
+    return found.apply(_storable)
+
+
+def _row_of(name: str, rows: pd.Index, match_isoforms: bool) -> str:
+    """The row of a protein: its own, or that of the parent of an isoform."""
+    return parent_of(name) if match_isoforms and name not in rows else name
 
 
 def _read(path: Path, has_row_numbers: bool) -> pd.DataFrame:
     if is_feature_file(path):
-        return terms_of(read_features(path, "annotations")).rename(FEATURES).rename_axis("id").reset_index()
+        features = read_features(path, "annotations")
+        terms = terms_of(features).reindex(features["id"].unique()).fillna(NO_FEATURE)
+        return terms.rename(FEATURES).rename_axis("id").reset_index()
     table = read_table(path, "annotations")
     if has_row_numbers:
         table = without_row_numbers(table, path)

@@ -12,6 +12,9 @@ from pathlib import Path
 from biosae.errors import DataError
 
 UNIPROT_HEADER = re.compile(r"(?:sp|tr)\|([^|]+)\|")
+ISOFORM = re.compile(r"([A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2}|[OPQ][0-9][A-Z0-9]{3}[0-9])-\d+")
+"""An accession of UniProtKB with the number of an isoform."""
+
 SEQUENCE = re.compile(r"[A-Za-z.*-]+")
 
 
@@ -60,6 +63,20 @@ def accession(header: str) -> str:
     word = header.split(maxsplit=1)[0] if header.strip() else ""
     uniprot = UNIPROT_HEADER.match(word)
     return uniprot[1] if uniprot else word
+
+
+def parent_of(name: str) -> str:
+    """Return the accession of an isoform's protein: ``P12345`` of ``P12345-2``; other names are their own."""
+    isoform = ISOFORM.fullmatch(name)
+    return isoform[1] if isoform else name
+
+
+def isoform_advice(ids: list[str], match_isoforms: bool) -> str:
+    """Return what to add to an error about ids that do not match: isoforms may match by their parents."""
+    n_isoforms = sum(parent_of(name) != name for name in ids)
+    if match_isoforms or not n_isoforms:
+        return ""
+    return f"; {n_isoforms:,} are isoforms, such as P12345-2: match_isoforms=true joins them to their parents"
 
 
 def _records(text: str, path: Path) -> list[tuple[str, str]]:

@@ -133,7 +133,7 @@ def prepare_proteins(settings: Settings) -> PreparedData:
         lengths = np.array([len(sequence) for sequence in proteins.sequences])
         hashes = hashes_of_sequences(proteins.sequences)
         samples, split = annotated_proteins(data, proteins.ids, lengths, hashes, settings.seed)
-        spans = None if data.residues is None else read_spans(data.residues, proteins.ids, lengths)
+        spans = _spans(data, proteins.ids, lengths)
     adapter = load_model(settings.plm, settings.device)
     return PreparedData([path], samples, split, adapter, adapter.tokenize(proteins), spans=spans)
 
@@ -154,7 +154,7 @@ def prepare_vectors(settings: Settings) -> PreparedData:
         if data.residues is not None and lengths is None:
             message = f"residues cannot be told apart: {path} has one vector per protein"
             raise DataError(f"{message}; give UniProt's feature table as annotations", argument="residues")
-        spans = None if data.residues is None else read_spans(data.residues, vectors.ids, vectors.n_rows)
+        spans = _spans(data, vectors.ids, vectors.n_rows)
     name = data.model or vectors.model or "stored vectors"
     adapter = StoredVectors(vectors, name, settings_hash({"data": data_hash([path]), "ids": vectors.ids}), letters)
     adapter.network.to(choose_device(settings.device))
@@ -170,7 +170,7 @@ def annotated_proteins(
     """
     obs = pd.DataFrame(index=pd.Index(ids, name="protein"))
     if data.annotations is not None:
-        obs = read_annotations(data.annotations, data.id_column, ids).set_index(obs.index)
+        obs = read_annotations(data.annotations, data.id_column, ids, data.match_isoforms).set_index(obs.index)
     if lengths is not None:
         obs = obs.assign(n_residues=lengths)
     label_keys = _protein_labels(data, obs)
@@ -183,6 +183,12 @@ def annotated_proteins(
     cluster = read_clusters(data.split.groups, ids)
     split = split_groups(cluster, held_out, seed, "cluster", shares)
     return Samples(obs.assign(cluster=cluster), names, label_keys), _copies_together(split, hashes, "proteins")
+
+
+def _spans(data: ProteinData, ids: list[str], lengths: np.ndarray) -> pd.DataFrame | None:
+    if data.residues is None:
+        return None
+    return read_spans(data.residues, ids, lengths, data.residue_types, data.match_isoforms)
 
 
 def _protein_labels(data: ProteinData, obs: pd.DataFrame) -> list[str]:

@@ -80,6 +80,10 @@ class ProteinData(Data):
         Table with one row per protein, and its column of ids.
     residues
         Table with one row per site or domain.
+    residue_types
+        Types of UniProt's features to score, or ``[all]``; None leaves out chains, variants and the like.
+    match_isoforms
+        Join an isoform (``P12345-2``) that has no annotations of its own to those of its parent.
     n_proteins
         Proteins to draw at random; None for all.
     """
@@ -88,6 +92,8 @@ class ProteinData(Data):
     annotations: str | None = None
     id_column: str | None = None
     residues: str | None = None
+    residue_types: list[str] | None = None
+    match_isoforms: bool = False
     n_proteins: int | None = None
     split: ProteinSplit = field(default_factory=ProteinSplit)
 

@@ -41,6 +41,14 @@ def largest_on(codes: TokenCodes, is_chosen: np.ndarray) -> np.ndarray:
     return largest
 
 
+def n_residues_read(codes: TokenCodes, n_samples: int) -> np.ndarray:
+    """``(n_samples,)`` residues of each protein that the model read."""
+    n_read = np.zeros(n_samples, dtype=np.int64)
+    for shard in codes.shards():
+        n_read += np.bincount(shard.sample, minlength=n_samples)
+    return n_read
+
+
 def residues_of(codes: TokenCodes, is_chosen: np.ndarray, largest: np.ndarray) -> Residues:
     """Return the residues of the chosen samples, their codes divided by the ``(d_sae,)`` largest."""
     sample, token, blocks = [], [], []

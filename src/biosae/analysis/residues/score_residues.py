@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import anndata
@@ -17,15 +17,25 @@ from biosae.errors import DataError
 from biosae.features.token_codes import TokenCodes
 from biosae.progress import progress_bar
 
-from .domains import Agreement, Domains, agreement, domains_of, read_residue_annotations, switched_on, turned
-from .residue_codes import Residues, largest_on, one_hot, residues_of
+from .domains import (
+    Agreement,
+    Domains,
+    agreement,
+    domains_of,
+    read_residue_annotations,
+    switched_on,
+    turned,
+    with_objects,
+    within,
+)
+from .protocols import PROTOCOLS, Protocol, protocol_of
+from .residue_codes import Residues, largest_on, n_residues_read, one_hot, residues_of
 
 logger = logging.getLogger(__name__)
 
 THRESHOLDS = (0.0, 0.15, 0.5, 0.6, 0.8)
 """Shares of a feature's largest code on the train proteins (Simon and Zou 2025, arXiv 2412.12101)."""
 
-MIN_DOMAINS = 3  # that a concept needs on the select and on the test proteins
 PER_CONCEPT = 50  # features of each concept that the table keeps
 
 
@@ -43,21 +53,39 @@ class ResidueScores:
         One row per concept: the best feature on select with its scores on test, and the best single residue.
     left_out
         Concept and reason, for those that were not scored.
+    n_beyond
+        Annotations that begin beyond the residues which the model read, which no feature can find.
     """
 
     best: pd.DataFrame
     table: pd.DataFrame
     concepts: pd.DataFrame
     left_out: dict[str, str]
+    n_beyond: int
 
 
 def score_residues(
-    results: Results, codes: TokenCodes, path: Path, table: anndata.AnnData, n_permutations: int, seed: int
+    results: Results,
+    codes: TokenCodes,
+    path: Path,
+    table: anndata.AnnData,
+    n_permutations: int,
+    seed: int,
+    protocol: str = "domains",
 ) -> None:
-    """Add the analysis ``residues``, tables/residues.csv and the best feature of every concept."""
+    """Add the analysis ``residues``, tables/residues.csv and the best feature of every concept.
+
+    Parameters
+    ----------
+    path
+        residues.csv.
+    protocol
+        One of `PROTOCOLS`.
+    """
     part = table.obs["biosae_part"].astype(str).to_numpy()
+    annotations, rules = read_residue_annotations(path, table.obs_names), protocol_of(protocol)
     try:
-        found = residue_scores(codes, read_residue_annotations(path, table.obs_names), part, n_permutations, seed)
+        found = residue_scores(codes, annotations, part, n_permutations, seed, rules)
     except DataError as error:
         results.summary["residues"] = {"left_out": {"all": str(error)}}
         logger.warning("residues are not scored: %s", error)
@@ -69,12 +97,21 @@ def score_residues(
         "n_significant": int((found.best["q_value"] < SIGNIFICANT_Q).sum()),
         "concepts": [without_nan(row) for row in found.concepts.to_dict("records")],
         "left_out": found.left_out,
+        "protocol": protocol,
+        "n_beyond_the_model": found.n_beyond,
     }
+    if found.n_beyond:
+        logger.warning("%s annotations lie beyond the residues that the model read: not scorable", f"{found.n_beyond:,}")
     logger.info("residues: %d concepts", len(found.concepts))
 
 
 def residue_scores(
-    codes: TokenCodes, annotations: pd.DataFrame, part: np.ndarray, n_permutations: int, seed: int
+    codes: TokenCodes,
+    annotations: pd.DataFrame,
+    part: np.ndarray,
+    n_permutations: int,
+    seed: int,
+    protocol: Protocol = PROTOCOLS["domains"],
 ) -> ResidueScores:
     """Scores every feature against every concept.
 
@@ -86,42 +123,51 @@ def residue_scores(
     Parameters
     ----------
     annotations
-        ``sample``, ``start``, ``end`` (from 1, inclusive) and ``concept``.
+        ``sample``, ``start``, ``end`` (from 1, inclusive), ``concept`` and perhaps ``object``.
     part
         ``(n_samples,)`` part of the split.
 
     Raises
     ------
     DataError
-        If no concept has `MIN_DOMAINS` domains on the select and on the test proteins.
+        If no concept has enough domains on the select and on the test proteins.
     """
+    annotations = with_objects(annotations)
+    readable = within(annotations, n_residues_read(codes, len(part)))
+    n_beyond = annotations["object"].nunique() - readable["object"].nunique()
     largest = largest_on(codes, part == "train")
     select, test = (residues_of(codes, part == name, largest) for name in ("select", "test"))
-    names, left_out = _scorable(annotations, part)
-    annotated = [domains_of(annotations, each.sample, names) for each in (select, test)]
-    on_select = [agreement(switched_on(select.relative, share), annotated[0]) for share in THRESHOLDS]
+    names, left_out = protocol.scorable(readable, part)
+    if not names:
+        at_least = f"{protocol.min_domains} domains on the select and on the test proteins"
+        raise DataError(f"no annotation of residues has {at_least}")
+    by_residue = protocol.by_residue(names)
+    annotated = [domains_of(readable, each.sample, names) for each in (select, test)]
+    on_select = [agreement(switched_on(select.relative, share), annotated[0], by_residue) for share in THRESHOLDS]
     f1_select = np.max([found.f1 for found in on_select], axis=0)  # (d_sae, n_concepts)
     chosen = HeldOutSelection(
         (np.argmax([found.f1 for found in on_select], axis=0), f1_select.argmax(axis=1)), select.sample
     )
     choice, own = chosen.for_report_on(test.sample)
-    report = _report(test, annotated[1], choice)
+    report = _report(test, annotated[1], choice, by_residue)
     observed = report.f1[np.arange(codes.d_sae), own]
-    highest, n_reached = _null(test, annotated[1], choice, own, observed, n_permutations, np.random.default_rng(seed))
+    chance = n_permutations, np.random.default_rng(seed)
+    highest, n_reached = _null(test, annotated[1], choice, own, observed, by_residue, *chance)
     of_pairs = _Pairs(f1_select, choice, report, names)
     return ResidueScores(
         best=_best(of_pairs, highest, n_reached),
         table=_table(of_pairs),
-        concepts=_concepts(of_pairs, highest, annotated, (select, test), codes),
+        concepts=_concepts(of_pairs, highest, annotated, (select, test), codes, by_residue),
         left_out=left_out,
+        n_beyond=n_beyond,
     )
 
 
-def _report(residues: Residues, domains: Domains, choice: np.ndarray) -> Agreement:
+def _report(residues: Residues, domains: Domains, choice: np.ndarray, by_residue: np.ndarray) -> Agreement:
     """Agreement of each pair at the threshold chosen for it."""
-    found = [agreement(switched_on(residues.relative, share), domains) for share in THRESHOLDS]
-    chosen = [np.choose(choice, [getattr(each, name) for each in found]) for name in ("precision", "recall", "f1")]
-    return Agreement(*chosen)
+    found = [agreement(switched_on(residues.relative, share), domains, by_residue) for share in THRESHOLDS]
+    names = [each.name for each in fields(Agreement)]
+    return Agreement(*(np.choose(choice, [getattr(each, name) for each in found]) for name in names))
 
 
 def _null(
@@ -130,6 +176,7 @@ def _null(
     choice: np.ndarray,
     own: np.ndarray,
     observed: np.ndarray,
+    by_residue: np.ndarray,
     n_permutations: int,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -145,26 +192,11 @@ def _null(
     feature = np.arange(len(choice))
     with progress_bar("Null of residues", n_permutations, "permutations") as advance:
         for n in range(n_permutations):
-            f1 = _report(residues, domains.shifted(turned(residues.sample, generator)), choice).f1
+            f1 = _report(residues, domains.shifted(turned(residues.sample, generator)), choice, by_residue).f1
             highest[n] = f1.max(axis=0)
             n_reached += f1[feature, own] >= observed
             advance()
     return highest, n_reached
-
-
-def _scorable(annotations: pd.DataFrame, part: np.ndarray) -> tuple[list[str], dict[str, str]]:
-    """Concepts with enough domains on both parts, and the reason for each other one."""
-    counts = pd.crosstab(annotations["concept"], part[annotations["sample"]]).reindex(
-        columns=["select", "test"], fill_value=0
-    )
-    enough = counts.min(axis=1) >= MIN_DOMAINS
-    if not enough.any():
-        raise DataError(f"no annotation of residues has {MIN_DOMAINS} domains on the select and on the test proteins")
-    left_out = {
-        name: f"{row.select} domains on select, {row.test} on test; at least {MIN_DOMAINS} of each"
-        for name, row in counts[~enough].iterrows()
-    }
-    return list(counts.index[enough]), left_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +218,8 @@ class _Pairs:
                 "f1": self.report.f1[at],
                 "precision": self.report.precision[at],
                 "recall": self.report.recall[at],
+                "recall_by_residue": self.report.recall_by_residue[at],
+                "f1_by_residue": self.report.f1_by_residue[at],
                 "threshold": np.array(THRESHOLDS)[self.choice[at]],
             }
         )
@@ -210,7 +244,12 @@ def _table(pairs: _Pairs) -> pd.DataFrame:
 
 
 def _concepts(
-    pairs: _Pairs, highest: np.ndarray, annotated: list[Domains], residues: tuple[Residues, Residues], codes: TokenCodes
+    pairs: _Pairs,
+    highest: np.ndarray,
+    annotated: list[Domains],
+    residues: tuple[Residues, Residues],
+    codes: TokenCodes,
+    by_residue: np.ndarray,
 ) -> pd.DataFrame:
     """The best feature of each concept, beside the null and beside the best single amino acid."""
     concept = np.arange(len(pairs.names))
@@ -220,7 +259,10 @@ def _concepts(
     rows["n_domains"] = np.bincount(annotated[1].concept, minlength=len(concept))
     rows["base_rate"] = np.asarray(annotated[1].members.mean(axis=0)).ravel()
     n_vocabulary = int(codes.vocabulary["token"].max()) + 1
-    letters = [agreement(one_hot(each.token, n_vocabulary), on) for each, on in zip(residues, annotated, strict=True)]
+    letters = [
+        agreement(one_hot(each.token, n_vocabulary), on, by_residue)
+        for each, on in zip(residues, annotated, strict=True)
+    ]
     letter = letters[0].f1.argmax(axis=0)
     rows["residue"] = codes.vocabulary["name"].to_numpy(dtype=object)[letter]
     rows["residue_f1"] = letters[1].f1[letter, concept]
