@@ -1,6 +1,7 @@
-"""One set of features in the three formats that UniProt offers."""
+"""One set of features in the formats that UniProt offers."""
 
 import gzip
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,12 @@ from biosae.data.annotations import read_annotations
 from biosae.data.feature_tables import read_features
 from biosae.data.residues import read_spans
 from biosae.errors import DataError
+
+
+def json_feature(kind, start, end, note="", modifier="EXACT"):
+    location = {"start": {"value": start, "modifier": modifier}, "end": {"value": end, "modifier": modifier}}
+    return {"type": kind, "location": location, "description": note}
+
 
 FILES = {
     "a.gff": """##gff-version 3
@@ -28,12 +35,31 @@ FT   TRANSMEM        70..90
 FT                   /note="Helical"
 FT   ACT_SITE        5
 FT   CHAIN           <1..>300
+FT   HELIX           ?..12
+FT   TURN            a-2:3..4
 //
 ID   B_HUMAN
 AC   b;
 FT   SIGNAL          1..22
 //
 """,
+    "a.json": json.dumps(
+        {
+            "results": [
+                {
+                    "primaryAccession": "a",
+                    "features": [
+                        json_feature("Domain", 20, 60, "LRR 1; calcium-binding"),
+                        json_feature("Transmembrane", 70, 90, "Helical"),
+                        json_feature("Active site", 5, 5),
+                        json_feature("Chain", 1, 300, modifier="OUTSIDE"),
+                        json_feature("Helix", None, 12, modifier="UNKNOWN"),
+                    ],
+                },
+                {"primaryAccession": "b", "features": [json_feature("Signal", 1, 22)]},
+            ]
+        }
+    ),
     "a.tsv": "Entry\tDomain [FT]\tGene Names\tActive site\tTransmembrane\tSignal peptide\n"
     'a\tDOMAIN 20..60; /note=""LRR 1; calcium-binding""; /evidence=""ECO:1""\tx\tACT_SITE 5\t'
     'TRANSMEM 70..90; /note=""Helical""\t\nb\t\t\t\t\tSIGNAL 1..22\nc\t\t\t\t\t\n',
@@ -41,7 +67,7 @@ FT   SIGNAL          1..22
 EXPECTED = [
     (0, 5, 5, "Active site"),
     (0, 20, 60, "Domain"),
-    (0, 20, 60, "Domain: LRR 1; calcium-binding"),
+    (0, 20, 60, "Domain: LRR"),
     (0, 70, 90, "Transmembrane"),
     (0, 70, 90, "Transmembrane: Helical"),
     (1, 1, 22, "Signal peptide"),
@@ -60,13 +86,13 @@ def path(request, tmp_path):
 
 def test_the_formats_say_the_same_of_residues(path):
     spans = read_spans(path, ["a", "b", "c"], np.array([300, 30, 10]))
-    assert list(spans.itertuples(index=False, name=None)) == EXPECTED
+    assert list(spans.drop(columns="object").itertuples(index=False, name=None)) == EXPECTED
 
 
 def test_the_formats_say_the_same_of_proteins(path):
     table = read_annotations(path, None, ["c", "b", "a"])
     terms = [set(map(str.strip, str(value).split(";"))) for value in table["features"].astype(object).fillna("none")]
-    has = {"Domain", "Domain: LRR 1, calcium-binding", "Transmembrane", "Transmembrane: Helical", "Active site"}
+    has = {"Domain", "Domain: LRR", "Transmembrane", "Transmembrane: Helical", "Active site"}
     assert terms == [{"none"}, {"Signal peptide"}, has]
     assert set(table) <= {"features", "Gene Names"}
 
@@ -74,8 +100,10 @@ def test_the_formats_say_the_same_of_proteins(path):
 def test_features_without_known_positions_are_left_out(tmp_path, caplog):
     path = tmp_path / "a.dat"
     path.write_text(FILES["a.txt"])
-    assert "Chain" not in set(read_features(path, "residues")["type"])
-    assert "1 of 5 features have no known positions" in caplog.text
+    found = read_features(path, "residues").set_index("type")
+    assert found.loc["Chain", ["start", "end"]].tolist() == [1, 300]
+    assert not {"Helix", "Turn"} & set(found.index)
+    assert "2 of 7 features have no known positions" in caplog.text
 
 
 def test_the_ligand_of_a_binding_site_is_its_note(tmp_path):
@@ -97,3 +125,10 @@ def test_files_without_features_are_refused(tmp_path, text, says):
         path.write_text(text)
     with pytest.raises(DataError, match=f"^residues: .*{says}"):
         read_features(path, "residues")
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"results": [{}]}', '[{"primaryAccession": "a", "features": [{}]}]', "{"])
+def test_other_json_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match="^residues: .*cannot be read"):
+        read_features(tmp_path / "a.json", "residues")

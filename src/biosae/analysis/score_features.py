@@ -22,6 +22,7 @@ from biosae.analysis.genes.token_sums import TokenSums, sum_over_tokens
 from biosae.analysis.labels.continuous import is_continuous
 from biosae.analysis.labels.score_labels import score_labels
 from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
+from biosae.analysis.residues.protocols import protocol_of
 from biosae.analysis.residues.score_residues import score_residues
 from biosae.artefacts import content_hash
 from biosae.errors import ArtefactError, DataError, SettingError, require
@@ -56,6 +57,7 @@ def score_features(
     n_permutations: int,
     gene_sets: Sequence[Path | str] = (),
     gene_families: Sequence[Path | str] = (),
+    residue_protocol: str = "domains",
     map_decoder: bool = False,
     max_samples: int | None = MAX_SAMPLES,
 ) -> pd.DataFrame:
@@ -76,6 +78,8 @@ def score_features(
         GMT or JSON files tested along with the sets that come with the package.
     gene_families
         GMT or JSON files with families beside the usual ones.
+    residue_protocol
+        What recall of annotated residues counts: ``domains``, ``residues`` or ``interplm``.
     map_decoder
         A UMAP of the decoder directions (extra ``sc``).
     max_samples
@@ -96,7 +100,7 @@ def score_features(
     """
     table = read_feature_table(features_h5ad, content=())
     _check_columns(table, label_keys, group_key)
-    _check_settings(n_permutations, map_decoder, max_samples)
+    _check_settings(n_permutations, map_decoder, max_samples, residue_protocol)
     own_sets, families = read_gene_sets(gene_sets), read_families(gene_families)
     rows, results, chance = held_out_rows(table), Results(), (n_permutations, seed)
     tokens, annotations = TokenTable(Path(token_codes), table, rows), Path(out) / RESIDUE_ANNOTATIONS
@@ -117,7 +121,7 @@ def score_features(
     if run_label_scoring:
         score_labels(results, sample[held_out_rows(sample)], label_keys, group_key, *chance)
     if run_label_scoring and annotations.exists():
-        score_residues(results, tokens.codes, annotations, table, *chance)
+        score_residues(results, tokens.codes, annotations, table, *chance, residue_protocol)
     if run_explanations:
         blocks = feature_blocks(features_h5ad, ("X",), np.arange(table.n_obs))
         tops, _ = top_samples(block.X for block in blocks)
@@ -259,12 +263,13 @@ def _check_columns(table: anndata.AnnData, label_keys: list[str], group_key: str
             raise DataError(f"the features have no column {key}; they have {', '.join(map(str, table.obs.columns))}")
 
 
-def _check_settings(n_permutations: int, map_decoder: bool, max_samples: int | None) -> None:
+def _check_settings(n_permutations: int, map_decoder: bool, max_samples: int | None, residue_protocol: str) -> None:
     """Refuse, before the work starts, what is not possible."""
     if n_permutations < 1:
         raise SettingError(f"n_permutations must be at least 1, got {n_permutations}", "n_permutations")
     if max_samples is not None and max_samples < MIN_OF_CLASS:
         message = f"max_samples must be at least {MIN_OF_CLASS}, or None for all samples, got {max_samples}"
         raise SettingError(message, argument="max_samples")
+    protocol_of(residue_protocol)
     if map_decoder:
         require("umap", extra="sc")

@@ -50,12 +50,12 @@ GROUPS = {
     "Modified residue": (
         ("phospho(?!pantetheine)", "phosphorylation"), ("acetyl", "acetylation"), ("methyl", "methylation"),
         ("pantetheine|pyridoxal|fmn|lipoyl|biotin|retinylidene", "cofactor"), ("hydroxy", "hydroxylation"),
-        ("carboxyglutamate|carboxy", "carboxylation"), ("succinyl|malonyl|glutaryl|crotonyl|butyryl|lactoyl", "acylation"),
+        ("carboxy", "carboxylation"), ("succinyl|malonyl|glutaryl|crotonyl|butyryl|lactoyl", "acylation"),
         ("pyrrolidone", "pyrrolidone carboxylic acid"), ("amide", "amidation"), ("sulfo", "sulfation"),
         ("citrulline", "citrullination"), ("nitros|nitro", "nitrosylation"), ("adp-ribosyl", "ADP-ribosylation"),
         ("formyl", "formylation"), ("cysteine sulf|oxo|sulfoxide", "oxidation"), ("amp-|ump-", "nucleotide"),
     ),
-    "Glycosylation": (("n-linked", "N-linked"), ("o-linked", "O-linked"), ("c-linked", "C-linked"), ("s-linked", "S-linked")),
+    "Glycosylation": tuple((f"{atom.lower()}-linked", f"{atom}-linked") for atom in "NOCS"),
     "Lipidation": (
         ("gpi", "GPI anchor"), ("palmitoyl", "palmitoylation"), ("myristoyl", "myristoylation"),
         ("farnesyl|geranyl", "prenylation"), ("diacylglycerol", "diacylglycerol"), ("cholesterol", "cholesterol"),

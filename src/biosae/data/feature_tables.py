@@ -29,6 +29,7 @@ COLUMNS = ("id", "type", "start", "end", "note")
 GFF_SUFFIXES, TEXT_SUFFIXES, JSON_SUFFIX = (".gff", ".gff3"), (".txt", ".dat"), ".json"
 TEXT_BEGINS = b"ID   "
 GFF_COLUMNS = ("id", "source", "type", "start", "end", "score", "strand", "phase", "attributes")
+GFF_NOTES = ("[Nn]ote", "[Ll]igand")
 TEXT_ONLY = {"dtype": object, "keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
 """Options of `pandas.read_csv` that leave every word as it stands: only an empty cell is missing."""
 
@@ -39,6 +40,7 @@ POSITION = re.compile(r"[<>?]?(\d+)")
 
 UNKNOWN = "?"
 JSON_SIGNS = {"OUTSIDE": "<", "UNSURE": "?"}
+
 
 def is_feature_file(path: Path) -> bool:
     """Return whether a file is a feature table only; a table of another kind may be called ``.txt`` too."""
@@ -105,8 +107,8 @@ def terms_of(features: pd.DataFrame) -> pd.Series:
 def _read_gff(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, sep="\t", comment="#", header=None, names=GFF_COLUMNS, **TEXT_ONLY)
     attributes = table["attributes"].fillna("")
-    found = [attributes.str.extract(rf"(?:^|;)(?:{name.title()}|{name})=([^;]*)", expand=False).fillna("") for name in ("note", "ligand")]
-    note = found[0].where(found[0] != "", found[1]).map(unquote)
+    note, ligand = (attributes.str.extract(f"(?:^|;)(?:{name})=([^;]*)", expand=False) for name in GFF_NOTES)
+    note = note.fillna(ligand).fillna("").map(unquote)
     kind = table["type"].fillna("").map(named)
     return table.assign(note=note, type=kind, id=table["id"].fillna("").map(accession))[list(COLUMNS)]
 

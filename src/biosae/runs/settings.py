@@ -87,6 +87,7 @@ class AnalysisSettings:
     max_samples: int | None = 20_000  # of each held-out part that labels are scored on; None: all
     gene_sets: list[str] = field(default_factory=list)  # GMT or JSON files, beside the sets of the package
     gene_families: list[str] = field(default_factory=list)  # GMT or JSON files, beside the usual families
+    residue_protocol: str = "domains"  # recall on residues by domain, by residue ("residues"), or as "interplm" counts
     map_decoder: bool = False  # True adds a UMAP of the decoder directions (extra sc)
 
 

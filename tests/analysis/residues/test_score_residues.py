@@ -4,9 +4,10 @@ import pytest
 from scipy import sparse
 
 from biosae.analysis.residues.domains import agreement, domains_of, switched_on, turned
+from biosae.analysis.residues.protocols import PROTOCOLS, protocol_of
 from biosae.analysis.residues.score_residues import residue_scores
 from biosae.artefacts import content_hash, write_json
-from biosae.errors import DataError
+from biosae.errors import DataError, SettingError
 from biosae.features.token_codes import MANIFEST, TokenCodes, TokenCodesShard
 
 
@@ -121,3 +122,42 @@ def test_rare_concepts_are_named_and_none_at_all_is_refused(planted):
     }
     with pytest.raises(DataError, match="no annotation of residues has 3 domains"):
         residue_scores(codes, spans.iloc[:20], part, 9, 0)
+
+
+def test_the_two_ends_of_a_bond_are_one_object_for_recall():
+    spans = pd.DataFrame(
+        {"sample": 0, "start": [2, 6, 4], "end": [2, 6, 4], "concept": "Disulfide bond", "object": [0, 0, 1]}
+    )
+    domains = domains_of(spans, np.zeros(8, dtype=int), ["Disulfide bond"])
+    assert domains.members.toarray().ravel().nonzero()[0].tolist() == [1, 3, 5]
+    on = sparse.csr_matrix(np.eye(8)[:, [1]])  # one end of the first bond
+    found = agreement(on, domains)
+    assert (found.precision[0, 0], found.recall[0, 0], found.recall_by_residue[0, 0]) == (1, 1 / 2, 1 / 3)
+    assert found.f1_by_residue[0, 0] == pytest.approx(2 * (1 / 3) / (4 / 3))
+    by_residue = agreement(on, domains, PROTOCOLS["interplm"].by_residue(["Disulfide bond"]))
+    assert by_residue.recall[0, 0] == 1 / 3
+
+
+def test_interplm_counts_single_residues_by_residue_and_needs_ten_domains_or_1500_residues(planted):
+    rules = PROTOCOLS["interplm"]
+    assert rules.by_residue(["Domain: SH2", "Modified residue: phosphorylation", "Helix"]).tolist() == [
+        False,
+        True,
+        False,
+    ]
+    assert PROTOCOLS["residues"].by_residue(["Helix"]).all()
+    codes, spans, part = planted
+    assert residue_scores(codes, spans, part, 9, 0, rules).concepts["concept"].tolist() == ["D"]
+    generic = spans.assign(concept="Domain")
+    with pytest.raises(DataError, match="10 domains"):
+        residue_scores(codes, generic, part, 9, 0, rules)
+    with pytest.raises(SettingError, match="residue_protocol must be one of domains, residues, interplm, got x"):
+        protocol_of("x")
+
+
+def test_annotations_beyond_the_model_are_counted_and_not_scored(planted):
+    codes, spans, part = planted
+    beyond = spans.assign(start=31, end=40, concept="B")
+    found = residue_scores(codes, pd.concat([spans, beyond], ignore_index=True), part, 9, 0)
+    assert found.n_beyond == 60
+    assert found.concepts["concept"].tolist() == ["D"]

@@ -1,4 +1,4 @@
-"""Protocols by which features are compared with annotated residues: what recall counts, and which concepts are scored."""
+"""Protocols of comparing features with annotated residues: what recall counts, and which concepts are scored."""
 
 from __future__ import annotations
 

@@ -101,7 +101,9 @@ def score_residues(
         "n_beyond_the_model": found.n_beyond,
     }
     if found.n_beyond:
-        logger.warning("%s annotations lie beyond the residues that the model read: not scorable", f"{found.n_beyond:,}")
+        logger.warning(
+            "%s annotations lie beyond the residues that the model read: not scorable", f"{found.n_beyond:,}"
+        )
     logger.info("residues: %d concepts", len(found.concepts))
 
 
