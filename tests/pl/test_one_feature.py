@@ -59,8 +59,9 @@ def test_bad_arguments_say_what_is_there(adata, call, message):
 
 
 def test_what_is_not_there_is_told_with_what_to_type(adata):
-    with pytest.raises(SettingError, match="feature is a number such as 12, got 'f1'"):
-        pl.activation(adata, "f1", "cell_type", show=False)
+    with pytest.raises(SettingError, match="feature is a number such as 12, or a name such as f12, got 'B'"):
+        pl.activation(adata, "B", "cell_type", show=False)
+    pl.activation(adata, "f1", "cell_type", show=False)
     pl.activation(adata, np.int64(1), "cell_type", show=False)
     del adata.obsm["X_umap"]
     with pytest.raises(SettingError, match="there is no map; .*use_rep='X_model'"):

@@ -110,8 +110,9 @@ def test_decode_takes_edited_dense_codes(sae, planted):
     edited = codes.dense()
     edited[:, 3] += 2
     moved = sae.decode(Codes(edited)) - sae.decode(codes)
-    with pytest.raises(DataError, match=r"decode takes Codes, got Tensor: .* Codes\(values\)"):
-        sae.decode(edited)
+    torch.testing.assert_close(sae.decode(edited), sae.decode(Codes(edited)), rtol=0, atol=0)
+    with pytest.raises(DataError, match=r"decode takes the Codes of encode, or dense ones .* got \(5, 3\)"):
+        sae.decode(torch.zeros(5, 3))
     expected = 2 * sae.W_dec[3].detach() * sae.input_scale
     torch.testing.assert_close(moved, expected.expand_as(moved), rtol=0, atol=1e-4)
 
@@ -119,7 +120,7 @@ def test_decode_takes_edited_dense_codes(sae, planted):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (lambda x: x.numpy(), "must be a torch tensor, got ndarray: torch.as_tensor"),
+        (lambda x: x.tolist(), "must be a torch tensor or an array, got list: torch.as_tensor"),
         (lambda x: x.to("meta"), "are on meta, the SAE on cpu: x.to"),
         (lambda x: x.double(), r"are torch.float64, the SAE torch.float32: x.to\(torch.float32\)"),
     ],
@@ -136,11 +137,17 @@ def test_activations_of_less_precision_are_read(sae, planted):
 
 
 @pytest.mark.parametrize("shape", [(16,), (2, 3, 16), (4, 15), (0, 16)])
-def test_only_rows_of_tokens_are_taken(sae, shape):
+def test_only_rows_of_tokens_are_learned_from(sae, shape):
     """With (batch, length, width) a budget of k times the first axis would leave k / length features per token."""
-    for call in (sae.encode, sae.training_forward, sae.fit_normaliser):
+    for call in (sae.training_forward, sae.fit_normaliser):
         with pytest.raises(DataError, match=r"\(n_tokens, d_in=16\) with at least one token"):
             call(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(4, 15), (0, 16), (2, 0, 16)])
+def test_only_activations_of_its_width_are_encoded(sae, shape):
+    with pytest.raises(DataError, match=r"\(n_tokens, d_in=16\) with at least one token"):
+        sae.encode(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -3,16 +3,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from biosae.saes.code_edits import OPERATIONS, edited_codes
 from biosae.steering.edits import (
-    OPERATIONS,
     Centre,
     EditableTokens,
     FeatureEdit,
     ProjectOut,
     RandomDirection,
     Shift,
-    codes_of,
-    edited_codes,
 )
 
 FEATURES = torch.tensor([5, 2, 11])
@@ -61,7 +59,7 @@ def tokens_of(sae, x):
 
 def test_codes_of_chosen_features(sae, x):
     codes = sae.encode(x)
-    assert torch.equal(codes_of(codes, FEATURES), codes.dense()[:, FEATURES])
+    assert torch.equal(codes.of(FEATURES), codes.dense()[:, FEATURES])
 
 
 @pytest.mark.parametrize("operation, amount", [("scale", 1.0), ("add", 0.0)])

@@ -29,7 +29,7 @@ def sampled_product(
 ) -> Tensor:
     """Return ``values``, known to be ``inputs @ W_enc + b_enc`` at a support, with the gradient of that.
 
-    ``inputs`` are activations less ``b_dec``; the activations get no gradient.
+    ``inputs`` are activations less ``b_dec``, whose own gradient is that of this argument.
     """
     return _SampledProduct.apply(inputs, b_dec, W_enc, b_enc, values, support)
 
@@ -80,10 +80,13 @@ class _SampledProduct(Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):
         inputs, W_enc = ctx.saved_tensors
-        order = ctx.support.by_feature
+        support, order = ctx.support, ctx.support.by_feature
+        grad_inputs = None
+        if ctx.needs_input_grad[0]:
+            grad_inputs = weighted_sums(grad, support.features, support.row_offsets, W_enc.t())
         grad_W_enc = weighted_sums(grad.index_select(0, order.entries), order.rows, order.offsets, inputs).t()
-        grad_b_enc = grad.new_zeros(ctx.support.d_sae).index_add_(0, ctx.support.features, grad)
-        return None, -(W_enc @ grad_b_enc), grad_W_enc, grad_b_enc, None, None
+        grad_b_enc = grad.new_zeros(support.d_sae).index_add_(0, support.features, grad)
+        return grad_inputs, -(W_enc @ grad_b_enc), grad_W_enc, grad_b_enc, None, None
 
 
 def _as_read(matrix: Tensor) -> Tensor:

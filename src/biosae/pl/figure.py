@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-from biosae.errors import SettingError
 
 ACCENT = "#0b6785"
 GREY = "#a9b4ba"
@@ -64,12 +61,3 @@ def without_frame(ax: Axes) -> Axes:
     """Return the axes without the upper and right edge of the frame."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax
-
-
-def checked_feature(feature: int, d_sae: int) -> int:
-    """Return the feature; raise `SettingError` when there is none of that number."""
-    if not isinstance(feature, int | np.integer):
-        raise SettingError(f"feature is a number such as 12, got {feature!r}", "feature")
-    if not 0 <= feature < d_sae:
-        raise SettingError(f"feature must lie between 0 and {d_sae - 1}, got {feature}", "feature")
-    return feature

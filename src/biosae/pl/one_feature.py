@@ -13,9 +13,10 @@ from biosae.analysis.geometry import nearest_features, unit_rows
 from biosae.analysis.labels.classes import precision_recall_points
 from biosae.analysis.residues.residue_codes import ResidueTracks
 from biosae.errors import SettingError
+from biosae.feature_names import feature_number
 from biosae.features.token_codes import Entries, TokenCodes, evenly
 
-from .figure import ACCENT, GREY, checked_feature, drawing, new_axes, without_frame
+from .figure import ACCENT, GREY, drawing, new_axes, without_frame
 
 N_BINS = 40
 MOST_LETTERS = 40  # of the name of a gene set
@@ -23,7 +24,7 @@ SPANS_AT = 0.95  # of the height of a track, where its annotations are drawn
 
 
 @drawing()
-def feature_map(adata: anndata.AnnData, feature: int, basis: str = "umap", ax: Axes | None = None) -> Axes:
+def feature_map(adata: anndata.AnnData, feature: int | str, basis: str = "umap", ax: Axes | None = None) -> Axes:
     """Cells on the map ``obsm["X_<basis>"]``, coloured by a feature's activation, the most active on top."""
     if f"X_{basis}" not in adata.obsm:
         known = ", ".join(key.removeprefix("X_") for key in adata.obsm if key != "X_model")
@@ -40,7 +41,7 @@ def feature_map(adata: anndata.AnnData, feature: int, basis: str = "umap", ax: A
 
 
 @drawing()
-def activation(adata: anndata.AnnData, feature: int, groupby: str, ax: Axes | None = None) -> Axes:
+def activation(adata: anndata.AnnData, feature: int | str, groupby: str, ax: Axes | None = None) -> Axes:
     """A feature's activation in each group of cells: box from quartile to quartile, whiskers to 5 and 95 %."""
     if groupby not in adata.obs:
         raise SettingError(f"groupby must be a column of obs ({', '.join(adata.obs.columns)}), got {groupby}")
@@ -64,9 +65,11 @@ def activation(adata: anndata.AnnData, feature: int, groupby: str, ax: Axes | No
 
 
 @drawing()
-def precision_recall(adata: anndata.AnnData, feature: int, label: str, group: str, ax: Axes | None = None) -> Axes:
+def precision_recall(
+    adata: anndata.AnnData, feature: int | str, label: str, group: str, ax: Axes | None = None
+) -> Axes:
     """Precision against recall of a feature for one class on the test samples; dotted, the share of the class."""
-    checked_feature(feature, adata.n_vars)
+    feature = feature_number(feature, adata.n_vars)
     curve = precision_recall_points(adata, feature, label, group)
     if curve is None:
         raise SettingError(f"{label} has no test samples of both {group} and another class")
@@ -78,7 +81,7 @@ def precision_recall(adata: anndata.AnnData, feature: int, label: str, group: st
 
 
 @drawing()
-def classes(labels: pd.DataFrame, feature: int, label: str, ax: Axes | None = None) -> Axes:
+def classes(labels: pd.DataFrame, feature: int | str, label: str, ax: Axes | None = None) -> Axes:
     """Held-out AUROC of one feature for every class; the class it was chosen for in colour.
 
     Parameters
@@ -98,7 +101,7 @@ def classes(labels: pd.DataFrame, feature: int, label: str, ax: Axes | None = No
 
 
 @drawing()
-def top_genes(genes: pd.DataFrame, feature: int, n: int = 15, ax: Axes | None = None) -> Axes:
+def top_genes(genes: pd.DataFrame, feature: int | str, n: int = 15, ax: Axes | None = None) -> Axes:
     """The genes that carry most of a feature's activation.
 
     Parameters
@@ -116,7 +119,7 @@ def top_genes(genes: pd.DataFrame, feature: int, n: int = 15, ax: Axes | None = 
 
 
 @drawing()
-def enrichment(table: pd.DataFrame, feature: int, n: int = 15, ax: Axes | None = None) -> Axes:
+def enrichment(table: pd.DataFrame, feature: int | str, n: int = 15, ax: Axes | None = None) -> Axes:
     """The gene sets in which a feature's genes are enriched: fold, with the corrected p-value beside it.
 
     Parameters
@@ -136,7 +139,7 @@ def enrichment(table: pd.DataFrame, feature: int, n: int = 15, ax: Axes | None =
 
 
 @drawing()
-def histogram(codes: TokenCodes, feature: int, ax: Axes | None = None) -> Axes:
+def histogram(codes: TokenCodes, feature: int | str, ax: Axes | None = None) -> Axes:
     """Histogram of a feature's activation on the tokens where it is active.
 
     Parameters
@@ -152,7 +155,7 @@ def histogram(codes: TokenCodes, feature: int, ax: Axes | None = None) -> Axes:
 
 
 @drawing()
-def expression(codes: TokenCodes, feature: int, ax: Axes | None = None) -> Axes:
+def expression(codes: TokenCodes, feature: int | str, ax: Axes | None = None) -> Axes:
     """A feature's activation against the input value of the token, on 150 tokens from weakest to strongest."""
     entries = _entries(codes, feature)
     rows = evenly(entries.code)
@@ -167,7 +170,7 @@ def expression(codes: TokenCodes, feature: int, ax: Axes | None = None) -> Axes:
 
 @drawing()
 def residues(
-    adata: anndata.AnnData, codes: TokenCodes, feature: int, n: int = 4, spans: pd.DataFrame | None = None
+    adata: anndata.AnnData, codes: TokenCodes, feature: int | str, n: int = 4, spans: pd.DataFrame | None = None
 ) -> Figure:
     """A feature along its strongest proteins, residue by residue, with annotations above.
 
@@ -178,7 +181,7 @@ def residues(
     spans
         ``sample`` (row of ``adata``), ``start``, ``end`` (from 1, inclusive), ``concept``.
     """
-    pooled = adata.X[:, [checked_feature(feature, adata.n_vars)]].toarray().ravel()
+    pooled = adata.X[:, [feature_number(feature, adata.n_vars)]].toarray().ravel()
     strongest = np.argsort(-pooled, kind="stable")[:n]
     strongest = strongest[pooled[strongest] > 0]
     if len(strongest) == 0:
@@ -194,7 +197,7 @@ def residues(
 
 
 @drawing()
-def neighbours(W_dec: np.ndarray, feature: int, names: list[str] | None = None, ax: Axes | None = None) -> Axes:
+def neighbours(W_dec: np.ndarray, feature: int | str, names: list[str] | None = None, ax: Axes | None = None) -> Axes:
     """The features whose decoder directions are nearest to one feature's.
 
     Parameters
@@ -204,7 +207,7 @@ def neighbours(W_dec: np.ndarray, feature: int, names: list[str] | None = None, 
     names
         Text beside the number of each feature, one entry per feature.
     """
-    checked_feature(feature, len(W_dec))
+    feature = feature_number(feature, len(W_dec))
     nearest, cosine = (rows[0, ::-1] for rows in nearest_features(unit_rows(W_dec), feature, feature + 1))
     ax = new_axes(ax, height=0.6 + 0.22 * len(nearest))
     texts = [f"{other}" if names is None else f"{other}  {names[other]}" for other in nearest]
@@ -213,13 +216,13 @@ def neighbours(W_dec: np.ndarray, feature: int, names: list[str] | None = None, 
     return ax
 
 
-def _codes(adata: anndata.AnnData, feature: int) -> np.ndarray:
+def _codes(adata: anndata.AnnData, feature: int | str) -> np.ndarray:
     """``(n_samples,)`` pooled code of one feature."""
-    return adata.X[:, [checked_feature(feature, adata.n_vars)]].toarray().ravel()
+    return adata.X[:, [feature_number(feature, adata.n_vars)]].toarray().ravel()
 
 
-def _entries(codes: TokenCodes, feature: int) -> Entries:
-    entries = codes.entries(checked_feature(feature, codes.d_sae))
+def _entries(codes: TokenCodes, feature: int | str) -> Entries:
+    entries = codes.entries(feature_number(feature, codes.d_sae))
     if len(entries.code) == 0:
         raise SettingError(f"feature {feature} never fires")
     return entries

@@ -84,7 +84,7 @@ class AnalysisSettings:
     run_explanations: bool = True  # names of features with a held-out fidelity: tables/explanations.csv
     controls: bool = False  # True also scores simpler axes, a frozen decoder and random hosts: controls.csv, minutes
     n_permutations: int = 1000  # of the labels, for the null of the best feature
-    max_samples: int | None = 20_000  # of each held-out part that labels are scored on; None: all
+    max_samples: int | None = 15_000  # of each part that scores of samples are computed on; None: all
     gene_sets: list[str] = field(default_factory=list)  # GMT or JSON files, beside the sets of the package
     gene_families: list[str] = field(default_factory=list)  # GMT or JSON files, beside the usual families
     residue_protocol: str = "domains"  # recall on residues by domain, by residue ("residues"), or as "interplm" counts

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,8 +17,10 @@ from biosae.ops.adam import normalize_rows_, project_gradient_
 
 from .architecture import PLAIN, Architecture
 from .batch import WHOLE_BATCH, Batch
+from .code_edits import NOTHING, code_changes, movement
 from .codes import Codes
 from .forward import ForwardOutput, Progress, squared_error
+from .inputs import as_codes, as_rows, check_kind, check_shape, gradients_of, own_scale, token_unit
 from .preactivations import PreActivations
 from .settings import check_at_least, make_settings
 
@@ -62,6 +65,8 @@ class SAE(nn.Module, ABC):
         self.b_dec = nn.Parameter(torch.zeros(d_in))
         self.register_buffer("input_mean", torch.zeros(d_in))
         self.register_buffer("input_scale", torch.ones(()))
+        self.is_fitted = False  # the normaliser, which training fits unless the SAE comes from elsewhere
+        self.register_load_state_dict_post_hook(lambda sae, _: setattr(sae, "is_fitted", True))
         self.setup()
 
     def __getattr__(self, name: str) -> Any:
@@ -115,7 +120,7 @@ class SAE(nn.Module, ABC):
 
     def fit_normaliser(self, x: Tensor) -> None:
         """Fit centre and scale to ``(n_tokens, d_in)`` activations."""
-        self._check_input(x)
+        check_shape(x, self.d_in)
         if not torch.isfinite(x).all():
             raise DataError("activations contain NaN or infinite values; check the model and its input")
         wide = self._layer_normed(x.double())
@@ -125,10 +130,11 @@ class SAE(nn.Module, ABC):
             raise DataError(f"all {len(x)} activations are equal: there is nothing to learn from them")
         self.input_mean.copy_(mean)
         self.input_scale.copy_(scale)
+        self.is_fitted = True
 
     def normalise(self, x: Tensor) -> Tensor:
         """Convert activation units to normalised units."""
-        self._check_input(x)
+        check_shape(x, self.d_in)
         return self._normalised(x)
 
     def denormalise(self, normalised: Tensor, x: Tensor | None = None) -> Tensor:
@@ -141,26 +147,67 @@ class SAE(nn.Module, ABC):
             return output
         if x is None:
             raise SettingError("this SAE uses layer normalisation; pass the activations as well: sae.decode(codes, x)")
-        mean, spread = _own_scale(x)
+        mean, spread = own_scale(x)
         return output * spread + mean
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Codes:
-        """Return the codes of ``(n_tokens, d_in)`` activations."""
-        self._check_kind(x)
-        return self.select(self._pre(self.normalise(x)))
+    def encode(self, x: Tensor | np.ndarray) -> Codes:
+        """Return the codes of ``(..., d_in)`` activations by the inference path; differentiable in them."""
+        rows, leading = as_rows(x, self)
+        check_kind(rows, self)
+        with gradients_of(rows):
+            codes = self.select(self._pre(self.normalise(rows)))
+        return codes if len(leading) == 1 else replace(codes, leading=leading)
 
-    @torch.no_grad()
-    def decode(self, codes: Codes, x: Tensor | None = None) -> Tensor:
-        """Return the ``(n_tokens, d_in)`` reconstruction in activation units; see `denormalise` for ``x``."""
-        if not isinstance(codes, Codes):
-            message = f"decode takes Codes, got {type(codes).__name__}"
-            raise DataError(f"{message}: dense ones become Codes(values), of biosae.saes.codes")
-        return self.denormalise(self._decoded(codes), x)
+    def decode(self, codes: Codes | Tensor | np.ndarray, x: Tensor | np.ndarray | None = None) -> Tensor:
+        """Return the ``(..., d_in)`` reconstruction in activation units; differentiable in the codes.
+
+        Parameters
+        ----------
+        codes
+            From `encode`, or dense ``(..., d_sae)``.
+        x
+            The activations; see `denormalise`.
+        """
+        codes = as_codes(codes, self)
+        x = None if x is None else as_rows(x, self)[0]
+        with gradients_of(codes.values, x):
+            output = self.denormalise(self._decoded(codes), x)
+        return output if codes.leading is None else output.view(*codes.leading, self.d_in)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the reconstruction of ``(n_tokens, d_in)`` activations by the inference path."""
+        """Return the reconstruction of ``(..., d_in)`` activations by the inference path."""
         return self.decode(self.encode(x), x)
+
+    def edit(
+        self,
+        x: Tensor | np.ndarray,
+        *,
+        ablate: Iterable[int | str] = (),
+        clamp: Mapping[int | str, float] = NOTHING,
+        scale: Mapping[int | str, float] = NOTHING,
+        add: Mapping[int | str, float] = NOTHING,
+    ) -> Tensor:
+        """Return activations in which some features are changed; what the SAE does not explain stays.
+
+        Parameters
+        ----------
+        x
+            ``(..., d_in)`` activations.
+        ablate
+            Features, as numbers or names such as ``"f12"``, whose codes become 0.
+        clamp, scale, add
+            Feature to the value that its codes take, are multiplied by, or increase by, in the units of codes.
+
+        Raises
+        ------
+        SettingError
+            If a feature does not exist, or is named twice.
+        """
+        rows, leading = as_rows(x, self)
+        asked = {"ablate": dict.fromkeys(ablate, 0.0), "clamp": clamp, "scale": scale, "add": add}
+        with gradients_of(rows):
+            features, change = code_changes(asked, self.encode(rows))
+            return (rows + movement(self, change, features, rows)).view(*leading, self.d_in)
 
     def training_forward(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> ForwardOutput:
         """Return codes and reconstruction with gradients.
@@ -209,6 +256,7 @@ class SAE(nn.Module, ABC):
         folded.b_dec.add_(self.input_mean)
         folded.input_mean.zero_()
         folded.input_scale.fill_(1)
+        folded.is_fitted = True
         return folded
 
     def config(self) -> dict[str, Any]:
@@ -227,11 +275,11 @@ class SAE(nn.Module, ABC):
         return self.architecture.encoder_norm * self.d_in**-0.5
 
     def _forward(self, x: Tensor, select: Callable[[PreActivations], Codes], batch: Batch) -> ForwardOutput:
-        n_tokens = self._check_input(x, batch)
+        n_tokens = check_shape(x, self.d_in, batch)
         normalised = self._normalised(x)
         pre = self._pre(normalised, batch)
         codes = select(pre)
-        return ForwardOutput(normalised, pre, codes, self._decoded, n_tokens, self._token_unit(x), batch)
+        return ForwardOutput(normalised, pre, codes, self._decoded, n_tokens, token_unit(x, self), batch)
 
     def _pre(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> PreActivations:
         return PreActivations(x, self.b_dec, self.W_enc, self.b_enc, batch)
@@ -245,40 +293,5 @@ class SAE(nn.Module, ABC):
     def _layer_normed(self, x: Tensor) -> Tensor:
         if not self.architecture.layer_norm:
             return x
-        mean, spread = _own_scale(x)
+        mean, spread = own_scale(x)
         return (x - mean) / spread
-
-    def _token_unit(self, x: Tensor) -> Tensor | None:
-        """Return ``(n, 1)`` one normalised unit as a share of each token's norm, where losses count in that unit."""
-        if self.architecture.loss_unit == "dataset":
-            return None
-        norm = x.norm(dim=1, keepdim=True)
-        if not (norm > 0).all():
-            raise DataError("an activation is zero and the loss is relative to its norm; leave it out of the data")
-        unit = self.input_scale * _own_scale(x)[1] if self.architecture.layer_norm else self.input_scale
-        return unit / norm
-
-    def _check_kind(self, x: Tensor) -> None:
-        """Check type, device and dtype, so that users see our message instead of torch's."""
-        if not isinstance(x, Tensor):
-            raise DataError(f"activations must be a torch tensor, got {type(x).__name__}: torch.as_tensor(x)")
-        if x.device != self.W_dec.device:
-            message = f"activations are on {x.device}, the SAE on {self.W_dec.device}"
-            raise DataError(f"{message}: x.to(sae.W_dec.device), or load the SAE with device=")
-        own = self.input_mean.dtype
-        if torch.promote_types(x.dtype, own) != own:
-            raise DataError(f"activations are {x.dtype}, the SAE {own}: x.to({own}), or sae.to({x.dtype})")
-
-    def _check_input(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> int:
-        """Check the shape of rows of a batch, and return the number of tokens in the batch."""
-        n_tokens = batch.count(len(x)) if x.ndim == 2 and x.shape[1] == self.d_in else 0
-        if n_tokens == 0:
-            message = f"activations must be (n_tokens, d_in={self.d_in}) with at least one token"
-            raise DataError(f"{message}, got shape {tuple(x.shape)}; drop padding and flatten before the SAE")
-        return n_tokens
-
-
-def _own_scale(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of every row, ``(n, 1)``; a constant row has a spread of 1."""
-    spread, mean = torch.std_mean(x, dim=1, keepdim=True, correction=0)
-    return mean, torch.where(spread > 0, spread, torch.ones_like(spread))

@@ -23,10 +23,13 @@ class Codes:
         ``(n_entries,)`` at the entries of ``support``, or ``(n_rows, d_sae)`` when there is none.
     support
         Where the values stand; entries elsewhere are zero.
+    leading
+        Shape of the activations but for their width, where it is not ``(n_rows,)``.
     """
 
     values: Tensor
     support: Support | None = None
+    leading: tuple[int, ...] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -37,11 +40,23 @@ class Codes:
         return self.values.shape[1] if self.support is None else self.support.d_sae
 
     def dense(self) -> Tensor:
-        """``(n_rows, d_sae)`` with every zero written out; differentiable."""
+        """``(n_rows, d_sae)``, or ``(*leading, d_sae)``, with every zero written out; differentiable."""
+        values = self.values
+        if self.support is not None:
+            empty = values.new_zeros(self.n_rows * self.d_sae)
+            values = empty.scatter(0, self.support.positions, values).view(self.n_rows, self.d_sae)
+        return values if self.leading is None else values.view(*self.leading, self.d_sae)
+
+    def of(self, features: Tensor) -> Tensor:
+        """``(n_rows, n_features)`` codes of the given features, zeros written out."""
         if self.support is None:
-            return self.values
-        empty = self.values.new_zeros(self.n_rows * self.d_sae)
-        return empty.scatter(0, self.support.positions, self.values).view(self.n_rows, self.d_sae)
+            return self.values[:, features]
+        column = torch.full((self.d_sae,), -1, dtype=torch.long, device=features.device)
+        column[features] = torch.arange(len(features), device=features.device)
+        place = column[self.support.features]
+        chosen = place >= 0
+        out = self.values.new_zeros(self.n_rows, len(features))
+        return out.index_put((self.support.rows[chosen], place[chosen]), self.values[chosen])
 
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
         """Row, feature and value of every code above zero, by row and then by feature."""

@@ -61,7 +61,8 @@ class PreActivations:
 
     @cached_property
     def _inputs(self) -> Tensor:
-        return self.x - self.b_dec.detach()
+        with torch.set_grad_enabled(self.x.requires_grad):  # a search may ask for them first, without gradients
+            return self.x - self.b_dec.detach()
 
     def at(self, support: Support | None) -> Tensor:
         """Return the ``(n_entries,)`` values at the support that a search returned, all for None; differentiable."""

@@ -10,15 +10,8 @@ import torch
 from torch import Tensor
 
 from biosae.saes.base import SAE
+from biosae.saes.code_edits import edited_codes, movement
 from biosae.saes.codes import Codes
-
-OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "clamp": lambda codes, amount: amount.expand_as(codes),
-    "scale": lambda codes, amount: codes * amount,
-    "add": lambda codes, amount: codes + amount,
-    "ablate": lambda codes, amount: torch.zeros_like(codes),
-}
-"""Codes ``(n_tokens, n_features)`` and amounts ``(n_features,)`` to the codes after the edit, which may be negative."""
 
 WHERE = ("all", "active")
 ERRORS = ("keep", "replace")
@@ -89,15 +82,13 @@ class FeatureEdit:
 
     def change(self, tokens: EditableTokens) -> tuple[Tensor, Tensor]:
         """Return the rows of the tokens that change, and their changes ``(n_rows, d_in)``."""
-        sae, features = tokens.sae, self.features.to(tokens.x.device)
-        before = codes_of(tokens.codes, features)
+        features = self.features.to(tokens.x.device)
+        before = tokens.codes.of(features)
         difference = edited_codes(before, self.operation, self.amount, self.where) - before
         rows = difference.any(dim=1).nonzero().squeeze(1)
         if len(rows) == 0:
             return rows, tokens.x[:0]
-        x = tokens.x[rows]
-        moved = difference[rows] @ sae.W_dec[features]  # (n_rows, d_in), normalised units
-        return rows, sae.denormalise(moved, x) - sae.denormalise(torch.zeros_like(moved), x)
+        return rows, movement(tokens.sae, difference[rows], features, tokens.x[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,23 +159,3 @@ class Shift:
 
     def __call__(self, tokens: EditableTokens) -> Tensor:
         return tokens.x + self.vector.to(tokens.x)
-
-
-def edited_codes(codes: Tensor, operation: str, amount: Tensor, where: str) -> Tensor:
-    """Apply an operation on ``all`` tokens, or only on those where the feature is ``active``."""
-    # Two steps: not every device holds the float64 of amounts.
-    edited = OPERATIONS[operation](codes, amount.to(codes.dtype).to(codes.device))
-    return torch.where(codes > 0, edited, codes) if where == "active" else edited
-
-
-def codes_of(codes: Codes, features: Tensor) -> Tensor:
-    """Return the codes of the given features, zeros written out, ``(n_tokens, n_features)``."""
-    if codes.support is None:
-        return codes.values[:, features]
-    column = torch.full((codes.d_sae,), -1, dtype=torch.long, device=features.device)
-    column[features] = torch.arange(len(features), device=features.device)
-    place = column[codes.support.features]
-    chosen = place >= 0
-    out = codes.values.new_zeros(codes.n_rows, len(features))
-    out[codes.support.rows[chosen], place[chosen]] = codes.values[chosen]
-    return out

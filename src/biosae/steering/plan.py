@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from biosae.errors import DataError, SettingError
+from biosae.saes.code_edits import OPERATIONS
 
-from .edits import ERRORS, OPERATIONS, WHERE
+from .edits import ERRORS, WHERE
 
 BASELINES = ("matched_features", "random_features", "random_direction", "difference_in_means", "centring")
 NEED_TARGET = ("difference_in_means", "centring")

@@ -146,7 +146,8 @@ class Trainer:
                 break
         sample = torch.cat(sample)[:wanted].to(self.device)
         for run in self.runs:
-            run.sae.fit_normaliser(sample)
+            if not run.sae.is_fitted:
+                run.sae.fit_normaliser(sample)
 
     def _loop(self, learners: list[TrainState]) -> None:
         with progress_bar("training", self.total_tokens, "tokens") as advance, _interrupts(self.group) as interrupted:
