@@ -24,10 +24,17 @@ def composed():
     return composed
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if not option.startswith("plm=")])
+@pytest.mark.parametrize("option", [option for option in OPTIONS if not option.startswith(("plm=", "compare="))])
 def test_options_compose(composed, option):
     cfg = composed("train", option, "data.path=x.h5ad")
     assert OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize("option", ["default", "seed"])
+def test_options_of_compare_compose(composed, option):
+    cfg = composed("compare", f"compare={option}", "compare.hyperparams.k=8")
+    assert cfg.compare.hyperparams.k == 8
+    assert set(composed("compare", f"compare={option}").compare) == set(composed("compare").compare)
 
 
 @pytest.mark.parametrize("command", ["train", "features", "analyze", "steer", "report", "run"])

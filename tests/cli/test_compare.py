@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
+from biosae.cli.compare import with_data
+from biosae.pipeline.compare import final_sentences
 from biosae.saes import files
 
 QUICK = ("training.epochs=3", "training.batch_size=64", "compare.hyperparams.k=8", "compare.dictionary_multiplier=2")
@@ -143,3 +146,100 @@ def test_bad_settings_end_in_one_line(biosae, vectors, tmp_path, override, says)
     assert code == 1
     assert says in said
     assert not (tmp_path / "runs").exists()
+
+
+SMALL = ("training.epochs=1", "compare.dictionary_multiplier=0.1", "compare.hyperparams.k=4", "tracker=csv")
+
+
+def settings_of_run(folder):
+    return yaml.safe_load((folder / "config.yaml").read_text())
+
+
+def test_the_quickstart_needs_no_setting_and_says_which_proteins_it_took(biosae, tmp_path):
+    code, said = biosae("compare", *SMALL)
+    assert code == 0, said
+    assert "there is no data/per-protein.h5 here" in said
+    assert "1,421 three-finger toxins" in said
+    (table,) = tmp_path.glob("runs/0/*/comparison.csv")
+    assert pd.read_csv(table).groupby("split")["n_tokens"].first().sum() == 1421
+    assert settings_of_run(table.parent / "topk")["training"]["decay"] == "cosine"  # training=embeddings
+
+
+def test_the_quickstart_takes_the_file_of_the_folder(biosae, vectors, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "per-protein.h5").symlink_to(vectors)
+    code, said = biosae("compare", *SMALL, "compare.dictionary_multiplier=1")
+    assert code == 0, said
+    (table,) = tmp_path.glob("runs/0/*/comparison.csv")
+    assert settings_of_run(table.parent / "topk")["data"]["path"] == "data/per-protein.h5"
+    assert pd.read_csv(table).groupby("split")["n_tokens"].first().sum() == 300
+
+
+@pytest.mark.parametrize(
+    ("words", "data"),
+    [
+        (["data.path=x/per-residue.h5"], ["data=protein_h5"]),
+        (["data.path=a.fasta"], ["data=fasta"]),
+        (["data.path=cells.h5ad", "seed=1"], ["data=h5ad"]),
+        (["data=fasta", "data.path=a.h5"], []),
+        (["scfm=scgpt"], []),
+        (["data.n_cells=10"], []),
+        (["--help"], []),
+        (["seed=1", "compare=seed"], ["data=toxins"]),
+    ],
+)
+def test_the_kind_of_data_is_that_of_the_file(words, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert with_data(words) == [*data, *words]
+
+
+def test_the_seed_is_three_tied_variants_of_which_two_are_normalised(biosae, vectors, tmp_path):
+    words = (f"data.path={vectors}", "compare=seed", *SMALL, "compare.dictionary_multiplier=1")
+    code, said = biosae("compare", *words)
+    assert code == 0, said
+    (folder,) = (table.parent for table in tmp_path.glob("runs/0/*/comparison.csv"))
+    kept = {name: settings_of_run(folder / name)["sae"] for name in ("standard", "topk", "gumbeltopk")}
+    assert [one["architecture"]["layer_norm"] for one in kept.values()] == [False, True, True]
+    assert all(one["architecture"]["tied_decoder"] for one in kept.values())
+    assert all(one["architecture"]["decoder_norm"] == "unit_at_start" for one in kept.values())
+    assert kept["standard"]["hyperparams"]["l1_coefficient"] == 0.001
+    assert [kept[name]["hyperparams"]["auxk_coefficient"] for name in ("topk", "gumbeltopk")] == [0, 0]
+    own = kept["gumbeltopk"]["hyperparams"]
+    assert (own["tau_start"], own["tau_end"], own["anneal_steps"]) == (1, 1e-8, 10_000)
+    loaded = files.load(folder / "topk")
+    torch.testing.assert_close(loaded.W_enc, loaded.W_dec.T)
+
+
+def test_any_architecture_setting_may_differ_between_variants(biosae, vectors, tmp_path):
+    words = (f"data.path={vectors}", *SMALL, "compare.saes=[standard,topk]")
+    own = ("compare.standard.architecture.layer_norm=false", "compare.topk.hyperparams.k=3")
+    code, said = biosae("compare", *words, *own, "compare.topk.dictionary_multiplier=0.5")
+    assert code == 0, said
+    (folder,) = (table.parent for table in tmp_path.glob("runs/0/*/comparison.csv"))
+    standard, topk = (settings_of_run(folder / name)["sae"] for name in ("standard", "topk"))
+    assert (standard["architecture"]["layer_norm"], topk["architecture"]["layer_norm"]) == (False, True)
+    assert (topk["hyperparams"]["k"], topk["dictionary_multiplier"]) == (3, 0.5)
+    table = pd.read_csv(folder / "comparison.csv").set_index("model")
+    assert table.loc["topk", "k"].eq(3).all()
+    assert table.loc["standard", "k"].isna().all()
+    for wrong, says in {
+        "compare.gated.architecture.layer_norm=false": "compare.gated is none of the variants standard, topk",
+        "compare.topk.architecture.layr_norm=false": "has no layr_norm; did you mean layer_norm?",
+        "compare.topk.archtecture.layer_norm=false": "settings of topk alone are dictionary_multiplier, architecture",
+    }.items():
+        code, said = biosae("compare", *words, wrong)
+        assert code == 1
+        assert says in said
+
+
+def test_an_l0_below_k_is_explained_and_dead_features_are_of_the_train_samples():
+    rows = [
+        {"model": "topk", "step": 9, "split": split, "nmse": 0.01, "l0": 62.6, "k": 64, "dead_fraction": dead}
+        for split, dead in {"train": 0.25, "val": 0.5, "test": 0.75}.items()
+    ]
+    (said,) = final_sentences(pd.DataFrame(rows))
+    assert "25% of the features dead on the train samples" in said
+    assert "L0 62.6" in said
+    assert "some samples have fewer positive pre-activations" in said
+    (said,) = final_sentences(pd.DataFrame(rows).assign(l0=64.0))
+    assert "positive" not in said

@@ -16,7 +16,8 @@ def table():
         for split in ("train", "val", "test")
     ]
     numbers = np.random.default_rng(0).random((len(rows), 5))
-    return pd.DataFrame(rows).join(pd.DataFrame(numbers, columns=["loss", "nmse", "fvu", "l0", "dead_fraction"]))
+    rows = pd.DataFrame(rows).assign(k=lambda table: table["model"].map({"topk": 64}))
+    return rows.join(pd.DataFrame(numbers, columns=["loss", "nmse", "fvu", "l0", "dead_fraction"]))
 
 
 def test_bars_are_the_last_epoch_of_each_model_and_split(table, tmp_path):
@@ -29,7 +30,12 @@ def test_bars_are_the_last_epoch_of_each_model_and_split(table, tmp_path):
         heights = [bar.get_height() for bar in ax.patches]
         np.testing.assert_allclose(heights, last.loc[split].loc[["standard", "topk"], quantity])
     (legend,) = figure.legends
-    assert [text.get_text().split(",")[0] for text in legend.get_texts()] == ["standard", "topk"]
+    l0 = [f"{last.loc[('test', model), 'l0']:.1f}" for model in ("standard", "topk")]
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == [f"Standard (ReLU, L1), L0 {l0[0]}", f"TopK, k 64, L0 {l0[1]}"]
+    for row in (figure.axes[:3], figure.axes[3:]):  # equal digits within a row
+        written = {len(text.get_text().partition(".")[2]) for ax in row for text in ax.texts}
+        assert len(written) == 1
     assert (tmp_path / "a.svg").stat().st_size > 1000
     assert figure.get_size_inches()[0] == 3.5
 

@@ -33,6 +33,9 @@ def reading_settings(cfg: DictConfig) -> Settings:
     if data.name == "pbmc" and data.path is not None:
         message = f"data.path={data.path} would be taken for the PBMCs that come with biosae"
         raise SettingError(f"{message}; write data=h5ad data.path={data.path}")
+    if data.name == "toxins" and data.path is not None:
+        message = f"data.path={data.path} would be taken for the proteins that come with biosae"
+        raise SettingError(f"{message}; write data=protein_h5 data.path={data.path}")
     check_model_group(data.kind)
     return settings
 

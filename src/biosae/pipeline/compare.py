@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+
+import pandas as pd
 
 from biosae.artefacts import atomic_write
 from biosae.errors import SettingError
 from biosae.pl import comparison, comparison_curves
+from biosae.registry import nearest
 from biosae.runs.folders import mark_finished, open_run_folder
 from biosae.runs.settings import CompareSettings, SaeSettings, Settings
+from biosae.saes.architecture import Architecture
 from biosae.training.checkpoint import drop_checkpoints
 from biosae.training.comparison import EveryEpoch, comparison_table
 from biosae.training.trainer import TrainingRun
@@ -24,6 +28,7 @@ from .training_plan import TrainingPlan, build_sae, identity, sources
 logger = logging.getLogger(__name__)
 
 SPLITS = {"train": ("train",), "val": ("validate", "select"), "test": ("test",)}
+OF_VARIANTS = ("dictionary_multiplier", "architecture", "hyperparams")
 FIGURES = {"comparison": comparison, "curves": comparison_curves}
 
 
@@ -42,7 +47,8 @@ def compare(settings: Settings, variants: Mapping[str, SaeSettings]) -> Path:
     Path
         The folder of the comparison.
     """
-    together = [replace(settings, sae=with_shared(sae, settings.compare)) for sae in variants.values()]
+    check_variants(settings.compare)
+    together = [replace(settings, sae=with_shared(sae, settings.compare, name)) for name, sae in variants.items()]
     if settings.training.keep_best:
         message = "compare evaluates final weights and does not support keep_best"
         raise SettingError(message, argument="training.keep_best")
@@ -63,15 +69,27 @@ def compare(settings: Settings, variants: Mapping[str, SaeSettings]) -> Path:
     return folder
 
 
-def with_shared(sae: SaeSettings, shared: CompareSettings) -> SaeSettings:
-    """Return the settings of a variant with the shared ones in place of its own."""
-    own = {name: value for name, value in shared.hyperparams.items() if name in sae.hyperparams}
+def with_shared(sae: SaeSettings, shared: CompareSettings, name: str) -> SaeSettings:
+    """Return the settings of a variant: its own, over them the shared ones, over them those of its name."""
+    common = {key: value for key, value in shared.hyperparams.items() if key in sae.hyperparams}
+    single = shared.variants.get(name, {})
     return replace(
         sae,
-        dictionary_multiplier=shared.dictionary_multiplier,
-        architecture=shared.architecture,
-        hyperparams=sae.hyperparams | own,
+        dictionary_multiplier=single.get("dictionary_multiplier", shared.dictionary_multiplier),
+        architecture=replace(shared.architecture, **single.get("architecture", {})),
+        hyperparams=sae.hyperparams | common | single.get("hyperparams", {}),
     )
+
+
+def check_variants(shared: CompareSettings) -> None:
+    """Raise a SettingError when the settings of single variants name something that there is not."""
+    options = [one.name for one in fields(Architecture)]
+    for name, single in shared.variants.items():
+        if not isinstance(single, Mapping) or not set(single) <= set(OF_VARIANTS):
+            raise SettingError(f"settings of {name} alone are {', '.join(OF_VARIANTS)}, got {single}")
+        for key in single.get("architecture", {}):
+            if key not in options:
+                raise SettingError(f"the architecture of {name} has no {key}; {nearest(key, options)}")
 
 
 def _evaluated_run(plan: TrainingPlan, index: int, folder: Path) -> TrainingRun:
@@ -92,7 +110,20 @@ def write_comparison(folder: Path, evaluations: Sequence[EveryEpoch]) -> None:
         for suffix in ("pdf", "svg", "png"):
             with atomic_write(folder / f"{name}.{suffix}") as temporary:
                 draw(table, show=False, save=temporary)
-    last = table[table["step"] == table["step"].max()].pivot(index="model", columns="split", values="nmse")
-    for model in evaluations:
-        numbers = ", ".join(f"{split} {last.loc[model.model, split]:.4f}" for split in SPLITS)
-        logger.info("%s: NMSE %s", model.model, numbers)
+    for sentence in final_sentences(table):
+        logger.info(sentence)
+
+
+def final_sentences(table: pd.DataFrame) -> list[str]:
+    """Return one sentence per model: its last NMSE, L0 and dead features, and why L0 may lie below k."""
+    last = table[table["step"] == table.groupby("model")["step"].transform("max")].set_index(["model", "split"])
+    sentences = []
+    for model in dict.fromkeys(table["model"]):
+        of = last.loc[model]
+        nmse = ", ".join(f"{split} {of.loc[split, 'nmse']:.4f}" for split in SPLITS)
+        dead, l0, k = of.loc["train", "dead_fraction"], of.loc["test", "l0"], of.loc["test", "k"]
+        said = f"{model}: NMSE {nmse}; L0 {l0:.1f}; {dead:.0%} of the features dead on the train samples"
+        if k > 0 and l0 < k - 0.05:
+            said += f" (k = {k:.0f}: some samples have fewer positive pre-activations, and a code is never negative)"
+        sentences.append(said)
+    return sentences

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from biosae.data.residues import read_spans
 from biosae.data.samples import Samples
 from biosae.data.split import PARTS, Split, split_groups, split_samples, with_copies_together
 from biosae.data.vectors import Vectors, find_vectors
+from biosae.datasets import three_finger_toxins
 from biosae.distributed.processes import current_group
 from biosae.errors import DataError, SettingError, arguments_of
 from biosae.models.base import ModelAdapter
@@ -140,7 +141,7 @@ def prepare_proteins(settings: Settings) -> PreparedData:
 
 def prepare_vectors(settings: Settings) -> PreparedData:
     """Read HDF5 files of embeddings, which stand for model and layer."""
-    data: VectorData = settings.data
+    data: VectorData = with_embedded_files(settings.data)
     with arguments_of("data"):
         path = _one_path(data.path)
         vectors = find_vectors(path)
@@ -159,6 +160,14 @@ def prepare_vectors(settings: Settings) -> PreparedData:
     adapter = StoredVectors(vectors, name, settings_hash({"data": data_hash([path]), "ids": vectors.ids}), letters)
     adapter.network.to(choose_device(settings.device))
     return PreparedData([path], samples, split, adapter, adapter.tokenize(vectors), spans=spans)
+
+
+def with_embedded_files(data: VectorData) -> VectorData:
+    """Return settings with the files that come with the package where no path is given."""
+    if data.path is not None:
+        return data
+    embeddings, annotations = three_finger_toxins()
+    return replace(data, path=str(embeddings), annotations=data.annotations or str(annotations))
 
 
 def annotated_proteins(

@@ -16,6 +16,11 @@ COLORS = ("#0b6785", "#d98c1f", "#7b5ea7", "#4b9b6e", "#a9b4ba", "#c0504d", "#22
 SWEEP_MARKERS = "osD^vP*X"  # one for each value of the setting that distinguishes the runs
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
+NAMES = {
+    "standard": "Standard (ReLU, L1)", "topk": "TopK", "gumbeltopk": "Gumbel-TopK", "batchtopk": "BatchTopK",
+    "jumprelu": "JumpReLU", "gated": "Gated", "gatedanneal": "Gated, annealed", "panneal": "P-annealed",
+    "matryoshka": "Matryoshka",
+}  # fmt: skip
 BARS = {"loss": "Loss", "nmse": "NMSE"}
 CURVES = {"nmse": "NMSE (test)", "l0": "L0 (test)", "dead_fraction": "dead features (train)"}
 SCALES = {"nmse": {"yscale": "log"}, "l0": {"yscale": "log"}, "dead_fraction": {"ylim": (0, 1)}}
@@ -77,7 +82,8 @@ def sweep(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def comparison(table: pd.DataFrame) -> Figure:
     """Two rows (loss, NMSE) by three columns (train, validation, test): one bar per model, after the last epoch.
 
-    The legend gives each model's L0 on test, without which the bars cannot be compared.
+    The legend gives each model's k and its L0 on test, without which the bars cannot be compared. All numbers of a row
+    have as many decimals.
 
     Parameters
     ----------
@@ -90,13 +96,13 @@ def comparison(table: pd.DataFrame) -> Figure:
     for row, (quantity, title) in zip(axes, BARS.items(), strict=True):
         for ax, (split, name) in zip(row, SPLITS.items(), strict=True):
             heights = [last.loc[(model, split), quantity] for model in models]
-            _bars(ax, heights)
+            _bars(ax, heights, _decimals(last[quantity]))
             ax.set_title(name if quantity == "loss" else "")
         row[0].set_ylabel(title)
         row[0].set_ylim(0, 1.18 * last[quantity].max())
     handles = [plt.Rectangle((0, 0), 1, 1, color=COLORS[n % len(COLORS)]) for n in range(len(models))]
-    names = [f"{model}, L0 {last.loc[(model, 'test'), 'l0']:.0f}" for model in models]
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(models), 3), frameon=False)
+    names = [_named(model, last.loc[(model, "test")]) for model in models]
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(models), 2), frameon=False)
     return figure
 
 
@@ -115,7 +121,7 @@ def comparison_curves(table: pd.DataFrame) -> Figure:
         for n, model in enumerate(models):
             rows = table[(table["model"] == model) & (table["split"] == CURVE_SPLIT.get(quantity, "test"))]
             style = {"color": COLORS[n % len(COLORS)], "marker": MARKERS[n % len(MARKERS)], "markersize": 3}
-            ax.plot(rows["epoch"], rows[quantity], linewidth=1, markevery=0.2, label=model, **style)
+            ax.plot(rows["epoch"], rows[quantity], linewidth=1, markevery=0.2, label=NAMES.get(model, model), **style)
         ax.set(xlabel="epoch", ylabel=title, xlim=(0, None), **SCALES[quantity])
         without_frame(ax)
     handles, names = axes[0].get_legend_handles_labels()
@@ -133,18 +139,31 @@ def _grouping(table: pd.DataFrame) -> str | None:
     return next(iter([*text, *usable[::-1]]), None)
 
 
-def _bars(ax: Axes, heights: list[float]) -> None:
+def _named(model: str, row: pd.Series) -> str:
+    """The name of a model with its k, where it has one, and its L0."""
+    k = row.get("k")
+    return ", ".join(
+        [NAMES.get(model, model), *([] if k is None or np.isnan(k) else [f"k {k:.0f}"]), f"L0 {row['l0']:.1f}"]
+    )
+
+
+def _decimals(values: pd.Series) -> int:
+    """Decimals that give the smallest value above 0 two digits; at most 4, which fit above a bar."""
+    smallest = values[values > 0].min()
+    return 2 if np.isnan(smallest) else int(np.clip(1 - np.floor(np.log10(smallest)), 0, 4))
+
+
+def _bars(ax: Axes, heights: list[float], decimals: int) -> None:
     place = np.arange(len(heights))
     ax.bar(place, heights, color=[COLORS[n % len(COLORS)] for n in place], width=0.8)
     for x, height in zip(place, heights, strict=True):
-        ax.annotate(_short(height), (x, height), (0, 1), textcoords="offset points", ha="center", fontsize=5)
+        ax.annotate(_short(height, decimals), (x, height), (0, 1), textcoords="offset points", ha="center", fontsize=5)
     ax.set_xticks([])
     without_frame(ax)
 
 
-def _short(number: float) -> str:
-    """Two digits, which fit above a bar."""
-    return f"{number:#.2g}".removeprefix("0")
+def _short(number: float, decimals: int) -> str:
+    return f"{number:.{decimals}f}".removeprefix("0")
 
 
 def _models(table: pd.DataFrame) -> list[str]:

@@ -100,7 +100,10 @@ class ProteinData(Data):
 
 @dataclass
 class VectorData(ProteinData):
-    """HDF5 files of embeddings; ``model`` names what made them, ``sequences`` is their FASTA file."""
+    """HDF5 files of embeddings; ``model`` names what made them, ``sequences`` is their FASTA file.
+
+    ``path`` None stands for the three-finger toxins that come with the package, with their annotations.
+    """
 
     kind: str = "vectors"
     model: str | None = None

@@ -173,12 +173,17 @@ class ReportSettings:
 
 @dataclass
 class CompareSettings:
-    """The variants of a comparison and what they share in place of their own settings."""
+    """The variants of a comparison and what they share in place of their own settings.
+
+    ``variants`` has settings of single ones by name, in place of the shared: ``dictionary_multiplier``,
+    ``architecture`` and ``hyperparams``.
+    """
 
     saes: list[str] = field(default_factory=lambda: ["standard", "topk", "gumbeltopk"])
     dictionary_multiplier: float = 2.0
     architecture: Architecture = field(default_factory=Architecture)
     hyperparams: dict[str, Any] = field(default_factory=dict)
+    variants: dict[str, Any] = field(default_factory=dict)
 
 
 def _geneformer_mini() -> dict[str, Any]:

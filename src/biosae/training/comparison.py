@@ -63,11 +63,11 @@ class EveryEpoch:
         self._path.unlink(missing_ok=True)
 
     def _measure(self, step: int) -> list[dict[str, Any]]:
-        rows = []
+        rows, k = [], self.sae.config().get("k")
         for split, source in self.sources.items():
             found = evaluate(self.sae, source, self.batch_size)
             place = {"model": self.model, "epoch": step / self.steps_per_epoch, "step": step, "split": split}
-            rows.append(place | {name: found[name] for name in QUANTITIES} | {"n_tokens": found["n_tokens"]})
+            rows.append(place | {name: found[name] for name in QUANTITIES} | {"n_tokens": found["n_tokens"], "k": k})
         return rows
 
 

@@ -237,3 +237,12 @@ def test_folded_copy_reads_and_writes_host_units_itself(trained, planted, tmp_pa
     save(folded, tmp_path)
     assert torch.equal(load(tmp_path)(planted), folded(planted))
     torch.testing.assert_close(folded.W_dec, trained.W_dec)
+
+
+def test_the_noise_of_gumbel_topk_falls_over_its_steps_or_over_a_share_of_a_shorter_run():
+    settings = {"k": 2, "tau_start": 1.0, "tau_end": 0.0, "anneal_steps": 100, "anneal_fraction": 0.5}
+    for total_steps, n_annealed in ((200, 100), (100, 100), (40, 20)):
+        sae = build("gumbeltopk", 4, 8, settings, seed=0)
+        for step in range(n_annealed // 2):
+            sae.after_step(None, Progress(step, total_steps, None))
+        assert sae.tau.item() == pytest.approx(0.5)

@@ -31,7 +31,7 @@ class GumbelTopK(SAE):
     anneal_fraction
         Share of the run that the annealing takes.
     anneal_steps
-        Number of steps that the annealing takes, in place of ``anneal_fraction``.
+        Number of steps that the annealing takes, in place of ``anneal_fraction`` unless the run is shorter.
     relaxation
         Temperature, in the same unit, of the soft selection that replaces the hard one in the backward pass
         (straight-through; Xie and Ermon 2019, arXiv 1901.10517); 0 keeps the hard one.
@@ -72,6 +72,7 @@ class GumbelTopK(SAE):
     def after_step(self, forward: ForwardOutput, progress: Progress) -> None:
         self.n_steps += 1
         own = self.settings
-        n_annealed = own.anneal_fraction * progress.total_steps if own.anneal_steps is None else own.anneal_steps
+        fits = own.anneal_steps is not None and own.anneal_steps <= progress.total_steps
+        n_annealed = own.anneal_steps if fits else own.anneal_fraction * progress.total_steps
         left = 1 - (progress.step + 1) / max(n_annealed, 1)
         self.tau.fill_(own.tau_end + (own.tau_start - own.tau_end) * left if left > 0 else 0.0)
