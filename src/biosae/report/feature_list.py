@@ -10,6 +10,7 @@ import pandas as pd
 
 from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q
 
+from .expressed_genes import ExpressedGenes
 from .gene_index import GeneIndex
 from .page_data import packed
 from .run_folder import RunFolder
@@ -131,7 +132,7 @@ def _dominant_genes(run: RunFolder) -> list[tuple[str, float] | None]:
     ]
 
 
-def feature_list(run: RunFolder, genes: GeneIndex) -> dict[str, Any]:
+def feature_list(run: RunFolder, genes: GeneIndex, expressed: ExpressedGenes) -> dict[str, Any]:
     """Names, top genes and all scores of every feature, column by column."""
     names = feature_names(run)
     return {
@@ -142,6 +143,7 @@ def feature_list(run: RunFolder, genes: GeneIndex) -> dict[str, Any]:
         "columns": [column for analysis in _analyses(run) for column in _columns(analysis, run.scores[analysis])],
         "n_top_genes": N_SEARCHED_GENES,
         "top_genes": packed(genes.top(run.d_sae, N_SEARCHED_GENES), "i4"),
+        "expressed": packed(expressed.top(run.d_sae, N_SEARCHED_GENES), "i4") if expressed.exist else None,
     }
 
 

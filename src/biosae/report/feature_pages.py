@@ -14,6 +14,7 @@ from biosae.analysis.residues.residue_codes import ResidueTracks
 from biosae.features.token_codes import SHARDS_OPEN, evenly
 
 from .cell_map import CellMap
+from .expressed_genes import ExpressedGenes
 from .gene_index import GeneIndex
 from .label_tables import LabelTables
 from .page_data import offsets, packed, packed_ragged
@@ -26,6 +27,7 @@ N_TOP_CELLS = 20
 N_SETS = 20
 N_PROTEINS = 4  # of each feature, drawn residue by residue
 SET_COLUMNS = ("set", "source", "overlap", "list_size", "set_size", "fold", "p_value", "q_value", "genes")
+TRIED_COLUMNS = ("kind", "label", "terms", "fidelity_select", "fidelity")
 MOST_SHOWN = 9  # features on the first page
 
 
@@ -36,6 +38,7 @@ def feature_pages(
     cells: CellMap | None,
     tracks: ResidueTracks | None = None,
     steering: SteeringTables | None = None,
+    expressed: ExpressedGenes | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of one shard after the other."""
     codes = run.table.X.tocsc()  # (n_samples, d_sae)
@@ -49,6 +52,10 @@ def feature_pages(
             content["cells"] = _shown_cells(block, place)
         if run.genes is not None:
             content["genes"] = genes.of_features(first, last)
+        if expressed is not None and expressed.exist:
+            content["expressed"] = expressed.of_features(first, last)
+        if run.explanations_tried is not None:
+            content["tried"] = _tried(run.explanations_tried, first, last)
         if labels.keys:
             content["labels"] = labels.of_features(first, last)
         if run.token_codes is not None:
@@ -111,6 +118,18 @@ def _enriched_sets(table: pd.DataFrame, first: int, last: int) -> list[list[dict
     for feature, group in rows.groupby("feature"):
         sets[int(feature) - first] = group[list(SET_COLUMNS)].head(N_SETS).to_dict("records")
     return sets
+
+
+def _tried(table: pd.DataFrame, first: int, last: int) -> list[list[dict[str, Any]]]:
+    """The explanations tried for each feature, largest fidelity on select first."""
+    rows = table[table["feature"].between(first, last - 1)].sort_values(
+        "fidelity_select", ascending=False, kind="stable"
+    )
+    rows = rows.astype(object).where(rows.notna(), None)  # JSON knows no NaN
+    tried: list[list[dict[str, Any]]] = [[] for _ in range(first, last)]
+    for feature, group in rows.groupby("feature"):
+        tried[int(feature) - first] = group[list(TRIED_COLUMNS)].to_dict("records")
+    return tried
 
 
 def _tokens(run: RunFolder, genes: GeneIndex, first: int, last: int) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class GeneIndex:
         known = (
             [] if run.genes is None else [run.genes[["identifier", "gene"]].set_axis(["identifier", "name"], axis=1)]
         )
+        if run.expressed_genes is not None:
+            known.append(run.expressed_genes[["identifier", "gene"]].set_axis(["identifier", "name"], axis=1))
         if run.token_codes is not None:
             known.append(run.token_codes.vocabulary[["identifier", "name"]])
         both = pd.concat(known or [pd.DataFrame(columns=["identifier", "name"])]).astype(str)
@@ -43,6 +45,10 @@ class GeneIndex:
         self.table = self._ordered(run.genes)
         self._start = np.searchsorted(self.table["feature"], np.arange(run.d_sae + 1))
         self.of_token = self._of_token(run)
+
+    def numbers(self, identifiers: pd.Series) -> np.ndarray:
+        """``(n,)`` number of each gene, -1 for one that the page does not know."""
+        return self._number.get_indexer(identifiers.astype(str))
 
     def __len__(self) -> int:
         return len(self.identifiers)

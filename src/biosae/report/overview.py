@@ -34,6 +34,7 @@ def overview(run: RunFolder, beside: list[dict[str, Any]]) -> dict[str, Any]:
         "labels": [label_overview(run, key) for key in run.label_keys],
         "sites": sites(run),
         "enrichment": enrichment_overview(run),
+        "explanations": ((run.analysis or {}).get("summary") or {}).get("explanations"),
         "stability": ((run.analysis or {}).get("summary") or {}).get("stability"),
         "concerns": [asdict(caveat) for caveat in caveats(run)],
     }

@@ -14,6 +14,7 @@ from biosae.progress import progress_bar
 
 from .cell_map import cell_content, cell_map
 from .compared_runs import compared_runs, frontier
+from .expressed_genes import ExpressedGenes
 from .feature_list import feature_list
 from .feature_pages import FEATURES_PER_SHARD, feature_pages, gallery, tracks_of
 from .gene_index import GENES_PER_SHARD, GeneIndex
@@ -84,25 +85,27 @@ def write_single_page(run_folder: Path, path: Path) -> Path:
 def page_content(run: RunFolder) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of everything the page can load; ``core`` is what it opens with."""
     genes, labels = GeneIndex(run), LabelTables(run)
+    expressed = ExpressedGenes(run, genes)
     shown = cell_map(run.table, run.folder)
     steering, compared = read_steering(run.folder), compared_runs(run)
     first = overview(run, frontier(compared, run))
     has_gallery = shown is not None and any(label["best"] for label in first["labels"][:1])
     has = {"gallery": has_gallery, "steering": steering.exists, "comparison": compared is not None}
-    yield "core", _core(run, genes, labels) | {"overview": first, "has": has}
+    yield "core", _core(run, genes, labels, expressed) | {"overview": first, "has": has}
     yield "cells", cell_content(run, shown)
     if has_gallery:
         yield "gallery", gallery(run, first["labels"], shown)
     yield from labels.shards()
-    yield from genes.shards()
+    for (name, content), by_expression in zip(genes.shards(), expressed.shards(), strict=True):
+        yield name, content | ({"expressed": by_expression} if expressed.exist else {})
     if steering.exists:
         yield "steering", steering.content()
     if compared is not None:
         yield "comparison", compared
-    yield from feature_pages(run, genes, labels, shown, tracks_of(run), steering)
+    yield from feature_pages(run, genes, labels, shown, tracks_of(run), steering, expressed)
 
 
-def _core(run: RunFolder, genes: GeneIndex, labels: LabelTables) -> dict[str, Any]:
+def _core(run: RunFolder, genes: GeneIndex, labels: LabelTables, expressed: ExpressedGenes) -> dict[str, Any]:
     sample, token = WORDS[run.settings["data"].get("kind", "cells")]
     return {
         "format": FORMAT,
@@ -110,10 +113,17 @@ def _core(run: RunFolder, genes: GeneIndex, labels: LabelTables) -> dict[str, An
         "token": token,
         "features_per_shard": FEATURES_PER_SHARD,
         "genes_per_shard": GENES_PER_SHARD,
-        "features": feature_list(run, genes),
+        "features": feature_list(run, genes, expressed),
         "genes": {"names": genes.names, "identifiers": genes.identifiers},
         "labels": labels.content(),
+        "expressed": expressed_summary(run),
     }
+
+
+def expressed_summary(run: RunFolder) -> dict[str, Any] | None:
+    """The column whose classes effects are also reported within; None for a run without genes by expression."""
+    found = ((run.analysis or {}).get("summary") or {}).get("expressed")
+    return None if found is None else {"label": found.get("label")}
 
 
 def _static(name: str) -> str:

@@ -19,7 +19,7 @@ from biosae.features.origin import TOKEN_CODES
 from biosae.features.token_codes import TokenCodes
 from biosae.run_record import EVALUATION, read_evaluation, read_run
 
-TABLES = ("labels", "genes", "enrichment", "expressed_genes", "explanations")
+TABLES = ("labels", "genes", "enrichment", "expressed_genes", "explanations", "explanations_tried")
 TEXT_METRICS = ("class", "kind", "top_genes", "family", "set", "source", "name", "label", "terms")
 TEXT_COLUMNS = (
     *("class", "gene", "identifier", "label", "split", "set", "source", "genes"),
@@ -43,7 +43,7 @@ class RunFolder:
         scores.csv: one row per feature, columns (analysis, metric).
     evaluation, analysis
         evaluation.json and analysis.json.
-    metrics, labels, genes, enrichment, expressed_genes, explanations
+    metrics, labels, genes, enrichment, expressed_genes, gene_coverage, explanations, explanations_tried
         metrics.csv and the tables of these names.
     token_codes
         The codes of single tokens.
@@ -63,6 +63,8 @@ class RunFolder:
     enrichment: pd.DataFrame | None
     expressed_genes: pd.DataFrame | None
     explanations: pd.DataFrame | None
+    explanations_tried: pd.DataFrame | None
+    gene_coverage: pd.DataFrame | None
     token_codes: TokenCodes | None
     W_dec: np.ndarray | None
 
@@ -102,6 +104,7 @@ def read_run_folder(folder: Path) -> RunFolder:
         analysis=read_analysis(folder) if (folder / ANALYSIS).exists() else None,
         metrics=optional_csv(folder / "metrics.csv", "the train stage", ("step", "split")),
         **{name: optional_csv(folder / "tables" / f"{name}.csv", "the analyze stage", ("feature",)) for name in TABLES},
+        gene_coverage=optional_csv(folder / "tables" / "gene_coverage.csv", "the analyze stage", ("n_expressing",)),
         token_codes=TokenCodes(folder / TOKEN_CODES) if (folder / TOKEN_CODES).exists() else None,
         W_dec=read_decoder(decoder) if (decoder := folder / "sae.safetensors").exists() else None,
     )

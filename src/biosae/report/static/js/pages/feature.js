@@ -21,7 +21,7 @@ const featurePage = (() => {
     const pager = [[feature - 1, "←", "Previous feature"], [feature + 1, "→", "Next feature"]]
       .filter(([to]) => to >= 0 && to < n).map(([to, text, label]) => link(route("feature", to), text, { "aria-label": label, rel: text === "←" ? "prev" : "next" }));
     return el("div", { class: "title-line" },
-      el("div", null, el("p", { class: "eyebrow" }, `Feature ${feature}`), el("h1", { class: name === "unnamed" ? "unnamed" : null }, name), el("p", { class: "lead" }, reasons[feature])),
+      el("div", null, el("p", { class: "eyebrow" }, `Feature ${feature}`), el("h1", { class: featuresPage.isUnnamed(name) ? "unnamed" : null }, name), el("p", { class: "lead" }, reasons[feature])),
       el("div", { class: "pager" }, pager));
   }
 
@@ -109,9 +109,59 @@ const featurePage = (() => {
       label: names[g], title: `${names[g]}: active on ${percent(specificity[k])} of its tokens`, value: share[k], text: percent(share[k]), href: route("gene", identifiers[g]),
     }));
     return figure.make({
-      title: `Top ${core.token}s`, name: `feature-${feature}-genes`,
+      title: core.token === "gene" ? "Tokens it reads" : `Top ${core.token}s`, name: `feature-${feature}-genes`,
       draw: (width) => charts.bars(width, { rows, xTitle: "share of the feature's summed activation" }),
       rows: () => [["gene", "identifier", "share", "specificity", "mean", "n_tokens"], ...Array.from(gene, (g, k) => [names[g], identifiers[g], share[k], specificity[k], mean[k], tokens[k]])],
+      note: core.features.expressed && "The genes on whose tokens it fires. What a model does not read of a cell is not here.",
+    });
+  }
+
+  // Genes of the cells in which it fires, read by the model or not.
+  function expressed(core, shard, i, feature) {
+    if (!shard.expressed) return null;
+    const get = (name) => part(shard.expressed.offsets, shard.expressed[name], i);
+    const [gene, effect, within, q] = ["gene", "effect", "within", "q_value"].map(get);
+    if (!gene.length) return null;
+    const { names, identifiers } = core.genes;
+    const label = core.expressed?.label;
+    const left = (k) => (Number.isNaN(within[k]) ? "" : `, ${fixed(within[k])} within`);
+    const rows = Array.from(gene.subarray(0, N_GENES), (g, k) => ({
+      label: names[g], title: `${names[g]}: correlation ${fixed(effect[k])}${left(k)}, q ${number(q[k], 2)}`, value: Math.max(0, effect[k]), text: fixed(effect[k]), href: route("gene", identifiers[g]),
+    }));
+    const mean = score(core, "expressed", "null_effect", feature);
+    const byChance = mean === undefined || Number.isNaN(mean) ? "" : ` With shuffled codes the first ten have a mean of ${fixed(mean)}.`;
+    const known = Array.from(within.subarray(0, N_GENES)).filter((v) => !Number.isNaN(v));
+    const inside = known.length && label ? ` Within the classes of ${words(label)} their mean is ${fixed(known.reduce((a, b) => a + b, 0) / known.length)}.` : "";
+    return figure.make({
+      title: "Expressed where it fires", name: `feature-${feature}-expressed`,
+      draw: (width) => charts.bars(width, { rows, domain: [0, Math.max(0.1, ...rows.map((row) => row.value))], xTitle: "correlation of expression with activation" }),
+      rows: () => [["gene", "identifier", "effect", "effect_within_class", "q_value"], ...Array.from(gene, (g, k) => [names[g], identifiers[g], effect[k], within[k], q[k]])],
+      note: `Log expression over test cells, of all genes of the data; ranked on train and select cells.${byChance}${inside}`,
+    });
+  }
+
+  const setWords = ({ kind, terms }) => (kind === "set" && terms.startsWith("HALLMARK_") ? `${terms.slice(9).replaceAll("_", " ").toLowerCase()} genes` : terms.replaceAll(";", ", "));
+
+  // What else was tried, so that the name can be judged.
+  function tried(core, shard, i, feature) {
+    const all = shard.tried?.[i] ?? [];
+    if (!all.length) return null;
+    const own = (metric) => score(core, "explanation", metric, feature);
+    const isChosen = (row) => row.kind === own("kind") && row.terms === own("terms");
+    const ordered = [...all.filter(isChosen), ...all.filter((row) => !isChosen(row))];
+    const list = table.make({
+      rows: Array.from(ordered.keys()), height: "260px",
+      columns: [
+        { key: "terms", title: "says", value: (k) => ordered[k].terms, cell: (k) => el(isChosen(ordered[k]) ? "strong" : "span", { title: ordered[k].terms }, setWords(ordered[k])) },
+        { key: "kind", title: "kind", value: (k) => ordered[k].kind, cell: (k) => ordered[k].kind },
+        { key: "fidelity", title: "explains", hint: "share of the activity in test samples", numeric: true, value: (k) => ordered[k].fidelity, cell: (k) => percent(Math.max(0, ordered[k].fidelity)) },
+      ],
+    });
+    const names = ["kind", "label", "terms", "fidelity_select", "fidelity"];
+    return figure.make({
+      title: "Why this name", name: `feature-${feature}-explanations`, body: list.element,
+      rows: () => [names, ...ordered.map((row) => names.map((name) => row[name]))],
+      note: `Bold: the simplest that predicts the select samples within one standard error of the best. "Explains": share of the held-out activity of the pooled code, the largest of a ${core.sample}'s tokens, as the map and the top ${core.sample}s show it. Shuffled codes: ${percent(Math.max(0, own("null_fidelity") || 0))}.`,
     });
   }
 
@@ -220,7 +270,7 @@ const featurePage = (() => {
     const figures = [neighbours(core, shard, i, feature), allScores(core, feature)];
     if (!dead) {
       figures.unshift(
-        map(core, cells, shard, i, feature), tracks.make(core, cells, shard, i, feature), ...labels(core, shard, i, feature), genes(core, shard, i, feature),
+        map(core, cells, shard, i, feature), tracks.make(core, cells, shard, i, feature), ...labels(core, shard, i, feature), genes(core, shard, i, feature), expressed(core, shard, i, feature), tried(core, shard, i, feature),
         topCells(core, cells, shard, i, feature), enrichment(core, shard, i, feature), histogram(core, shard, i, feature), expression(core, shard, i, feature), steering(shard, i, feature));
     }
     return el("div", null, header(core, feature), dead ? el("p", { class: "quiet" }, "This feature never fires on these samples.") : summary(core, feature), balanced(figures.filter(Boolean)));

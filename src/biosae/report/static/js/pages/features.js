@@ -26,8 +26,9 @@ const featuresPage = (() => {
     return [...keys, ...PREFERRED].map((pair) => core.features.columns.find((c) => c.analysis === pair[0] && c.metric === pair[1])).filter(Boolean);
   }
 
-  function topGenes(core, feature, n) {
-    const all = core.features.top_genes;
+  const isUnnamed = (name) => name === "unnamed" || name === "unexplained";
+
+  function topGenes(core, feature, n, all = core.features.top_genes) {
     const first = feature * core.features.n_top_genes;
     return Array.from(all.subarray(first, first + n)).filter((gene) => gene >= 0);
   }
@@ -49,10 +50,13 @@ const featuresPage = (() => {
     const { names } = core.features;
     const geneNames = core.genes.names;
     const genes = (feature) => topGenes(core, feature, 4).map((gene) => geneNames[gene]).join(", ");
+    const expressed = (feature) => topGenes(core, feature, 4, core.features.expressed).map((gene) => geneNames[gene]).join(", ");
+    const column = (key, title, of) => ({ key, title, value: of, cell: (f) => el("span", { title: of(f) }, of(f)) });
     return [
       { key: "feature", title: "feature", numeric: true, value: (f) => f, cell: (f) => link(route("feature", f), String(f)) },
-      { key: "name", title: "name", value: (f) => (names[f] === "unnamed" ? "" : names[f]), cell: (f) => el("span", { class: names[f] === "unnamed" ? "unnamed" : null, title: names[f] }, names[f]) },
-      ...(core.genes.names.length ? [{ key: "genes", title: `top ${core.token}s`, value: genes, cell: (f) => el("span", { title: genes(f) }, genes(f)) }] : []),
+      { key: "name", title: "name", value: (f) => (isUnnamed(names[f]) ? "" : names[f]), cell: (f) => el("span", { class: isUnnamed(names[f]) ? "unnamed" : null, title: names[f] }, names[f]) },
+      ...(core.features.expressed ? [column("expressed", "expressed where it fires", expressed)] : []),
+      ...(core.genes.names.length ? [column("genes", core.token === "gene" ? "tokens it reads" : `top ${core.token}s`, genes)] : []),
       ...scores.map(scoreColumn),
     ];
   }
@@ -61,13 +65,13 @@ const featuresPage = (() => {
   function matcher(core, query) {
     const words = query.toLowerCase().split(/\s+/).filter(Boolean);
     const texts = core.features.columns.filter((column) => column.kind === "text");
-    const top = core.features.top_genes;
+    const lists = [core.features.top_genes, core.features.expressed].filter(Boolean);
     const n = core.features.n_top_genes;
     const tests = words.map((word) => {
       const has = (text) => text.toLowerCase().includes(word);
       const genes = Uint8Array.from(core.genes.names, (name) => name.toLowerCase().startsWith(word));
       const fires = (f) => {
-        for (let k = f * n; k < (f + 1) * n; k++) if (top[k] >= 0 && genes[top[k]]) return true;
+        for (const top of lists) for (let k = f * n; k < (f + 1) * n; k++) if (top[k] >= 0 && genes[top[k]]) return true;
         return false;
       };
       const categories = texts.map((column) => new Set(column.categories.flatMap((name, i) => (has(name) ? [i] : []))));
@@ -84,7 +88,7 @@ const featuresPage = (() => {
     const rows = [];
     for (let f = 0; f < core.features.n; f++) {
       if (state.kind && kind && value(kind, f) !== state.kind) continue;
-      if (state.named && core.features.names[f] === "unnamed") continue;
+      if (state.named && isUnnamed(core.features.names[f])) continue;
       if (bound && !Number.isNaN(low) && !(value(bound, f) >= low)) continue;
       if (match(f)) rows.push(f);
     }
@@ -120,7 +124,7 @@ const featuresPage = (() => {
     });
     const update = () => {
       const rows = filtered(core);
-      count.textContent = `${number(rows.length)} of ${number(core.features.n)}`;
+      count.textContent = `${number(rows.length)} of ${number(core.features.n)}${found(core)}`;
       list.setRows(rows);
     };
     const more = el("select", { "aria-label": "Add a column", onchange: (event) => {
@@ -134,5 +138,14 @@ const featuresPage = (() => {
     return el("div", { id: "features" }, el("h1", null, "Features"), el("div", { class: "controls" }, controls(core, update), more, download, count), list.element);
   }
 
-  return { render, title: () => "Features", value, topGenes };
+  // Where a gene was found, when the query is one: the two lists are not one.
+  function found(core) {
+    const gene = core.genes.names.findIndex((name) => name.toLowerCase() === state.query.trim().toLowerCase());
+    if (gene < 0 || !core.features.expressed) return "";
+    const n = core.features.n_top_genes;
+    const count = (list) => Array.from({ length: core.features.n }, (_, f) => list.subarray(f * n, (f + 1) * n).includes(gene)).filter(Boolean).length;
+    return ` · ${core.genes.names[gene]}: among the first tokens of ${number(count(core.features.top_genes))}, among the first expressed genes of ${number(count(core.features.expressed))}`;
+  }
+
+  return { render, title: () => "Features", value, topGenes, isUnnamed };
 })();

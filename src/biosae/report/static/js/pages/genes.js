@@ -47,11 +47,39 @@ const genesPage = (() => {
         })),
       ],
     });
+    const expressed = byExpression(core, shard, i);
     const rows = () => [["feature", "name", ...Object.keys(COLUMNS)], ...Array.from(feature, (f, k) => [f, names[f], ...Object.keys(COLUMNS).map((name) => values[name][k])])];
     return el("div", null,
       el("p", { class: "eyebrow" }, `${core.token === "gene" ? "Gene" : "Residue"} ${identifier}`), el("h1", null, core.genes.names[gene]),
-      el("p", { class: "lead" }, feature.length ? `${dom.plural(feature.length, "feature")} ${feature.length === 1 ? "counts" : "count"} it among the top.` : "No feature counts it among its top."),
-      el("div", { class: "controls" }, el("button", { type: "button", onclick: () => figure.save(`gene-${identifier}.csv`, "text/csv", figure.csv(rows())) }, "CSV")), list.element);
+      el("p", { class: "lead" }, feature.length ? `${dom.plural(feature.length, "feature")} ${feature.length === 1 ? "counts" : "count"} it among the top ${core.token === "gene" ? "tokens" : "residues"}.` : `No feature counts it among its top ${core.token === "gene" ? "tokens" : "residues"}.`, coverage(core, shard, i)),
+      el("div", { class: "controls" }, el("button", { type: "button", onclick: () => figure.save(`gene-${identifier}.csv`, "text/csv", figure.csv(rows())) }, "CSV")),
+      (feature.length || !expressed) && el("section", null, expressed && el("h2", null, "Features on whose tokens it is"), list.element), expressed);
+  }
+
+  // In how many cells that express it the model read it.
+  function coverage(core, shard, i) {
+    const [n, read] = [shard.expressed?.n_expressing[i] ?? -1, shard.expressed?.n_read[i] ?? -1];
+    return n < 0 ? "" : ` The model read it in ${number(read)} of the ${number(n)} ${core.sample}s that express it.`;
+  }
+
+  // The features that fire where cells express the gene.
+  function byExpression(core, shard, i) {
+    if (!shard.expressed) return null;
+    const get = (name) => biosae.part(shard.expressed.offsets, shard.expressed[name], i);
+    const [feature, effect, within, q] = ["feature", "effect", "within", "q_value"].map(get);
+    if (!feature.length) return el("p", { class: "note" }, "It is among the twenty genes that follow a feature by expression for none.");
+    const names = core.features.names;
+    const column = (key, title, values, hint) => ({ key, title, hint, numeric: true, value: (k) => values[k], cell: (k) => number(values[k], 2) });
+    const list = table.make({
+      rows: Array.from(feature.keys()), sort: { key: "effect", ascending: false }, open: (k) => (location.hash = route("feature", feature[k])),
+      columns: [
+        { key: "feature", title: "feature", numeric: true, value: (k) => feature[k], cell: (k) => link(route("feature", feature[k]), String(feature[k])) },
+        { key: "name", title: "name", value: (k) => names[feature[k]], cell: (k) => el("span", { title: names[feature[k]] }, names[feature[k]]) },
+        column("effect", "correlation", effect, "of its log expression with the activation, over test cells"),
+        column("within", "within classes", within, "the same within the classes of the first label"), column("q", "q", q),
+      ],
+    });
+    return el("section", { class: "below" }, el("h2", null, "Features that fire where it is expressed"), list.element);
   }
 
   const render = (core, [identifier]) => (identifier === undefined ? index(core) : one(core, identifier));

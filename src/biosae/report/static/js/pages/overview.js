@@ -15,12 +15,13 @@ const overviewPage = (() => {
       `${data.name}${description}: ${number(split.n.train)} trained it, ${number(split.n.test ?? 0)} were kept for the scores below.`;
   }
 
-  function headline({ evaluation, labels, enrichment }) {
+  function headline({ evaluation, labels, enrichment, explanations }) {
     const entry = (title, value, note) => el("div", null, el("dt", null, title), el("dd", null, value, el("small", null, note)));
     const first = labels.map((label) => entry(
       `Features that mark a ${words(label.key)}`, label.untested ? "–" : number(label.n_supported),
       label.untested ? `could not be tested: ${label.untested}` : `of ${number(label.n_tested)}, above the null of the best; by chance ${number(label.classes_by_chance, 2)} of ${label.n_classes} classes would have one`));
-    if (enrichment) first.push(entry("Features with a gene set", percent(enrichment.annotated_share), `beside ${percent(enrichment.matched_share)} of random lists matched in size and popularity`));
+    if (explanations) first.push(entry("Explained features", percent(explanations.n_explained / Math.max(explanations.n_features, 1)), `${number(explanations.n_explained)} of ${number(explanations.n_features)} that fire enough; with shuffled codes ${number(explanations.n_by_chance)}`));
+    else if (enrichment) first.push(entry("Features with a gene set", percent(enrichment.annotated_share), `beside ${percent(enrichment.matched_share)} of random lists matched in size and popularity`));
     const numbers = [
       ["Unexplained variance", "fvu", fixed, "FVU on held-out tokens; 0 is perfect, 1 the mean"],
       ["Active per token", "l0", (v) => number(v), "L0, measured with the inference path"],
@@ -132,12 +133,16 @@ const overviewPage = (() => {
 
   function gallery(core, cells, shown) {
     const n = cells.map.sample.length;
-    const views = shown.best.map((row, k) => {
+    const passes = (row) => row.null_auroc === null || (row.auroc > row.null_auroc && row.q_value <= 0.05);
+    const [found, missed] = [shown.best.map((row, k) => [row, k]).filter(([row]) => passes(row)), shown.best.filter((row) => !passes(row))];
+    const also = (row) => shown.best.filter((other) => other.feature === row.feature && other !== row && passes(other)).map((other) => other.class);
+    const views = found.map(([row, k]) => {
       const levels = cellmap.levelsOf(shown.cells, k, n);
       return { row, levels, view: cellmap.make({ map: cells.map, paint: cellmap.stretched(levels), height: 132, title: `Where feature ${row.feature} fires` }) };
     });
     const tiles = views.map(({ row, view }) => el("a", { class: "tile", href: route("feature", row.feature), title: core.features.names[row.feature] },
-      view.element, el("strong", null, row.class), el("small", null, `AUROC ${fixed(row.auroc)} · f${row.feature}`)));
+      view.element, el("strong", null, row.class), el("small", null, `AUROC ${fixed(row.auroc)} · f${row.feature}${also(row).length ? ` · also ${also(row).join(", ")}` : ""}`)));
+    tiles.push(...missed.map((row) => el("div", { class: "tile missed" }, el("strong", null, row.class), el("small", null, `not found: the best feature has AUROC ${fixed(row.auroc)}, chance alone reaches ${fixed(row.null_auroc)}`))));
     const drawing = () => {
       const [width, height, across] = [200, 170, 3];
       const parts = views.map(({ row, view }, k) => {
@@ -150,8 +155,8 @@ const overviewPage = (() => {
     };
     return figure.make({
       title: `Features that mark a ${words(shown.label)}`, name: "marking-features", body: el("div", { class: "tiles" }, tiles), svgText: drawing,
-      rows: () => [[core.sample, ...shown.best.map((row) => `feature ${row.feature}`)], ...Array.from(cells.map.sample, (s, i) => [cells.names[s], ...views.map(({ row, levels }) => (levels[i] / 255) * core.features.max_code[row.feature])])],
-      note: "Where the best feature of each class fires; in grey cells it is silent. Some may not pass their null: see below.",
+      rows: () => [[core.sample, ...found.map(([row]) => `feature ${row.feature}`)], ...Array.from(cells.map.sample, (s, i) => [cells.names[s], ...views.map(({ row, levels }) => (levels[i] / 255) * core.features.max_code[row.feature])])],
+      note: "Where the best feature of each class fires; in grey cells it is silent. A class is not found when its best feature does not pass the null of the best of all.",
     });
   }
 
