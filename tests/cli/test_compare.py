@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from biosae.cli.compare import with_data
+from biosae.cli.compare_words import with_data
 from biosae.pipeline.compare import final_sentences
 from biosae.saes import files
 

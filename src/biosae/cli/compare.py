@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import re
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -15,20 +10,13 @@ from omegaconf import DictConfig
 
 from biosae.errors import SettingError
 from biosae.pipeline.compare import compare as compare_variants
-from biosae.runs.data_settings import VectorData
-from biosae.runs.settings import CompareSettings, SaeSettings
+from biosae.runs.settings import SaeSettings
 
+from .compare_words import say_embedded, with_data, with_variants
 from .launch import launch
-from .override_check import DATA_OF
 from .settings import reading_settings, settings_of
 
-logger = logging.getLogger(__name__)
-
 PREFIX = "compare.hyperparams."
-QUICKSTART = Path("data/per-protein.h5")
-SHARED = "|".join(one.name for one in fields(CompareSettings))
-SINGLE = re.compile(rf"[+]*compare\.(?!(?:{SHARED})\b)(\w+)\.(.+)")
-"""A setting of one variant: ``compare.standard.architecture.layer_norm=false``."""
 
 
 def main() -> None:
@@ -39,35 +27,8 @@ def main() -> None:
 def compare(cfg: DictConfig) -> None:
     """Train ``compare.saes`` side by side."""
     variants = variants_of(cfg)
-    if cfg.data.name == "toxins":
-        logger.info("there is no %s here and no data.path=: these are the %s", QUICKSTART, cfg.data.description)
+    say_embedded(cfg.data)
     compare_variants(reading_settings(cfg), variants)
-
-
-def with_data(words: Sequence[str]) -> list[str]:
-    """Return the words with a choice of data where they make none.
-
-    It is that of the file's kind when ``data.path=`` names one, else ``data/per-protein.h5`` when it exists, else the
-    proteins that come with biosae. Words for cells keep the cells that come with biosae.
-    """
-    names = [word.partition("=")[0].lstrip("+~") for word in words]
-    known = {f"data.{one.name}" for one in fields(VectorData)}
-    is_for_cells = any(
-        name.startswith("scfm") or (name.startswith("data.") and ".".join(name.split(".")[:2]) not in known)
-        for name in names
-    )
-    if is_for_cells or any(name == "data" or name.startswith("-") for name in names):
-        return list(words)
-    if "data.path" in names:
-        path = words[names.index("data.path")].partition("=")[2].strip("'\"")
-        data = DATA_OF.get(Path(path).suffix)
-        return list(words) if data is None else [f"data={data}", *words]
-    return ["data=protein_h5", f"data.path={QUICKSTART}", *words] if QUICKSTART.exists() else ["data=toxins", *words]
-
-
-def with_variants(words: Sequence[str]) -> list[str]:
-    """Return the words with settings of one variant where `CompareSettings` keeps them."""
-    return [SINGLE.sub(r"++compare.variants.\1.\2", word) for word in words]
 
 
 def variants_of(cfg: DictConfig) -> dict[str, SaeSettings]:
