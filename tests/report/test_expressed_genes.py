@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosae.report.expressed_genes import ExpressedGenes
+from biosae.report.expressed_genes import ExpressionTables
 from biosae.report.feature_list import feature_names
 from biosae.report.gene_index import GeneIndex
 from biosae.report.page import write_report
@@ -41,7 +41,7 @@ def explained(own_run_folder):
 def test_genes_that_the_model_does_not_know_have_a_number(explained):
     run = read_run_folder(explained)
     genes = GeneIndex(run)
-    expressed = ExpressedGenes(run, genes)
+    expressed = ExpressionTables(run, genes)
     top = expressed.top(D_SAE, 3)
     assert [genes.names[g] for g in top[0] if g >= 0] == ["MS4A1", "NA"]
     assert (top[1] == -1).all()
@@ -54,7 +54,7 @@ def test_genes_that_the_model_does_not_know_have_a_number(explained):
 def test_a_gene_has_its_features_and_its_cells(explained):
     run = read_run_folder(explained)
     genes = GeneIndex(run)
-    (shard,) = ExpressedGenes(run, genes).shards()
+    (shard,) = ExpressionTables(run, genes).shards()
     gene = genes.names.index("MS4A1")
     owned = slice(*shard["offsets"].values[gene : gene + 2])
     assert shard["feature"].values[owned].tolist() == [3, 0]  # largest effect first
@@ -63,7 +63,7 @@ def test_a_gene_has_its_features_and_its_cells(explained):
 
 
 def test_a_run_without_them_has_none(run):
-    expressed = ExpressedGenes(run, GeneIndex(run))
+    expressed = ExpressionTables(run, GeneIndex(run))
     assert not expressed.exist and (expressed.top(D_SAE, 2) == -1).all()
 
 

@@ -16,7 +16,7 @@ COLUMNS = {"effect": "effect", "within": "effect_within_class", "q_value": "q_va
 """Name on the page -> column of tables/expressed_genes.csv."""
 
 
-class ExpressedGenes:
+class ExpressionTables:
     """tables/expressed_genes.csv by feature and by gene, with tables/gene_coverage.csv.
 
     Attributes

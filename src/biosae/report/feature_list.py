@@ -10,7 +10,7 @@ import pandas as pd
 
 from biosae.analysis.stats.permutation_tests import SIGNIFICANT_Q
 
-from .expressed_genes import ExpressedGenes
+from .expressed_genes import ExpressionTables
 from .gene_index import GeneIndex
 from .page_data import packed
 from .run_folder import RunFolder
@@ -132,7 +132,7 @@ def _dominant_genes(run: RunFolder) -> list[tuple[str, float] | None]:
     ]
 
 
-def feature_list(run: RunFolder, genes: GeneIndex, expressed: ExpressedGenes) -> dict[str, Any]:
+def feature_list(run: RunFolder, genes: GeneIndex, expressed: ExpressionTables) -> dict[str, Any]:
     """Names, top genes and all scores of every feature, column by column."""
     names = feature_names(run)
     return {

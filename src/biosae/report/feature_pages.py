@@ -14,7 +14,7 @@ from biosae.analysis.residues.residue_codes import ResidueTracks
 from biosae.features.token_codes import SHARDS_OPEN, evenly
 
 from .cell_map import CellMap
-from .expressed_genes import ExpressedGenes
+from .expressed_genes import ExpressionTables
 from .gene_index import GeneIndex
 from .label_tables import LabelTables
 from .page_data import offsets, packed, packed_ragged
@@ -38,7 +38,7 @@ def feature_pages(
     cells: CellMap | None,
     tracks: ResidueTracks | None = None,
     steering: SteeringTables | None = None,
-    expressed: ExpressedGenes | None = None,
+    expressed: ExpressionTables | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of one shard after the other."""
     codes = run.table.X.tocsc()  # (n_samples, d_sae)

@@ -14,7 +14,7 @@ from biosae.progress import progress_bar
 
 from .cell_map import cell_content, cell_map
 from .compared_runs import compared_runs, frontier
-from .expressed_genes import ExpressedGenes
+from .expressed_genes import ExpressionTables
 from .feature_list import feature_list
 from .feature_pages import FEATURES_PER_SHARD, feature_pages, gallery, tracks_of
 from .gene_index import GENES_PER_SHARD, GeneIndex
@@ -85,7 +85,7 @@ def write_single_page(run_folder: Path, path: Path) -> Path:
 def page_content(run: RunFolder) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and content of everything the page can load; ``core`` is what it opens with."""
     genes, labels = GeneIndex(run), LabelTables(run)
-    expressed = ExpressedGenes(run, genes)
+    expressed = ExpressionTables(run, genes)
     shown = cell_map(run.table, run.folder)
     steering, compared = read_steering(run.folder), compared_runs(run)
     first = overview(run, frontier(compared, run))
@@ -105,7 +105,7 @@ def page_content(run: RunFolder) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from feature_pages(run, genes, labels, shown, tracks_of(run), steering, expressed)
 
 
-def _core(run: RunFolder, genes: GeneIndex, labels: LabelTables, expressed: ExpressedGenes) -> dict[str, Any]:
+def _core(run: RunFolder, genes: GeneIndex, labels: LabelTables, expressed: ExpressionTables) -> dict[str, Any]:
     sample, token = WORDS[run.settings["data"].get("kind", "cells")]
     return {
         "format": FORMAT,
