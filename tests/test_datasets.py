@@ -19,3 +19,12 @@ def test_pbmc3k_is_labelled_counts():
     assert cells.shape == (2638, 13656)
     assert cells.X.dtype.kind == "u"
     assert cells.obs["cell_type"].nunique() == 9
+
+
+def test_cells_of_other_donors_have_classes_of_pbmc3k():
+    cells, first = anndata.read_h5ad(datasets.pbmc_cite()), anndata.read_h5ad(datasets.pbmc3k())
+    assert cells.shape == (311, 11831) and cells.X.dtype.kind == "u"
+    for column in ("cell_type", "cell_type_coarse"):
+        assert set(cells.obs[column].cat.categories) < set(first.obs[column].cat.categories)
+    expressed = cells[cells.obs["cell_type"] == "B", "MS4A1"].X.toarray()
+    assert (expressed > 0).mean() > 0.8  # no gene had a say in the classes

@@ -93,6 +93,16 @@ def test_scores_report_a_null_and_leave_out_selection_samples(finished_run):
     assert best["auroc"] > best["null_auroc"] > 0.5
 
 
+def test_features_are_scored_again_on_cells_of_other_donors(finished_run):
+    run, said = finished_run
+    table = pd.read_csv(run / "transfer.csv").set_index("class")
+    assert table.loc["Mono", "auroc"] > 0.9 and table.loc["Mono", "p_value"] < 0.01
+    markers = json.loads((run / "analysis.json").read_text())["summary"]["labels"]["cell_type_coarse"]["classes"]
+    assert table["feature"].to_dict().items() <= {row["class"]: row["feature"] for row in markers}.items()
+    assert "other cells: the same features on 311 cells of pbmc_cite.h5ad, which the SAE never saw" in said
+    assert "expressed where it fires" in said and "features are explained" in said
+
+
 def test_later_stages_run_again_alone(finished_run, biosae):
     run, _ = finished_run
     root = run.parents[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
@@ -30,7 +31,8 @@ def print_summary(folder: Path) -> None:
     )
     if (folder / "analysis.json").exists():
         analysis = read_analysis(folder)
-        _labels(analysis)
+        _labels(analysis, optional_csv(folder / "transfer.csv"))
+        _controls(optional_csv(folder / "controls.csv"))
         if "explanations" in analysis["summary"]:
             _say(said(analysis["summary"]["explanations"]))
         _residues(analysis["summary"].get("residues", {}).get("concepts", []))
@@ -39,7 +41,12 @@ def print_summary(folder: Path) -> None:
             _say(f"report: {page}")
 
 
-def _labels(analysis: dict) -> None:
+def optional_csv(path: Path) -> pd.DataFrame | None:
+    """Return a table of the run, None where it was not made."""
+    return pd.read_csv(path, keep_default_na=False) if path.exists() else None
+
+
+def _labels(analysis: dict, transfer: pd.DataFrame | None = None) -> None:
     n = analysis["split"]
     for key, label in analysis["summary"].get("labels", {}).items():
         table = Table(box=None, pad_edge=False, title_justify="left", title_style="none")
@@ -47,16 +54,48 @@ def _labels(analysis: dict) -> None:
             f"best feature for each {key}, chosen on {n['select']:,} samples, scored on {n['test']:,} others"
         )
         genes = "expressed where it fires" if label["classes"][0].get("expressed_genes") else "tokens it reads"
-        for heading in (key, "feature", "AUROC", "95 % interval", "null*", genes):
+        other = _elsewhere(transfer, key)
+        for heading in (key, "feature", "AUROC", "null*", *(["other cells"] if other else []), genes):
             table.add_column(heading, justify="left", header_style="dim", no_wrap=heading != genes)
         for row in label["classes"][:MOST_CLASSES]:
-            table.add_row(*map(escape, _cells(row)))
+            *numbers, names = _cells(row)
+            elsewhere = [other.get(row["class"], "-")] if other else []
+            table.add_row(*map(escape, (*numbers, *elsewhere, names)))
         console.print(table)
         _say(_tests(key, label))
+        if other:
+            _say(_transferred(transfer))
     if not analysis["summary"].get("labels"):
         _say("no label was scored; columns of the samples' annotations are chosen with data.label_keys=")
     else:
         _say("* 95th percentile of the best feature when labels are shuffled")
+
+
+def _elsewhere(transfer: pd.DataFrame | None, key: str) -> dict[str, str]:
+    """Class -> AUROC of its feature on other cells, in brackets where chance does as well; empty for none."""
+    if transfer is None or transfer.empty or transfer["label"].iloc[0] != key:
+        return {}
+    return {
+        str(row["class"]): f"{row['auroc']:.2f}" if row["p_value"] < 0.05 else f"({row['auroc']:.2f})"
+        for row in transfer.to_dict("records")
+    }
+
+
+def _transferred(transfer: pd.DataFrame) -> str:
+    n, n_above, first = len(transfer), int((transfer["p_value"] < 0.05).sum()), transfer.iloc[0]
+    cells = f"{int(first['n_samples']):,} cells of {first['data']}, which the SAE never saw"
+    return f"other cells: the same features on {cells}; {n_above} of {n} classes above chance, others in brackets"
+
+
+def _controls(controls: pd.DataFrame | None) -> None:
+    """The mean AUROC of the best axis of a class beside that of simpler axes."""
+    if controls is None:
+        return
+    first = controls[controls["label"] == controls["label"].iloc[0]]
+    axes = [
+        f"{row['axes']} {row['auroc']:.2f}" for row in first.sort_values("auroc", ascending=False).to_dict("records")
+    ]
+    _say(f"mean AUROC of the best axis of each {first['label'].iloc[0]}: {', '.join(axes)}")
 
 
 def _tests(key: str, label: dict) -> str:
@@ -86,9 +125,10 @@ def _cells(row: dict) -> tuple[str, ...]:
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:.2f}"
 
-    interval = f"{number(row['auroc_low'])} to {number(row['auroc_high'])}"
     genes = ", ".join((row.get("expressed_genes") or row["top_genes"])[:4])
-    return row["class"], f"f{row['feature']}", number(row["auroc"]), interval, number(row["null_auroc"]), genes
+    if row["null_auroc"] is not None and not row["auroc"] > row["null_auroc"]:
+        genes = "not found: chance reaches as much"
+    return row["class"], f"f{row['feature']}", number(row["auroc"]), number(row["null_auroc"]), genes
 
 
 def _say(text: str) -> None:

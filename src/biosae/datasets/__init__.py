@@ -31,5 +31,10 @@ def pbmc3k() -> Path:
     return _folder("biosae.data") / "embedded" / "pbmc3k.h5ad"
 
 
+def pbmc_cite() -> Path:
+    """Return the path of 311 blood cells of other donors, with classes from their surface proteins (AnnData)."""
+    return _folder("biosae.datasets") / "pbmc_cite" / "pbmc_cite.h5ad"
+
+
 def _folder(package: str) -> Path:
     return Path(str(resources.files(package)))

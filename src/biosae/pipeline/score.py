@@ -11,6 +11,7 @@ from biosae.run_record import read_run
 from biosae.runs.settings import AnalysisSettings
 
 from .controls import write_controls
+from .transfer import write_transfer
 
 
 def score(folder: Path, settings: AnalysisSettings | None = None, seed: int = 0) -> Path:
@@ -27,6 +28,7 @@ def score(folder: Path, settings: AnalysisSettings | None = None, seed: int = 0)
     labels = {"label_keys": label_keys or data["label_keys"], "group_key": data["batch_key"]}
     with arguments_of("analysis"):
         score_features(folder / "features.h5ad", folder / "token_codes", folder, **labels, seed=seed, **options)
+        write_transfer(folder, seed)
         if wants_controls:
             write_controls(folder, labels, settings.n_permutations, seed)
     return folder / "scores.csv"

@@ -46,6 +46,9 @@ class CellData(Data):
         Cells to draw at random, and the obs column whose values keep their shares in the draw.
     obs_columns
         Columns of obs to read; None for all.
+    transfer
+        A file of other cells with classes of the same names, on which the best features are scored again; ``pbmc_cite``
+        stands for those that come with the package.
     """
 
     kind: str = "cells"
@@ -56,6 +59,7 @@ class CellData(Data):
     stratify: str | None = None
     filter: dict[str, Any] = field(default_factory=dict)
     obs_columns: list[str] | None = None
+    transfer: str | None = None
     split: GroupSplit = field(default_factory=GroupSplit)
     preprocess: Preprocess = field(default_factory=Preprocess)
 
