@@ -158,3 +158,28 @@ def test_identical_proteins_stay_in_one_part(biosae, tmp_path):
     part = pd.read_csv(path, index_col="sample")["part"]
     assert part[[f"P{n:03d}" for n in range(20)]].tolist() == part[[f"P{n:03d}" for n in range(60, 80)]].tolist()
     assert part.nunique() == 4
+
+
+def test_near_copies_of_a_fasta_stay_in_one_part_and_the_parts_are_said(biosae, tmp_path):
+    generator = np.random.default_rng(0)
+    parents = ["".join(generator.choice(list("ACDEFGHIKLMNPQRSTVWY"), 40)) for _ in range(30)]
+    mutants = ["W" + parent[1:] for parent in parents]
+    text = "".join(f">P{n:02d}\n{sequence}\n" for n, sequence in enumerate([*parents, *mutants]))
+    (tmp_path / "a.fasta").write_text(text)
+    (tmp_path / "a.csv").write_text("id,kind\n" + "".join(f"P{n:02d},{'ab'[n % 2]}\n" for n in range(60)))
+    words = (
+        "data=fasta",
+        f"data.path={tmp_path}/a.fasta",
+        f"data.annotations={tmp_path}/a.csv",
+        f"plm.model_dir={MODELS / 'esm2'}",
+        *QUICK[:3],
+    )
+    code, said = biosae("train", *words, "data.split.select=0.2", "data.split.test=0.2", "data.label_keys=[kind]")
+    assert code == 0, said
+    assert "60 proteins have a near copy; the largest of 30 groups has 2" in said
+    assert "split of 60 proteins: train" in said
+    (path,) = tmp_path.glob("runs/0/*/split.csv")
+    part = pd.read_csv(path, index_col="sample")["part"]
+    assert part[[f"P{n:02d}" for n in range(30)]].tolist() == part[[f"P{n:02d}" for n in range(30, 60)]].tolist()
+    kinds = pd.Series(["ab"[n % 2] for n in range(60)], [f"P{n:02d}" for n in range(60)])
+    assert (pd.crosstab(kinds, part.reindex(kinds.index))[["select", "test"]] >= 3).all(axis=None)

@@ -1,9 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biosae.data.split import PARTS, split_groups, split_samples, with_copies_together
+from biosae.data.split import PARTS, split_groups, split_near_copies, split_samples, with_copies_together
 from biosae.errors import DataError, SettingError
 
 
@@ -138,3 +139,27 @@ def test_copies_in_several_groups_take_the_earliest_part():
     after, n_copies = with_copies_together(before, hashes)
     assert (n_copies, after.part[test], after.part[train]) == (2, "train", "train")
     assert (np.asarray(after.part) != np.asarray(before.part)).sum() == 1
+
+
+SHARES = {"validate": 0.25, "select": 0.25, "test": 0.5}
+
+
+@given(st.integers(0, 30))
+def test_near_copies_stay_whole_and_a_class_of_fifty_can_be_scored(seed):
+    generator = np.random.default_rng(seed)
+    group = generator.integers(0, 700, 1000)
+    strata = np.array(["common"] * 900 + ["rare"] * 50 + ["few"] * 5 + [None] * 45, dtype=object)
+    split = split_near_copies(group, 0.2, seed, strata, SHARES)
+    table = pd.DataFrame({"group": group, "part": split.part, "stratum": strata})
+    assert (table.groupby("group")["part"].nunique() == 1).all()
+    rare = table[table["stratum"] == "rare"]["part"].value_counts()
+    assert rare["select"] >= 3
+    assert rare["test"] >= 3
+    assert split.sizes() == pytest.approx({"train": 800, "validate": 50, "select": 50, "test": 100}, abs=12)
+    again = split_near_copies(group, 0.2, seed, strata, SHARES)
+    assert (again.part == split.part).all()
+
+
+def test_a_split_says_how_large_its_parts_are():
+    split = split_samples(1000, 0.2, 0, shares=SHARES)
+    assert split.sentence("proteins").startswith("split of 1,000 proteins: train 800 (80.0%), validate 50 (5.0%)")

@@ -11,6 +11,9 @@ import pandas as pd
 from biosae.errors import DataError, SettingError
 
 PARTS = ("train", "validate", "select", "test")
+MIN_OF_STRATUM = 3
+"""Samples of a class that scores need on ``select`` and on ``test`` (biosae.analysis.labels.classes)."""
+
 HELD_OUT_SHARES = {"validate": 0.2, "select": 0.4, "test": 0.4}
 """Shares of the held-out samples."""
 
@@ -38,6 +41,12 @@ class Split:
     def samples(self, *parts: str) -> np.ndarray:
         """Rows of the samples in the given parts, ascending."""
         return np.flatnonzero(np.isin(PARTS, parts)[self.part.codes])
+
+    def sentence(self, what: str) -> str:
+        """Return how large each part came out, such as ``split: train 80 (80 %), ...``."""
+        sizes, n = self.sizes(), len(self.part)
+        parts = ", ".join(f"{part} {size:,} ({size / n:.1%})" for part, size in sizes.items())
+        return f"split of {n:,} {what}: {parts}"
 
     def sizes(self) -> dict[str, int]:
         return dict(zip(PARTS, np.bincount(self.part.codes, minlength=len(PARTS)).tolist(), strict=True))
@@ -110,6 +119,45 @@ def split_groups(
         part_of_group[name] = chosen
         lacking[chosen] -= size[name]
     return _checked(Split(_parts(part_of_group[member]), pd.Categorical.from_codes(member, names), group_key))
+
+
+def split_near_copies(
+    group: np.ndarray,
+    held_out: float,
+    seed: int,
+    strata: np.ndarray | pd.Series | None = None,
+    shares: Mapping[str, float] = HELD_OUT_SHARES,
+) -> Split:
+    """Split samples so that groups of near copies stay whole and every stratum reaches every part.
+
+    Groups are taken largest first, equal sizes in random order, and each goes to the part whose shares of its strata
+    are filled least. A stratum of enough samples gets at least `MIN_OF_STRATUM` on ``select`` and on ``test``, so that
+    it can be scored.
+
+    Parameters
+    ----------
+    group
+        ``(n_samples,)`` number of the group of each; most are of one sample.
+    strata
+        ``(n_samples,)`` a class of each, or missing.
+    """
+    n_samples, share = len(group), _shares(held_out, shares)
+    stratum = np.zeros(n_samples, dtype=np.int64) if strata is None else pd.factorize(np.asarray(strata, object))[0] + 1
+    n_of = np.bincount(stratum)
+    wanted = share[:, None] * n_of
+    enough = n_of >= MIN_OF_STRATUM / min(share[2:].min(), 0.2)
+    wanted[2:] = np.where(enough & (strata is not None), np.maximum(wanted[2:], MIN_OF_STRATUM), wanted[2:])
+    lacking = wanted.copy()
+    _, member, size = np.unique(group, return_inverse=True, return_counts=True)
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(size)), -size))
+    rows_of = np.split(np.argsort(member, kind="stable"), np.cumsum(size)[:-1])
+    part = np.empty(n_samples, dtype=np.int8)
+    for number in order.tolist():
+        kinds = stratum[rows_of[number]]
+        chosen = int(np.argmax((lacking[:, kinds] / wanted[:, kinds]).sum(axis=1)))
+        part[rows_of[number]] = chosen
+        np.subtract.at(lacking[chosen], kinds, 1)
+    return _checked(Split(_parts(part)))
 
 
 def with_copies_together(split: Split, hashes: np.ndarray) -> tuple[Split, int]:

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 from biosae.artefacts import atomic_write
+from biosae.data.split import PARTS
 from biosae.distributed.processes import current_group
 from biosae.errors import ArtefactError, SettingError
 from biosae.features.encode import encode_features
@@ -52,7 +53,7 @@ def encode(folder: Path, settings: Settings, prepared: PreparedData | None = Non
     encode_features(
         sae,
         store,
-        obs=samples_table(prepared, trained_on(folder)),
+        obs=samples_table(prepared, parts_of(folder)),
         vocabulary=vocabulary_table(prepared),
         out=folder,
         provenance=provenance,
@@ -111,11 +112,16 @@ def check_same_model(run: dict, prepared: PreparedData) -> None:
         raise ArtefactError(f"{message} ({prepared.adapter.fingerprint}); use the model that it was trained on")
 
 
-def samples_table(prepared: PreparedData, trained: set[str]) -> pd.DataFrame:
+def samples_table(prepared: PreparedData, parts: pd.Series) -> pd.DataFrame:
     """Return the samples' annotations with the part each belongs to and its number of tokens.
 
-    A sample with the name of one that the SAE was trained on belongs to ``train`` whatever this split assigns, which
-    may have another seed or other files.
+    Samples that the run knows by their names keep the parts that they had when its SAE was trained, whatever this split
+    assigns, which may have another seed, other labels or other files.
+
+    Parameters
+    ----------
+    parts
+        Part of each sample of the run, by name.
 
     Raises
     ------
@@ -123,11 +129,12 @@ def samples_table(prepared: PreparedData, trained: set[str]) -> pd.DataFrame:
         If that leaves no sample to select on or to report on.
     """
     obs, part = prepared.samples.named_obs(), prepared.split.part.astype(object)
-    leaks = obs.index.isin(trained) & (part != "train")
-    if leaks.any():
-        part[leaks] = "train"
-        message = "%d held-out samples have the same names as training samples and were moved to 'train'"
-        logger.warning(message, leaks.sum())
+    had = parts.reindex(obs.index).to_numpy()
+    moved = ~pd.isna(had) & (had != part)
+    if moved.any():
+        part[moved] = had[moved]
+        message = "%d samples stay in the part of the split that they had when the SAE was trained"
+        logger.warning(message, moved.sum())
     lacking = [name for name in ("select", "test") if name not in part]
     if lacking:
         message = f"the SAE was trained on every sample of the part {' and of '.join(lacking)}"
@@ -137,8 +144,8 @@ def samples_table(prepared: PreparedData, trained: set[str]) -> pd.DataFrame:
     return obs
 
 
-def trained_on(folder: Path) -> set[str]:
-    """Return the names of the samples that the run's SAE was trained on.
+def parts_of(folder: Path) -> pd.Series:
+    """Return the parts of the samples that the run's SAE was trained with, by name; repeated names have the first.
 
     Raises
     ------
@@ -148,7 +155,8 @@ def trained_on(folder: Path) -> set[str]:
     path = folder / "split.csv"
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        return set(table.loc[table["part"] == "train", "sample"])
+        table = table.assign(part=pd.Categorical(table["part"], PARTS)).sort_values("part", kind="stable")
+        return table.drop_duplicates("sample").set_index("sample")["part"].astype(object)
     except (OSError, KeyError, ValueError) as error:
         raise ArtefactError(f"{path} cannot be read ({error}); run the train stage again") from error
 

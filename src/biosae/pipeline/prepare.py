@@ -17,13 +17,13 @@ from biosae.artefacts import settings_hash
 from biosae.data.annotations import FEATURES, read_annotations
 from biosae.data.cells import Cells, read_cells
 from biosae.data.clusters import read_clusters
-from biosae.data.copies import hashes_of_sequences, hashes_of_tokens, hashes_of_vectors
+from biosae.data.copies import hashes_of_tokens, hashes_of_vectors
 from biosae.data.fasta import read_fasta
 from biosae.data.files import data_hash, data_paths
 from biosae.data.obs import check_column, find_label_keys
 from biosae.data.residues import read_spans
 from biosae.data.samples import Samples
-from biosae.data.split import PARTS, Split, split_groups, split_samples, with_copies_together
+from biosae.data.split import Split, split_groups, split_samples
 from biosae.data.vectors import Vectors, find_vectors
 from biosae.datasets import three_finger_toxins
 from biosae.distributed.processes import current_group
@@ -32,10 +32,11 @@ from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences, joined_on_disk
 from biosae.models.vectors import StoredVectors
 from biosae.progress import progress_bar
-from biosae.runs.data_settings import CellData, ProteinData, ProteinSplit, VectorData
+from biosae.runs.data_settings import CellData, ProteinData, VectorData
 from biosae.runs.settings import Settings
 
 from .models import choose_device, load_model
+from .protein_split import Copies, copies_of, copies_together, split_proteins
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def prepare_cells(settings: Settings) -> PreparedData:
     if n_empty:
         logger.warning("%d cells express no gene that %s knows; they are kept, without features", n_empty, adapter.name)
     with arguments_of("data"):
-        split = _copies_together(split, hashes_of_tokens(sequences.token, sequences.value, sequences.offsets), "cells")
+        split = copies_together(split, hashes_of_tokens(sequences.token, sequences.value, sequences.offsets), "cells")
     paths = [file.path for file in cells.files]
     return PreparedData(paths, samples, split, adapter, sequences, cells=cells, n_genes_matched=match.n_matched)
 
@@ -132,8 +133,8 @@ def prepare_proteins(settings: Settings) -> PreparedData:
         proteins = proteins.chosen(_drawn(len(proteins.ids), data.n_proteins, settings.seed))
         logger.info("%s proteins, %s residues", f"{len(proteins.ids):,}", f"{sum(map(len, proteins.sequences)):,}")
         lengths = np.array([len(sequence) for sequence in proteins.sequences])
-        hashes = hashes_of_sequences(proteins.sequences)
-        samples, split = annotated_proteins(data, proteins.ids, lengths, hashes, settings.seed)
+        copies = copies_of(proteins.sequences, data.split.near_copies)
+        samples, split = annotated_proteins(data, proteins.ids, lengths, copies, settings.seed)
         spans = _spans(data, proteins.ids, lengths)
     adapter = load_model(settings.plm, settings.device)
     return PreparedData([path], samples, split, adapter, adapter.tokenize(proteins), spans=spans)
@@ -149,14 +150,17 @@ def prepare_vectors(settings: Settings) -> PreparedData:
         rows = f", {int(vectors.n_rows.sum()):,} residues" if vectors.is_per_residue else ""
         logger.info("%s proteins%s, embeddings of width %d", f"{len(vectors.ids):,}", rows, vectors.d)
         lengths = vectors.n_rows if vectors.is_per_residue else None
-        letters = None if data.sequences is None else sequences_of(vectors, data.sequences)
-        hashes = hashes_of_vectors(vectors) if letters is None else hashes_of_sequences(letters)
-        samples, split = annotated_proteins(data, vectors.ids, lengths, hashes, settings.seed)
+        sequences = None if data.sequences is None else sequences_of(vectors, data.sequences)
+        copies = Copies(hashes_of_vectors(vectors))
+        if sequences is not None:
+            copies = copies_of(sequences, data.split.near_copies)
+        samples, split = annotated_proteins(data, vectors.ids, lengths, copies, settings.seed)
         if data.residues is not None and lengths is None:
             message = f"residues cannot be told apart: {path} has one vector per protein"
             raise DataError(f"{message}; give UniProt's feature table as annotations", argument="residues")
         spans = _spans(data, vectors.ids, vectors.n_rows)
     name = data.model or vectors.model or "stored vectors"
+    letters = sequences if vectors.is_per_residue else None
     adapter = StoredVectors(vectors, name, settings_hash({"data": data_hash([path]), "ids": vectors.ids}), letters)
     adapter.network.to(choose_device(settings.device))
     return PreparedData([path], samples, split, adapter, adapter.tokenize(vectors), spans=spans)
@@ -171,12 +175,9 @@ def with_embedded_files(data: VectorData) -> VectorData:
 
 
 def annotated_proteins(
-    data: ProteinData, ids: list[str], lengths: np.ndarray | None, hashes: np.ndarray, seed: int
+    data: ProteinData, ids: list[str], lengths: np.ndarray | None, copies: Copies, seed: int
 ) -> tuple[Samples, Split]:
-    """Return the annotations of proteins, and their split, which depends on neither annotations nor labels.
-
-    ``hashes`` are equal for identical proteins, which stay in one part.
-    """
+    """Return the annotations of proteins, and their split, in which near copies stay in one part."""
     obs = pd.DataFrame(index=pd.Index(ids, name="protein"))
     if data.annotations is not None:
         obs = read_annotations(data.annotations, data.id_column, ids, data.match_isoforms).set_index(obs.index)
@@ -185,13 +186,11 @@ def annotated_proteins(
     label_keys = _protein_labels(data, obs)
     logger.info("labels: %s", ", ".join(label_keys) or "none")
     names = partial(list, [np.array(ids, object)])
-    held_out, shares = _held_out(data.split)
-    if data.split.groups is None:
-        split = split_samples(len(ids), held_out, seed, shares=shares)
-        return Samples(obs, names, label_keys), _copies_together(split, hashes, "proteins")
-    cluster = read_clusters(data.split.groups, ids)
-    split = split_groups(cluster, held_out, seed, "cluster", shares)
-    return Samples(obs.assign(cluster=cluster), names, label_keys), _copies_together(split, hashes, "proteins")
+    if data.split.groups is not None:
+        obs = obs.assign(cluster=read_clusters(data.split.groups, ids))
+    split = split_proteins(data.split, obs, label_keys, copies, seed)
+    logger.info(split.sentence("proteins"))
+    return Samples(obs, names, label_keys), split
 
 
 def _spans(data: ProteinData, ids: list[str], lengths: np.ndarray) -> pd.DataFrame | None:
@@ -211,19 +210,8 @@ def _protein_labels(data: ProteinData, obs: pd.DataFrame) -> list[str]:
     return label_keys
 
 
-def _held_out(split: ProteinSplit) -> tuple[float, dict[str, float]]:
-    """Return the held-out share of the proteins, and how the parts divide it."""
-    shares = {part: getattr(split, part) for part in PARTS[1:]}
-    total = sum(shares.values())
-    if not all(share > 0 for share in shares.values()) or total >= 1:
-        given = ", ".join(f"{part}={share}" for part, share in shares.items())
-        message = f"held-out shares of the split must be above 0 and leave some to train on, got {given}"
-        raise SettingError(message, argument="split")
-    return total, {part: share / total for part, share in shares.items()}
-
-
 def sequences_of(vectors: Vectors, path: str) -> list[str]:
-    """Return the amino acids of embedded proteins, one for every row of their embedding.
+    """Return the amino acids of embedded proteins, one for every row of an embedding by residues.
 
     Raises
     ------
@@ -233,7 +221,7 @@ def sequences_of(vectors: Vectors, path: str) -> list[str]:
     proteins = read_fasta(path, argument="sequences")
     known = dict(zip(proteins.ids, proteins.sequences, strict=True))
     for name, n_rows in zip(vectors.ids, vectors.n_rows, strict=True):
-        if len(known.get(name, "")) != n_rows:
+        if name not in known or (vectors.is_per_residue and len(known[name]) != n_rows):
             has = f"{len(known[name])} residues" if name in known else "no sequence"
             message = f"sequences: {path} has {has} for {name}, its embedding has {n_rows} rows"
             raise DataError(message, argument="sequences")
@@ -248,13 +236,6 @@ def split_cells(samples: Samples, held_out: float, group_key: str | None, seed: 
         return split_groups(obs[group_key].to_numpy(), held_out, seed, group_key)
     strata = obs[samples.label_keys[0]].array if samples.label_keys else None
     return split_samples(len(obs), held_out, seed, strata)
-
-
-def _copies_together(split: Split, hashes: np.ndarray, what: str) -> Split:
-    split, n_copies = with_copies_together(split, hashes)
-    if n_copies:
-        logger.info("%s %s have an identical copy; copies stay in one part of the split", f"{n_copies:,}", what)
-    return split
 
 
 def _one_path(path: str | list[str]) -> Path:

@@ -66,9 +66,21 @@ class CellData(Data):
 
 @dataclass
 class ProteinSplit:
-    """Held-out shares of the proteins; ``groups`` is a cluster file whose clusters are kept whole."""
+    """Held-out shares of the proteins, and what is kept whole.
+
+    Attributes
+    ----------
+    groups
+        A cluster file whose clusters are kept whole.
+    near_copies
+        Part of their 5-mers that sequences of one group share, which stay in one part; None keeps identical ones only.
+    stratify
+        Column of the annotations whose values are spread over the parts; None: the first label.
+    """
 
     groups: str | None = None
+    near_copies: float | None = 0.5
+    stratify: str | None = None
     validate: float = 0.1
     select: float = 0.1
     test: float = 0.1
