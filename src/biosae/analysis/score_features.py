@@ -14,7 +14,7 @@ import pandas as pd
 
 from biosae.analysis.explain.naming import top_samples
 from biosae.analysis.explain.score_explanations import score_explanations
-from biosae.analysis.genes.expressed_genes import expressed_genes, gene_coverage
+from biosae.analysis.genes.expressed_genes import expressed_genes, gene_coverage, gmt_lines, reading
 from biosae.analysis.genes.gene_scores import expression_scores, value_quartiles
 from biosae.analysis.genes.gene_sets import read_families, read_gene_sets
 from biosae.analysis.genes.score_genes import score_genes
@@ -24,7 +24,7 @@ from biosae.analysis.labels.score_labels import score_labels
 from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 from biosae.analysis.residues.protocols import protocol_of
 from biosae.analysis.residues.score_residues import score_residues
-from biosae.artefacts import content_hash
+from biosae.artefacts import atomic_write, content_hash
 from biosae.errors import ArtefactError, DataError, SettingError, require
 from biosae.features.expression import EXPRESSION, expressing_cells, read_expression
 from biosae.features.feature_table import MATRICES, feature_blocks, read_feature_table
@@ -120,6 +120,8 @@ def score_features(
         results.tables["gene_coverage"] = gene_coverage(expression.var, expressing_cells(path), tokens.codes)
     if run_label_scoring:
         score_labels(results, sample[held_out_rows(sample)], label_keys, group_key, *chance)
+    if "gene_coverage" in results.tables:
+        results.summary["expressed"] |= reading(results.tables["gene_coverage"], _genes_of_markers(results))
     if run_label_scoring and annotations.exists():
         score_residues(results, tokens.codes, annotations, table, *chance, residue_protocol)
     if run_explanations:
@@ -131,6 +133,7 @@ def score_features(
     settings |= {"n_permutations": n_permutations, "max_samples": max_samples}
     settings |= {"gene_sets": [str(path) for path in gene_sets], "gene_families": [str(path) for path in gene_families]}
     write_results(out, results, table, settings, content_hash(features_h5ad))
+    _write_gmt(Path(out) / "tables" / "expressed_genes.gmt", results)
     return results.scores()
 
 
@@ -240,6 +243,25 @@ def _score_expressed(
     results.samples["expressed"] = found.samples()
     results.summary["expressed"] = found.summary() | {"label": label_key}
     results.tables["expressed_genes"] = found.table
+
+
+def _genes_of_markers(results: Results) -> list[str]:
+    """Genes expressed where the best feature of each class fires."""
+    classes = [row for label in results.summary.get("labels", {}).values() for row in label["classes"]]
+    names = results.analyses["expressed"]["top_genes"]
+    lists = [names[row["feature"]].split(";") for row in classes if isinstance(names[row["feature"]], str)]
+    return sorted({name for genes in lists for name in genes})
+
+
+def _write_gmt(path: Path, results: Results) -> None:
+    """Write the significant genes by expression of every feature as gene sets."""
+    path.unlink(missing_ok=True)
+    if "expressed_genes" not in results.tables:
+        return
+    named = results.tables.get("explanations")
+    names = {} if named is None else dict(zip(named["feature"], named["name"], strict=True))
+    with atomic_write(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in gmt_lines(results.tables["expressed_genes"], names)))
 
 
 def _geometry(features_h5ad: Path, rows: np.ndarray, sae: Path, map_decoder: bool, seed: int) -> pd.DataFrame:

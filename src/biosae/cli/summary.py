@@ -33,6 +33,7 @@ def print_summary(folder: Path) -> None:
         analysis = read_analysis(folder)
         _labels(analysis, optional_csv(folder / "transfer.csv"))
         _controls(optional_csv(folder / "controls.csv"))
+        _reading(analysis["summary"].get("expressed", {}))
         if "explanations" in analysis["summary"]:
             _say(said(analysis["summary"]["explanations"]))
         _residues(analysis["summary"].get("residues", {}).get("concepts", []))
@@ -85,6 +86,15 @@ def _transferred(transfer: pd.DataFrame) -> str:
     n, n_above, first = len(transfer), int((transfer["p_value"] < 0.05).sum()), transfer.iloc[0]
     cells = f"{int(first['n_samples']):,} cells of {first['data']}, which the SAE never saw"
     return f"other cells: the same features on {cells}; {n_above} of {n} classes above chance, others in brackets"
+
+
+def _reading(expressed: dict) -> None:
+    """The share of expressed genes that the model reads, and the markers of which it reads least."""
+    if expressed.get("read_share") is None:
+        return
+    least = [f"{row['gene']} in {row['n_read']:,} of {row['n_expressing']:,} cells" for row in expressed["least_read"]]
+    of_markers = f"; of those above, {', '.join(least)}" if least else ""
+    _say(f"the model reads {expressed['read_share']:.0%} of the genes that cells express{of_markers}")
 
 
 def _controls(controls: pd.DataFrame | None) -> None:

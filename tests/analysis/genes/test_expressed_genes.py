@@ -1,3 +1,5 @@
+import json
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -5,6 +7,7 @@ import pytest
 from scipy import sparse
 
 from biosae.analysis.genes.expressed_genes import expressed_genes, gene_coverage
+from biosae.analysis.genes.gene_sets import read_gene_sets
 from biosae.analysis.score_features import score_features
 from biosae.features.expression import write_expression
 from biosae.features.feature_table import read_feature_table
@@ -99,6 +102,13 @@ def test_a_run_lists_genes_by_expression_and_where_they_were_read(run, tokens):
     assert table.loc[table["feature"] == MARKER["B"], "gene"].iloc[0] == "MS4A1"
     coverage = pd.read_csv(run / "tables" / "gene_coverage.csv").set_index("gene")
     assert coverage.loc["MS4A1"].tolist() == ["ENSG30", int((tokens["label"] == "B").sum()), 0]
+    lines = (run / "tables" / "expressed_genes.gmt").read_text().splitlines()
+    gmt = {line.split("\t")[0]: line.split("\t")[1:] for line in lines}
+    assert gmt[f"f{MARKER['B']}"][:2] == ["unnamed", "MS4A1"]
+    assert read_gene_sets([run / "tables" / "expressed_genes.gmt"]).names == list(gmt)
+    summary = json.loads((run / "analysis.json").read_text())["summary"]["expressed"]
+    assert summary["least_read"][0]["gene"] == "MS4A1" and summary["least_read"][0]["n_read"] == 0
+    assert 0.9 < summary["read_share"] < 1
     known = coverage.drop("MS4A1")
     assert (known["n_expressing"] == known["n_read"]).all()
 

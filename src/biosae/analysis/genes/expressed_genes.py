@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import anndata
@@ -20,6 +21,7 @@ N_GENES = 20  # listed for each feature
 N_NAMED = 10  # of those in scores.csv
 MIN_CELLS = 10  # that express a gene among those it is ranked on
 MOST_RANKED, MOST_REPORTED = 10_000, 5_000  # cells; more sharpen nothing that is shown
+N_LEAST = 3  # genes that are named because they are hardly read
 N_SHUFFLES = 10
 N_POOLS, MIN_POOL = 16, 64  # features of like activity share their null
 
@@ -140,6 +142,44 @@ def gene_coverage(genes: pd.DataFrame, n_expressing: np.ndarray, codes: TokenCod
     table["n_expressing"] = n_expressing
     table["n_read"] = np.where(token >= 0, n_read[np.maximum(token, 0)], 0)
     return table[table["n_expressing"] > 0].reset_index(drop=True)
+
+
+def reading(coverage: pd.DataFrame, genes: list[str]) -> dict:
+    """How much of what cells express the model reads, and which of some genes it reads least.
+
+    Parameters
+    ----------
+    coverage
+        From `gene_coverage`.
+    genes
+        Genes that matter, such as those of the features that mark classes.
+
+    Returns
+    -------
+    ``read_share`` of all pairs of a cell and a gene that it expresses; ``least_read``, up to `N_LEAST` of the genes of
+    which less than half is read, each with its ``gene``, ``n_expressing`` and ``n_read``.
+    """
+    n_pairs = int(coverage["n_expressing"].sum())
+    some = coverage[coverage["gene"].isin(genes) & (coverage["n_expressing"] >= MIN_CELLS)]
+    some = some.assign(share=some["n_read"] / some["n_expressing"]).sort_values("share", kind="stable")
+    least = some[some["share"] < 0.5].head(N_LEAST)[["gene", "n_expressing", "n_read"]]
+    share = float(coverage["n_read"].sum() / n_pairs) if n_pairs else None
+    return {"read_share": share, "least_read": least.to_dict("records")}
+
+
+def gmt_lines(table: pd.DataFrame, names: dict[int, str]) -> Iterator[str]:
+    """Lines of a GMT file: the genes of each feature that are significant on test cells.
+
+    Parameters
+    ----------
+    table
+        tables/expressed_genes.csv.
+    names
+        What stands beside the number of each feature, ``f12``.
+    """
+    for feature, rows in table[table["q_value"] < SIGNIFICANT_Q].groupby("feature"):
+        name = " ".join(str(names.get(feature, "")).split()) or "unnamed"  # tabs separate
+        yield "\t".join([f"f{feature}", name, *rows["gene"].astype(str)])
 
 
 def _drawn(rows: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
