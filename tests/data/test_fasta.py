@@ -3,7 +3,7 @@ import gzip
 import pytest
 
 from biosae.data.fasta import read_fasta
-from biosae.errors import DataError
+from biosae.errors import DataError, SettingError
 
 
 def test_names_are_first_words_or_uniprot_accessions_and_lines_are_joined(tmp_path):
@@ -61,3 +61,37 @@ def test_a_damaged_gzip_body_is_one_error(tmp_path):
     (tmp_path / "a.fasta.gz").write_bytes(content)
     with pytest.raises(DataError, match="cannot be read as FASTA"):
         read_fasta(tmp_path / "a.fasta.gz")
+
+
+def test_gaps_are_refused_or_removed_by_choice(tmp_path, caplog):
+    path = tmp_path / "a.fasta"
+    path.write_text(">a\nMK--VL.\n>b\nMKV\n")
+    with pytest.raises(DataError, match=r"1 of 2 sequences have gaps \(- or \.\), for example a; .*gaps=remove"):
+        read_fasta(path)
+    with caplog.at_level("INFO"):
+        assert read_fasta(path, gaps="remove").sequences == ["MKVL", "MKV"]
+    assert "3 gaps of 1 sequences are removed" in caplog.text
+    with pytest.raises(SettingError, match="gaps must be refuse or remove, got keep"):
+        read_fasta(path, gaps="keep")
+    path.write_text(">a\n---\n")
+    with pytest.raises(DataError, match="has no sequence"):
+        read_fasta(path, gaps="remove")
+
+
+def test_dna_is_recognised_and_refused(tmp_path):
+    path = tmp_path / "a.fasta"
+    path.write_text(f">a\nMKVLLA\n>b\n{'ACGTn' * 10}\n")
+    with pytest.raises(DataError, match="1 of 2 sequences are DNA or RNA, for example b; .*translate"):
+        read_fasta(path)
+    path.write_text("".join(f">r{n}\nACGUACGUACGU\n" for n in range(5)))  # reads, each too short to tell
+    with pytest.raises(DataError, match="5 of 5 sequences are DNA or RNA"):
+        read_fasta(path)
+    path.write_text(">a\nGATCA\n>b\nMKV\n")  # a peptide may consist of these letters
+    assert read_fasta(path).sequences == ["GATCA", "MKV"]
+
+
+def test_lower_case_is_said(tmp_path, caplog):
+    (tmp_path / "a.fasta").write_text(">a\nMKvlla\n>b\nMKV\n")
+    with caplog.at_level("INFO"):
+        read_fasta(tmp_path / "a.fasta")
+    assert "4 residues of 1 proteins are in lower case" in caplog.text

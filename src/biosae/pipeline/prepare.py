@@ -129,7 +129,7 @@ def prepare_proteins(settings: Settings) -> PreparedData:
     data: ProteinData = settings.data
     with arguments_of("data"):
         path = _one_path(data.path)
-        proteins = read_fasta(path)
+        proteins = read_fasta(path, gaps=data.gaps)
         proteins = proteins.chosen(_drawn(len(proteins.ids), data.n_proteins, settings.seed))
         logger.info("%s proteins, %s residues", f"{len(proteins.ids):,}", f"{sum(map(len, proteins.sequences)):,}")
         lengths = np.array([len(sequence) for sequence in proteins.sequences])
@@ -150,7 +150,7 @@ def prepare_vectors(settings: Settings) -> PreparedData:
         rows = f", {int(vectors.n_rows.sum()):,} residues" if vectors.is_per_residue else ""
         logger.info("%s proteins%s, embeddings of width %d", f"{len(vectors.ids):,}", rows, vectors.d)
         lengths = vectors.n_rows if vectors.is_per_residue else None
-        sequences = None if data.sequences is None else sequences_of(vectors, data.sequences)
+        sequences = None if data.sequences is None else sequences_of(vectors, data.sequences, data.gaps)
         copies = Copies(hashes_of_vectors(vectors))
         if sequences is not None:
             copies = copies_of(sequences, data.split.near_copies)
@@ -210,7 +210,7 @@ def _protein_labels(data: ProteinData, obs: pd.DataFrame) -> list[str]:
     return label_keys
 
 
-def sequences_of(vectors: Vectors, path: str) -> list[str]:
+def sequences_of(vectors: Vectors, path: str, gaps: str = "refuse") -> list[str]:
     """Return the amino acids of embedded proteins, one for every row of an embedding by residues.
 
     Raises
@@ -218,7 +218,7 @@ def sequences_of(vectors: Vectors, path: str) -> list[str]:
     DataError
         If a protein is not in the FASTA file or has another length there.
     """
-    proteins = read_fasta(path, argument="sequences")
+    proteins = read_fasta(path, argument="sequences", gaps=gaps)
     known = dict(zip(proteins.ids, proteins.sequences, strict=True))
     for name, n_rows in zip(vectors.ids, vectors.n_rows, strict=True):
         if name not in known or (vectors.is_per_residue and len(known[name]) != n_rows):

@@ -100,6 +100,8 @@ class ProteinData(Data):
         Types of UniProt's features to score, or ``[all]``; None leaves out chains, variants and the like.
     match_isoforms
         Join an isoform (``P12345-2``) that has no annotations of its own to those of its parent.
+    gaps
+        Gaps of aligned sequences: ``refuse`` or ``remove``.
     n_proteins
         Proteins to draw at random; None for all.
     """
@@ -110,6 +112,7 @@ class ProteinData(Data):
     residues: str | None = None
     residue_types: list[str] | None = None
     match_isoforms: bool = False
+    gaps: str = "refuse"
     n_proteins: int | None = None
     split: ProteinSplit = field(default_factory=ProteinSplit)
 
