@@ -1,5 +1,7 @@
 import importlib.metadata
 
+import numpy as np
+
 from biosae.cli import doctor
 from biosae.data.files import data_paths
 
@@ -57,3 +59,16 @@ def test_its_report_goes_to_standard_output(capsys, monkeypatch):
     doctor.main()
     said = capsys.readouterr()
     assert "GB free" in said.out and not said.err
+
+
+def test_a_fasta_and_its_annotations_are_looked_at(biosae, tmp_path):
+    generator = np.random.default_rng(0)
+    letters = list("ACDEFGHIKLMNPQRSTVWY")
+    text = "".join(f">P{n:02d}\n{''.join(generator.choice(letters, 20))}\n" for n in range(60))
+    (tmp_path / "a.fasta").write_text(text)
+    (tmp_path / "a.csv").write_text("id,kind\n" + "".join(f"P{n:02d},{'ab'[n % 2]}\n" for n in range(50)))
+    code, said = biosae("doctor", str(tmp_path / "a.fasta"), "--annotations", str(tmp_path / "a.csv"))
+    assert code == 0, said
+    said = " ".join(said.split())
+    assert "FASTA, 60 proteins, 1,200 residues" in said
+    assert "50 of 60 proteins annotated" in said

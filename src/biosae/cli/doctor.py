@@ -1,4 +1,4 @@
-"""`biosae doctor [file.h5ad]`: what is installed, and what biosae would do with a file."""
+"""`biosae doctor [file]`: what is installed, and what biosae would do with a file."""
 
 from __future__ import annotations
 
@@ -23,26 +23,49 @@ from biosae.data.cells import Cells, read_cells
 from biosae.data.soma import is_soma
 from biosae.errors import DataError
 from biosae.ops.linear import onednn_is_faster
+from biosae.pipeline.inspect_proteins import ProteinFiles, inspect_proteins, is_of_proteins
 from biosae.pipeline.models import load_model
+from biosae.runs.data_settings import ProteinSplit
 
 from .launch import errors_on_one_line
+from .override_check import DATA_OF
 
 CORE = ("torch", "numpy", "scipy", "pandas", "anndata", "hydra-core", "safetensors")
 
+OF_PROTEINS = {
+    "sequences": "FASTA",
+    "annotations": "table with one row for each",
+    "residues": "feature table or table of sites",
+    "groups": "cluster file",
+}
 WORTH = {"fast": ", with which training on a processor takes a sixth to a third less time"}
 """What the extras are worth that add nothing but speed."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="biosae doctor", description=__doc__)
-    parser.add_argument("file", nargs="?", help="an .h5ad, .zarr or SOMA experiment to look at")
+    parser.add_argument("file", nargs="?", help="an .h5ad, .zarr, SOMA, FASTA or .h5 of embeddings to look at")
     parser.add_argument("--model", default="geneformer-mini", help="match the genes of the file to this scfm= option")
+    for name, what in OF_PROTEINS.items():
+        parser.add_argument(f"--{name}", help=f"{what} of the proteins in the file")
     arguments = parser.parse_args()
     _show("This machine", machine())
     _show("Extras", extras())
     if arguments.file is not None:
         with errors_on_one_line():
-            _show(str(arguments.file), inspect_file(arguments.file, arguments.model))
+            if is_of_proteins(arguments.file):
+                kind = DATA_OF.get(Path(arguments.file.removesuffix(".gz")).suffix, "fasta")
+                found = inspect_proteins(_protein_files(arguments))
+                _show(str(arguments.file), found | {"would use": f"data={kind} data.path={arguments.file}"})
+            else:
+                _show(str(arguments.file), inspect_file(arguments.file, arguments.model))
+
+
+def _protein_files(arguments: argparse.Namespace) -> ProteinFiles:
+    """The files that are named, and the split that data=fasta and data=protein_h5 have."""
+    others = {name: getattr(arguments, name) for name in OF_PROTEINS}
+    split = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / "config/data/split/tenths.yaml"))
+    return ProteinFiles(Path(arguments.file).expanduser(), **others, split=ProteinSplit(**split))
 
 
 def machine() -> dict[str, str]:

@@ -183,7 +183,7 @@ def annotated_proteins(
         obs = read_annotations(data.annotations, data.id_column, ids, data.match_isoforms).set_index(obs.index)
     if lengths is not None:
         obs = obs.assign(n_residues=lengths)
-    label_keys = _protein_labels(data, obs)
+    label_keys = protein_labels(data, obs)
     logger.info("labels: %s", ", ".join(label_keys) or "none")
     names = partial(list, [np.array(ids, object)])
     if data.split.groups is not None:
@@ -199,7 +199,8 @@ def _spans(data: ProteinData, ids: list[str], lengths: np.ndarray) -> pd.DataFra
     return read_spans(data.residues, ids, lengths, data.residue_types, data.match_isoforms)
 
 
-def _protein_labels(data: ProteinData, obs: pd.DataFrame) -> list[str]:
+def protein_labels(data: ProteinData, obs: pd.DataFrame) -> list[str]:
+    """Return the columns to score: those given, or all that look like labels."""
     unknown = [key for key in data.label_keys or () if key not in obs]
     if unknown and data.annotations is None:
         message = f"label_keys {', '.join(unknown)} not found: there is no table of annotations"
