@@ -22,10 +22,22 @@ def test_entries_are_found_by_exact_name(registry):
     assert registry.name_of(registry.get("path")) == "path"
 
 
-@pytest.mark.parametrize("name", ["pathlib.Path", "pathlib:Path", "os.system", "Square", "", None, 3])
+@pytest.mark.parametrize("name", ["pathlib.Path", "pathlib:Path", "os.system", "Square", ""])
 def test_nothing_else_is_imported(registry, name):
     with pytest.raises(SettingError, match="there is no shape"):
         registry.get(name)
+
+
+@pytest.mark.parametrize("name", [None, 3, {"a": "b"}, ["path"]])
+def test_a_name_is_text(registry, name):
+    with pytest.raises(SettingError, match="a shape is chosen by its name, got"):
+        registry.get(name)
+
+
+def test_an_argument_that_is_needed_is_named():
+    with pytest.raises(SettingError, match="edges is needed and has no default") as caught:
+        call(lambda edges, colour="red": edges, {}, "shape")
+    assert caught.value.argument == "shape.edges"
 
 
 def test_the_nearest_name_is_proposed(registry):

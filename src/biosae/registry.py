@@ -51,6 +51,8 @@ class Registry:
         SettingError
             If there is none; the message names the nearest.
         """
+        if not isinstance(name, str):
+            raise SettingError(f"a {self._what} is chosen by its name, got {name}; {nearest('', self.names())}")
         if name in self._registered:
             return self._registered[name]
         if name in self._ours:
@@ -121,9 +123,9 @@ def call(function: Callable, settings: Mapping[str, Any], section: str, **given:
     Raises
     ------
     SettingError
-        If a setting is not an argument of the function or is not a plain value.
+        If a setting is not an argument of the function or is not a plain value, or one that is needed is not there.
     """
-    parameters = [name for name in inspect.signature(function).parameters if name not in given]
+    parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in given}
     for name, value in settings.items():
         if name not in parameters:
             message = f"there is no setting {name}; {nearest(str(name), parameters)}"
@@ -131,6 +133,13 @@ def call(function: Callable, settings: Mapping[str, Any], section: str, **given:
         if not _is_plain(value):
             message = f"{name} must be a text, a number, true, false or null, got {value}"
             raise SettingError(message, argument=f"{section}.{name}")
+    for name, parameter in parameters.items():
+        if (
+            name not in settings
+            and parameter.default is parameter.empty
+            and parameter.kind is not parameter.VAR_KEYWORD
+        ):
+            raise SettingError(f"{name} is needed and has no default", argument=f"{section}.{name}")
     return function(**settings, **given)
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from biosae.activations.extract import extract_activations
-from biosae.models.vectors import StoredVectors
+from biosae.models.vectors import StoredVectors, residues
 
 
 class InMemory:
@@ -42,7 +42,7 @@ def test_other_content_is_stored_apart_and_other_models_are_told_apart(tmp_path)
 
 def test_residues_are_named_where_sequences_are_known():
     vectors = InMemory()
-    adapter = StoredVectors(vectors, "m", "", ["Ac", "W", "GU-"])
+    adapter = StoredVectors(vectors, "m", "", residues(["Ac", "W", "GU-"]))
     tokens = adapter.tokenize(vectors)
     assert "".join(adapter.vocabulary[tokens.token]) == "ACWGXX"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,19 @@ class Embeddings(Protocol):
     def read(self, rows: np.ndarray) -> np.ndarray: ...
 
 
+class NamedTokens(NamedTuple):
+    """What rows stand for: ``(n_rows,) int32`` the number of a name, and the names."""
+
+    number: np.ndarray
+    names: list[str]
+
+
+def residues(sequences: list[str]) -> NamedTokens:
+    """Return the amino acids of proteins, one after the other, as the tokens of their rows."""
+    letters = "".join(sequences).upper().encode("ascii", "replace")
+    return NamedTokens(_TOKEN_OF_BYTE[np.frombuffer(letters, dtype=np.uint8)], list(LETTERS))
+
+
 class StoredVectors(ModelAdapter):
     """One token per stored row: the protein itself, or each of its residues.
 
@@ -37,27 +50,23 @@ class StoredVectors(ModelAdapter):
         Model that made the embeddings. An SAE reads those of the same name and width only.
     content
         Hash of the file.
-    sequences
-        Amino acids of each sample, as many as rows, so that tokens are residues by name.
+    tokens
+        What each row stands for; see `residues`. None: all rows stand for the same.
     """
 
-    def __init__(self, vectors: Embeddings, name: str, content: str, sequences: list[str] | None = None):
+    def __init__(self, vectors: Embeddings, name: str, content: str, tokens: NamedTokens | None = None):
         one = RESIDUE if (vectors.n_rows > 1).any() else PROTEIN
         network = nn.Module()
         network.layers = nn.ModuleList([nn.Identity()])
         network.register_parameter("place", nn.Parameter(torch.empty(0), requires_grad=False))
-        super().__init__(name, network, [one] if sequences is None else list(LETTERS), vectors.d)
-        self._vectors, self._sequences = vectors, sequences
+        super().__init__(name, network, [one] if tokens is None else tokens.names, vectors.d)
+        self._vectors, self._tokens = vectors, tokens
         self.fingerprint = settings_hash({"vectors of": name, "d": vectors.d})
         self.reads_beside_tokens = content
 
     def tokenize(self, samples: Embeddings) -> TokenSequences:
         n_rows = samples.n_rows
-        if self._sequences is None:
-            token = np.zeros(int(n_rows.sum()), dtype=np.int32)
-        else:
-            letters = "".join(self._sequences).upper().encode("ascii", "replace")
-            token = _TOKEN_OF_BYTE[np.frombuffer(letters, dtype=np.uint8)]
+        token = np.zeros(int(n_rows.sum()), dtype=np.int32) if self._tokens is None else self._tokens.number
         nothing = np.zeros(len(token), dtype=np.float32)
         return TokenSequences(token, nothing, nothing > 0, np.concatenate([[0], np.cumsum(n_rows)]))
 

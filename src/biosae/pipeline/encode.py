@@ -21,6 +21,7 @@ from biosae.progress import progress_bar
 from biosae.run_record import read_run
 from biosae.runs.settings import Settings
 from biosae.saes import files
+from biosae.saes.base import SAE
 
 from .prepare import PreparedData, prepare, stored_activations
 
@@ -48,15 +49,27 @@ def encode(folder: Path, settings: Settings, prepared: PreparedData | None = Non
     run = read_run(folder)
     check_same_model(run, prepared)
     sae = files.load(folder, device=prepared.adapter.device)
-    store, group = stored_activations(settings, prepared, run["model"]["layer"]), current_group()
-    provenance = {"sae_hash": run["sae"]["hash"], "model": run["model"]["name"], "layer": run["model"]["layer"]}
+    encode_samples(folder, sae, settings, prepared, samples_table(prepared, parts_of(folder)))
+    return folder / "features.h5ad"
+
+
+def encode_samples(folder: Path, sae: SAE, settings: Settings, prepared: PreparedData, obs: pd.DataFrame) -> None:
+    """Write features.h5ad, token codes and what is known of the samples into a folder with run.json.
+
+    Parameters
+    ----------
+    obs
+        Annotations of the samples with ``biosae_part``.
+    """
+    run, group = read_run(folder), current_group()
+    store = stored_activations(settings, prepared, run["model"]["layer"])
     encode_features(
         sae,
         store,
-        obs=samples_table(prepared, parts_of(folder)),
+        obs=obs,
         vocabulary=vocabulary_table(prepared),
         out=folder,
-        provenance=provenance,
+        provenance={"sae_hash": run["sae"]["hash"], "model": run["model"]["name"], "layer": run["model"]["layer"]},
         obsm={"X_model": store.sample_means(folder)} | prepared.samples.obsm if group.is_first else {},
         group=group,
     )
@@ -64,7 +77,6 @@ def encode(folder: Path, settings: Settings, prepared: PreparedData | None = Non
         write_spans(folder, prepared)
         write_cells_expression(folder, prepared, store.hash)
         logger.info("features in %s", folder / "features.h5ad")
-    return folder / "features.h5ad"
 
 
 def write_spans(folder: Path, prepared: PreparedData) -> None:

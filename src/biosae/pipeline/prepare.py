@@ -30,7 +30,7 @@ from biosae.distributed.processes import current_group
 from biosae.errors import DataError, SettingError, arguments_of
 from biosae.models.base import ModelAdapter
 from biosae.models.tokens import TokenSequences, joined_on_disk
-from biosae.models.vectors import StoredVectors
+from biosae.models.vectors import StoredVectors, residues
 from biosae.progress import progress_bar
 from biosae.runs.data_settings import CellData, ProteinData, VectorData
 from biosae.runs.settings import Settings
@@ -59,6 +59,8 @@ class PreparedData:
         Annotated sites and domains of proteins: the columns of residues.csv.
     n_genes_matched
         Genes of the cells that the model knows.
+    content
+        Hash of data that are not in files.
     """
 
     paths: list[Path | str]
@@ -69,6 +71,12 @@ class PreparedData:
     cells: Cells | None = None
     spans: pd.DataFrame | None = None
     n_genes_matched: int | None = None
+    content: str | None = None
+
+    @property
+    def content_hash(self) -> str:
+        """A hash of the files, or of what was given in their place."""
+        return self.content or data_hash(self.paths)
 
     def layer_index(self, layer: int) -> int:
         """Return the layer counted from 0; a model of one layer has no other to choose."""
@@ -84,8 +92,8 @@ def prepare(settings: Settings) -> PreparedData:
     return read(settings)
 
 
-def prepare_cells(settings: Settings) -> PreparedData:
-    """Read files of cells for a single-cell model."""
+def prepare_cells(settings: Settings, adapter: ModelAdapter | None = None) -> PreparedData:
+    """Read files of cells for a single-cell model, which is loaded unless it is there."""
     data: CellData = settings.data
     with arguments_of("data"):
         cells = read_cells(
@@ -103,7 +111,7 @@ def prepare_cells(settings: Settings) -> PreparedData:
         )
         samples = Samples(cells.obs, cells.name_blocks, cells.label_keys, cells.batch_key, cells.obsm, len(cells.var))
         split = split_cells(samples, data.preprocess.split, data.split.group_key, settings.seed)
-    adapter = load_model(settings.scfm, settings.device)
+    adapter = load_model(settings.scfm, settings.device) if adapter is None else adapter
     match = adapter.match_genes(cells.var)
     for finding in (*cells.findings, match.sentence):
         logger.info(finding)
@@ -160,8 +168,8 @@ def prepare_vectors(settings: Settings) -> PreparedData:
             raise DataError(f"{message}; give UniProt's feature table as annotations", argument="residues")
         spans = _spans(data, vectors.ids, vectors.n_rows)
     name = data.model or vectors.model or "stored vectors"
-    letters = sequences if vectors.is_per_residue else None
-    adapter = StoredVectors(vectors, name, settings_hash({"data": data_hash([path]), "ids": vectors.ids}), letters)
+    tokens = residues(sequences) if vectors.is_per_residue and sequences is not None else None
+    adapter = StoredVectors(vectors, name, settings_hash({"data": data_hash([path]), "ids": vectors.ids}), tokens)
     adapter.network.to(choose_device(settings.device))
     return PreparedData([path], samples, split, adapter, adapter.tokenize(vectors), spans=spans)
 

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from biosae.artefacts import atomic_write, content_hash, write_json
-from biosae.data.files import data_hash
 from biosae.distributed.processes import current_group
 from biosae.run_record import BESIDE, EVALUATION, FORMAT, RUN
 from biosae.runs.settings import Settings
@@ -39,11 +39,17 @@ def record(plan: TrainingPlan, runs: Sequence[TrainingRun], evaluations: Sequenc
     mean = mean_activation(plan.sources["train"], first.training.normaliser_tokens, first.seed)
     if not current_group().is_first:
         return
+    store = plan.store
+    stored = {
+        "folder": None if store is None else str(store.folder.resolve()),
+        "n_train_tokens": plan.sources["train"].n_tokens,
+        "hash": None if store is None else store.hash,
+    }
     recoveries = recovery(plan, [run.sae for run in runs], mean)
     for settings, run, evaluation, recovered in zip(plan.together, runs, evaluations, recoveries, strict=True):
         measured = evaluation | recovered
         write_json(run.folder / EVALUATION, {"format": FORMAT, **measured})
-        write_json(run.folder / RUN, description(settings, plan, run))
+        write_json(run.folder / RUN, description(settings, plan.prepared, plan.layer, run.sae, run.folder, stored))
         numbers = ", ".join(f"{name} {number:.3g}" for name, number in measured.items())
         logger.info("%s in %s, held-out: %s", type(run.sae).__name__, run.folder.name, numbers)
 
@@ -55,9 +61,18 @@ def recovery(plan: TrainingPlan, saes: Sequence[SAE], mean: Tensor) -> list[dict
     return embedding_recovery(prepared.adapter, prepared.sequences, samples, plan.layer, saes, mean, per_batch)
 
 
-def description(settings: Settings, plan: TrainingPlan, run: TrainingRun) -> dict:
-    """Return the content of run.json: data, split, model, SAE and versions, with the hashes that tie them together."""
-    inputs, layer, sae, store = plan.prepared, plan.layer, run.sae, plan.store
+def description(
+    settings: Settings, inputs: PreparedData, layer: int, sae: SAE, folder: Path, activations: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the content of run.json: data, split, model, SAE and versions, with the hashes that tie them together.
+
+    Parameters
+    ----------
+    folder
+        Run folder, where the files of the SAE lie.
+    activations
+        Where they are stored, and how many there are.
+    """
     data, seed = settings.data, settings.seed
     adapter, samples = inputs.adapter, inputs.samples
     return {
@@ -74,7 +89,7 @@ def description(settings: Settings, plan: TrainingPlan, run: TrainingRun) -> dic
             "kind": "cells" if data.kind == "cells" else "proteins",
             "n_samples": len(samples.obs),
             "n_columns": samples.n_columns,
-            "hash": data_hash(inputs.paths),
+            "hash": inputs.content_hash,
             "label_keys": samples.label_keys,
             "batch_key": samples.batch_key,
         },
@@ -92,22 +107,17 @@ def description(settings: Settings, plan: TrainingPlan, run: TrainingRun) -> dic
             "variant": type(sae).__name__,
             "d_in": sae.d_in,
             "d_sae": sae.d_sae,
-            "hash": content_hash(run.folder / "sae.safetensors"),
+            "hash": content_hash(folder / "sae.safetensors"),
         },
-        "activations": {
-            "folder": None if store is None else str(store.folder.resolve()),
-            "n_tokens": len(inputs.sequences.token),
-            "n_train_tokens": plan.sources["train"].n_tokens,
-            "hash": None if store is None else store.hash,
-        },
-        "hashes": {name: content_hash(run.folder / name) for name in BESIDE if (run.folder / name).exists()},
+        "activations": {"n_tokens": len(inputs.sequences.token), **activations},
+        "hashes": {name: content_hash(folder / name) for name in BESIDE if (folder / name).exists()},
         "device": str(next(sae.parameters()).device) + f", torch {torch.__version__}",
     }
 
 
 def _title(paths: list[Path | str]) -> str:
-    name = Path(paths[0]).name
-    return name if len(paths) == 1 else f"{len(paths)} files such as {name}"
+    name = Path(paths[0]).name if paths else "activations in memory"
+    return name if len(paths) < 2 else f"{len(paths)} files such as {name}"
 
 
 def write_split(folder: Path, prepared: PreparedData) -> None:

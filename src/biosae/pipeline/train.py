@@ -80,11 +80,17 @@ def train_together(together: Sequence[Settings], prepared: PreparedData, layers:
     return folders
 
 
-def train_in(folders: Sequence[Path], plan: TrainingPlan) -> None:
-    """Train in run folders, from their checkpoints if there are some."""
+def train_in(folders: Sequence[Path], plan: TrainingPlan, **extras: Any) -> None:
+    """Train in run folders, from their checkpoints if there are some.
+
+    Parameters
+    ----------
+    extras
+        ``schedule`` and ``callbacks`` of each `TrainingRun`.
+    """
     is_first = current_group().is_first
     runs = [
-        TrainingRun(*built, folder, new_tracker(settings.tracker) if is_first else NoTracker())
+        TrainingRun(*built, folder, new_tracker(settings.tracker) if is_first else NoTracker(), **extras)
         for settings, built, folder in zip(plan.together, plan.built, folders, strict=True)
     ]
     evaluations = train_runs(runs, plan, plan.sources["validate"])

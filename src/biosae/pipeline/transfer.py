@@ -11,7 +11,7 @@ import pandas as pd
 from biosae.analysis.labels.transfer import transferred_markers
 from biosae.analysis.results import read_analysis
 from biosae.artefacts import atomic_write
-from biosae.datasets import pbmc_cite
+from biosae.datasets import pbmc_cite_path
 from biosae.errors import DataError
 from biosae.features.control_axes import pool_axes
 from biosae.run_record import read_run
@@ -26,7 +26,7 @@ from .prepare import prepare, stored_activations
 logger = logging.getLogger(__name__)
 
 TRANSFER = "transfer.csv"
-EMBEDDED = {"pbmc_cite": pbmc_cite}
+EMBEDDED = {"pbmc_cite": pbmc_cite_path}
 """Name of a data set that comes with the package -> its path."""
 
 

@@ -16,19 +16,23 @@ from .figure import ACCENT, GREY, drawing, new_axes
 N_BINS = 36
 COUNTS = ("n_concepts", "n_recovered", "expected_by_chance")
 AUROCS = ("auroc", "null_auroc")
+_NO_SCORES = pd.DataFrame(columns=pd.MultiIndex.from_arrays([[], []]))
 
 
 @drawing()
-def markers(scores: pd.DataFrame, label: str, ax: Axes | None = None) -> Axes:
+def markers(scores: pd.DataFrame | anndata.AnnData, label: str, ax: Axes | None = None) -> Axes:
     """The best feature of each class: its held-out AUROC with interval, and the null of the best of all features.
 
     Parameters
     ----------
     scores
-        scores.csv, read with ``header=[0, 1], index_col=0``.
+        Features that `biosae.tl.score_labels` has scored, or scores.csv, read with ``header=[0, 1], index_col=0``.
     label
         A scored column of obs.
     """
+    if isinstance(scores, anndata.AnnData):
+        tables = {f"label:{name}": table for name, table in scores.varm.items() if "class" in table}
+        scores = pd.concat(tables, axis=1).reset_index(drop=True) if tables else _NO_SCORES
     if scores.columns.nlevels != 2:
         raise SettingError("scores.csv has two header rows: read it with pd.read_csv(path, header=[0, 1], index_col=0)")
     if (f"label:{label}", "auroc") not in scores.columns:

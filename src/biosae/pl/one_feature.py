@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anndata
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +18,7 @@ from biosae.errors import SettingError
 from biosae.feature_names import feature_number
 from biosae.features.token_codes import Entries, TokenCodes, evenly
 
-from .figure import ACCENT, GREY, drawing, new_axes, without_frame
+from .figure import ACCENT, COLUMN_WIDTH, GREY, SMALL, drawing, new_axes, without_frame
 
 N_BINS = 40
 MOST_LETTERS = 40  # of the name of a gene set
@@ -35,9 +37,32 @@ def feature_map(adata: anndata.AnnData, feature: int | str, basis: str = "umap",
     order = np.argsort(code, kind="stable")
     ax = new_axes(ax)
     points = ax.scatter(*position[order].T, c=code[order], s=6, cmap="viridis", linewidths=0, rasterized=True)
-    ax.figure.colorbar(points, ax=ax, label="activation", shrink=0.7)
-    ax.set(title=f"feature {feature}", xlabel=f"{basis} 1", ylabel=f"{basis} 2", xticks=[], yticks=[])
+    ax.figure.colorbar(points, ax=ax, label=pooled_code(adata), shrink=0.7)
+    ax.set(title=name_of(feature), xlabel=f"{basis} 1", ylabel=f"{basis} 2", xticks=[], yticks=[])
     return ax
+
+
+@drawing(SMALL)
+def feature(adata: anndata.AnnData, feature: int | str, groupby: str | None = None, basis: str = "umap") -> Figure:
+    """A feature on the map of the samples, where there is one, and in each group of them.
+
+    Parameters
+    ----------
+    adata
+        Features, as `biosae.tl.encode` returns them.
+    groupby
+        Column of obs; None: the first label that was scored.
+    """
+    groupby = _first_label(adata) if groupby is None else groupby
+    panels = [partial(feature_map, basis=basis)] * (f"X_{basis}" in adata.obsm)
+    panels += [partial(activation, groupby=groupby)] * (groupby is not None)
+    if not panels:
+        raise SettingError("there is nothing to draw: no map, and no label; name a column of obs as groupby")
+    figure, axes = plt.subplots(1, len(panels), figsize=(COLUMN_WIDTH * len(panels), 3), layout="constrained")
+    for draw, ax in zip(panels, np.atleast_1d(axes), strict=True):
+        draw(adata, feature, ax=ax, show=False)
+    figure.suptitle(f"{name_of(feature)}, {pooled_code(adata)}")
+    return figure
 
 
 @drawing()
@@ -60,7 +85,7 @@ def activation(adata: anndata.AnnData, feature: int | str, groupby: str, ax: Axe
     for box in parts["boxes"]:
         box.set(facecolor=ACCENT, alpha=0.5, linewidth=0.8)
     ax.invert_yaxis()
-    ax.set(xlabel=f"activation of feature {feature}", ylabel=groupby)
+    ax.set(xlabel=f"{name_of(feature)}: {pooled_code(adata)}", ylabel=groupby)
     return ax
 
 
@@ -214,6 +239,21 @@ def neighbours(W_dec: np.ndarray, feature: int | str, names: list[str] | None = 
     ax.barh(np.arange(len(nearest)), cosine, color=ACCENT, tick_label=texts)
     ax.set(xlabel="cosine of the decoder directions", title=f"feature {feature}")
     return ax
+
+
+def pooled_code(adata: anndata.AnnData) -> str:
+    """Name the numbers in ``X``: codes, and how those of a sample's tokens became one."""
+    pooling = adata.uns.get("biosae", {}).get("pooling", "max")
+    return f"code, {pooling} over tokens"
+
+
+def name_of(feature: int | str) -> str:
+    """``f12`` for 12 and for ``"f12"``."""
+    return feature if isinstance(feature, str) else f"f{feature}"
+
+
+def _first_label(adata: anndata.AnnData) -> str | None:
+    return next((name for name, table in adata.varm.items() if "class" in table and name in adata.obs), None)
 
 
 def _codes(adata: anndata.AnnData, feature: int | str) -> np.ndarray:

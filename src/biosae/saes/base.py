@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ class SAE(nn.Module, ABC):
         self.register_buffer("input_mean", torch.zeros(d_in))
         self.register_buffer("input_scale", torch.ones(()))
         self.is_fitted = False  # the normaliser, which training fits unless the SAE comes from elsewhere
+        self.run_folder: Path | None = None  # of the run that trained it
         self.register_load_state_dict_post_hook(lambda sae, _: setattr(sae, "is_fitted", True))
         self.setup()
 

@@ -43,6 +43,8 @@ class TrainerSettings:
         Keep the weights of the evaluation with the lowest held-out FVU instead of the last ones.
     patience
         Number of evaluations without a lower held-out FVU after which the run ends; None for no limit.
+    keep_at
+        Shares of the run, such as ``(0.1, 0.5)``, at which the SAE is kept in ``kept/<step>`` of the run folder.
     """
 
     lr: float | None
@@ -60,6 +62,7 @@ class TrainerSettings:
     normaliser_tokens: int = 65536
     keep_best: bool = False
     patience: int | None = None
+    keep_at: tuple[float, ...] = ()
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "eval_every", "normaliser_tokens"):
@@ -73,6 +76,8 @@ class TrainerSettings:
         _check("lr", self.lr, self.lr is None or self.lr > 0, "above 0, or null")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
         _check("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0, "above 0")
+        object.__setattr__(self, "keep_at", tuple(self.keep_at))
+        _check("keep_at", self.keep_at, all(0 < share <= 1 for share in self.keep_at), "shares above 0, at most 1")
         for name in ("warmup_fraction", "decay_fraction", "dead_window_fraction"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
         total = self.warmup_fraction + self.decay_fraction
@@ -87,6 +92,10 @@ class TrainerSettings:
             return self.epochs * a_pass
         passes, rest = divmod(self.max_tokens, n_tokens)
         return passes * a_pass + -(-rest // self.batch_size)
+
+    def kept_steps(self, total_steps: int) -> set[int]:
+        """Return the steps after which the SAE is kept."""
+        return {max(1, round(share * total_steps)) for share in self.keep_at}
 
     def steps_per_epoch(self, n_tokens: int) -> int:
         return -(-n_tokens // self.batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from math import isfinite
 
 import torch
@@ -30,16 +31,25 @@ class TrainState:
         The SAE, trained in place; its normaliser is fitted.
     total_steps, total_tokens
         Length of the run; schedules are shares of it.
+    schedule
+        Share of the run to the learning rate; None for that of the settings.
     group
         Processes that share every batch. Each has a copy of the SAE, and the copies are equal after every step.
     """
 
     def __init__(
-        self, sae: SAE, settings: TrainerSettings, total_steps: int, total_tokens: int, group: ReplicaGroup = SINGLE
+        self,
+        sae: SAE,
+        settings: TrainerSettings,
+        total_steps: int,
+        total_tokens: int,
+        group: ReplicaGroup = SINGLE,
+        schedule: Callable[[float], float] | None = None,
     ):
         self.sae, self.settings, self.total_steps, self.group = sae, settings, total_steps, group
         self.batch = batch_of(group)
         self.lr = default_lr(sae) if settings.lr is None else settings.lr
+        self.schedule = schedule or (lambda fraction: self.lr * lr_factor(settings, fraction))
         self.dead_after_tokens = settings.dead_window_fraction * total_tokens
         device = sae.W_dec.device
         self.optimizer = torch.optim.AdamW(
@@ -130,9 +140,9 @@ class TrainState:
         raise TrainingError(message, argument="lr")
 
     def _update(self, loss: Tensor) -> None:
-        factor = lr_factor(self.settings, (self.n_steps + 0.5) / self.total_steps)
+        lr = self.schedule((self.n_steps + 0.5) / self.total_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * factor * group["share"]
+            group["lr"] = lr * group["share"]
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.group.all_reduce_([parameter.grad for parameter in self.sae.parameters()])

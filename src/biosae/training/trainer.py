@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,17 +31,34 @@ from .transfer import on_device
 SHARED = ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens")
 """Settings that SAEs trained in one pass have in common."""
 
+KEPT = "kept"
+"""Folder of the SAEs of earlier steps in a run folder."""
+
 SHOWN = (("held-out fvu", "fvu"), ("l0", "l0"))
+
+
+Callback = Callable[[SAE, int], Mapping[str, float] | None]
+"""Called with the SAE and the step at every evaluation, whose numbers those that it returns are added to."""
 
 
 @dataclass
 class TrainingRun:
-    """An SAE to train, its settings, its run folder and its tracker."""
+    """An SAE to train, its settings, its run folder and its tracker.
+
+    Attributes
+    ----------
+    schedule
+        Share of the run, from 0 to 1, to the learning rate, in place of that of the settings.
+    callbacks
+        See `Callback`.
+    """
 
     sae: SAE
     settings: TrainerSettings
     folder: Path
     tracker: Tracker | None = None
+    schedule: Callable[[float], float] | None = None
+    callbacks: Sequence[Callback] = ()
     rows: list[dict] = field(default_factory=list, init=False)
 
     def evaluations_since_best(self) -> int:
@@ -113,7 +130,7 @@ class Trainer:
         if not resume:
             self._fit_normalisers()
         length = self.total_steps, self.total_tokens
-        learners = [TrainState(run.sae, run.settings, *length, self.group) for run in self.runs]
+        learners = [TrainState(run.sae, run.settings, *length, self.group, run.schedule) for run in self.runs]
         if resume:
             self._restore(learners)
         self._loop(learners)
@@ -159,6 +176,7 @@ class Trainer:
                 ]
                 self._step(learning, x)
                 self.n_steps += 1
+                self._keep_some(learning)
                 if self.n_steps % self.settings.eval_every == 0 or self.n_steps == self.total_steps:
                     self._report(learning)
                 stopping = self.group.any(interrupted())
@@ -197,6 +215,8 @@ class Trainer:
         """Evaluate the SAEs that are still learning, in one pass over the held-out activations."""
         held_out = self._evaluate([run.sae for run, _ in learning])
         for (run, learner), measured in zip(learning, held_out, strict=True):
+            for callback in run.callbacks:
+                measured |= callback(run.sae, learner.n_steps) or {}
             for split, metrics in {"train": learner.metrics(), "validate": measured}.items():
                 metrics.pop("n_tokens", None)
                 run.rows.append({"step": learner.n_steps, "tokens": learner.n_tokens, "split": split, **metrics})
@@ -206,6 +226,12 @@ class Trainer:
                 write_metrics(Path(run.folder) / "metrics.csv", run.rows)
             if run.settings.keep_best and run.evaluations_since_best() == 0:
                 self._write_sae(run)
+
+    def _keep_some(self, learning: Sequence[tuple[TrainingRun, TrainState]]) -> None:
+        """Keep the SAEs of which the settings ask for this step."""
+        for run, learner in learning if self.group.is_first else ():
+            if learner.n_steps in run.settings.kept_steps(self.total_steps):
+                files.save(run.sae, Path(run.folder) / KEPT / str(learner.n_steps))
 
     def _evaluate(self, saes: Sequence[SAE]) -> list[dict[str, float]]:
         return evaluate_each(saes, self.validation, self.settings.batch_size, self.group)
