@@ -11,6 +11,7 @@ COMMANDS = {
     "run": "train, features, analyze and report in order",
     "train": "train a sparse autoencoder on one layer of a foundation model",
     "features": "encode every token; sparse codes and features.h5ad",
+    "encode": "features of new protein sequences, residue by residue, in seconds",
     "analyze": "score every feature against labels, genes, expression and density",
     "explain": "examples of features for language models, and scores of their descriptions",
     "steer": "edit features inside the model, beside baselines",

@@ -17,6 +17,7 @@ from biosae.distributed.processes import current_group
 from biosae.errors import ArtefactError, SettingError
 from biosae.features.encode import encode_features
 from biosae.features.expression import EXPRESSION, log_normalised, write_expression
+from biosae.models.base import ModelAdapter
 from biosae.progress import progress_bar
 from biosae.run_record import read_run
 from biosae.runs.settings import Settings
@@ -47,7 +48,7 @@ def encode(folder: Path, settings: Settings, prepared: PreparedData | None = Non
     """
     prepared = prepare(settings) if prepared is None else prepared
     run = read_run(folder)
-    check_same_model(run, prepared)
+    check_same_model(run, prepared.adapter)
     sae = files.load(folder, device=prepared.adapter.device)
     encode_samples(folder, sae, settings, prepared, samples_table(prepared, parts_of(folder)))
     return folder / "features.h5ad"
@@ -116,12 +117,12 @@ def _expression_blocks(prepared: PreparedData) -> Iterator[sparse.csr_matrix]:
             advance(block.n_obs)
 
 
-def check_same_model(run: dict, prepared: PreparedData) -> None:
+def check_same_model(run: dict, adapter: ModelAdapter) -> None:
     """Raise `ArtefactError` unless the model is the one that the SAE of a run was trained on."""
-    if run["model"]["fingerprint"] != prepared.adapter.fingerprint:
-        trained, given = run["model"]["name"], prepared.adapter.name
+    if run["model"]["fingerprint"] != adapter.fingerprint:
+        trained, given = run["model"]["name"], adapter.name
         message = f"this SAE was trained on {trained} ({run['model']['fingerprint']}), not on {given}"
-        raise ArtefactError(f"{message} ({prepared.adapter.fingerprint}); use the model that it was trained on")
+        raise ArtefactError(f"{message} ({adapter.fingerprint}); use the model that it was trained on")
 
 
 def samples_table(prepared: PreparedData, parts: pd.Series) -> pd.DataFrame:

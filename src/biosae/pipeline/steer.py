@@ -112,7 +112,7 @@ def check_steering(settings: Settings, obs: pd.DataFrame, batch_key: str | None,
 def open_context(folder: Path, settings: Settings, prepared: PreparedData) -> SteeringContext:
     """Return the model with the SAE of a run, if both belong to its features."""
     run = read_run(folder)
-    check_same_model(run, prepared)
+    check_same_model(run, prepared.adapter)
     sae = files.load(folder, device=prepared.adapter.device)
     table = read_feature_table(folder / "features.h5ad")
     check_chain(run, table, prepared.samples.names, sae, prepared.adapter)

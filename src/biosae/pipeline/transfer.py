@@ -48,7 +48,7 @@ def write_transfer(folder: Path, seed: int) -> pd.DataFrame | None:
     except DataError as error:
         logger.warning("the features were not scored on other cells: %s", error)
         return None
-    check_same_model(read_run(folder), prepared)
+    check_same_model(read_run(folder), prepared.adapter)
     store = stored_activations(_beside(settings, folder), prepared, read_run(folder)["model"]["layer"])
     codes = pool_axes(store, {"sae": files.load(folder, device=prepared.adapter.device)})["sae"].codes
     obs = prepared.samples.obs

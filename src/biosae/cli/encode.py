@@ -1,0 +1,49 @@
+"""`biosae encode run=FOLDER data.path=one.fasta`: features of new sequences, residue by residue, in seconds.
+
+Settings: run= (a run folder); data.path= (FASTA) or sequence=; variant= (a second sequence, compared with the first);
+out= (a folder, by default encoded/).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from biosae.errors import SettingError
+from biosae.pipeline.sequences import open_sequence_reader, write_sequences
+from biosae.progress import console
+
+from .launch import errors_on_one_line
+
+KEYS = ("run", "data.path", "sequence", "variant", "out")
+
+
+def main() -> None:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.stdout.write(__doc__)
+        return
+    with errors_on_one_line():
+        given = settings_in(sys.argv[1:])
+        reader = open_sequence_reader(given["run"])
+        path, sequence, variant = (given.get(key) for key in ("data.path", "sequence", "variant"))
+        pages = write_sequences(reader, Path(given.get("out", "encoded")), path, sequence, variant)
+        console.print(f"{len(pages):,} sequences encoded; open {pages[0]}", highlight=False)
+
+
+def settings_in(words: list[str]) -> dict[str, str]:
+    """Return the settings by name.
+
+    Raises
+    ------
+    SettingError
+        If a word is no setting of this command, or one that it needs is missing.
+    """
+    given = {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        if key not in KEYS or not sign:
+            raise SettingError(f"{word} is no setting of encode: it takes {', '.join(f'{key}=' for key in KEYS)}")
+        given[key] = value
+    if "run" not in given or ("data.path" in given) == ("sequence" in given):
+        raise SettingError("encode needs run=FOLDER and either data.path=one.fasta or sequence=MKT...")
+    return given

@@ -1,0 +1,133 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biosae.cli.encode import settings_in
+from biosae.data.fasta import read_fasta
+from biosae.errors import ArtefactError, DataError, SettingError
+from biosae.features.token_codes import TokenCodes
+from biosae.pipeline.encode import encode
+from biosae.pipeline.sequences import open_sequence_reader, write_sequences
+from biosae.pipeline.train import train
+from biosae.report.sequence_page import sequence_page
+from biosae.runs.data_settings import ProteinData
+from biosae.runs.settings import ExperimentSettings, SaeSettings, Settings
+from biosae.training.settings import TrainerSettings
+
+MODEL = Path(__file__).resolve().parents[1] / "fixtures" / "models" / "esm2"
+SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLG"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run on the FASTA file of the fixture, with its features."""
+    root = tmp_path_factory.mktemp("sequences")
+    settings = Settings(
+        data=ProteinData(path=str(MODEL / "input.fasta")),
+        plm={"loader": "esm2", "model_dir": str(MODEL)},
+        sae=SaeSettings("topk", target_layer=1, dictionary_multiplier=2, hyperparams={"k": 4}),
+        training=TrainerSettings(lr=None, epochs=1),
+        experiment=ExperimentSettings(root=str(root)),
+        device="cpu",
+    )
+    (made,) = train(settings)
+    encode(made, settings)
+    return made
+
+
+@pytest.fixture(scope="module")
+def reader(folder):
+    return open_sequence_reader(folder, "cpu")
+
+
+def test_codes_are_those_of_the_features_stage(reader, folder):
+    proteins = read_fasta(MODEL / "input.fasta")
+    codes = reader.codes(proteins.sequences)
+    assert [len(one) for one in codes] == [len(sequence) for sequence in proteins.sequences]
+    stored = np.zeros((sum(map(len, codes)), reader.sae.d_sae), dtype=np.float32)
+    first = 0
+    for shard in TokenCodes(folder / "token_codes").shards():
+        stored[first + shard.row, shard.feature()] = shard.code
+        first += shard.n_tokens
+    # The store keeps float16 activations, so that a code at the k-th place may be another.
+    assert np.mean(np.abs(stored - np.concatenate(codes)) < 0.02) > 0.99
+
+
+def test_a_sequence_gives_its_features_residue_by_residue(reader):
+    table = reader.encode(SEQUENCE.lower())
+    assert list(table.columns) == ["position", "residue", "feature", "code", "name"]
+    assert (table.groupby("position").size() <= 4).all()
+    assert "".join(table.drop_duplicates("position")["residue"]) == SEQUENCE
+    assert (table.groupby("position")["code"].diff().dropna() <= 0).all()
+    for wrong in ("MK-T", "", "MK T"):
+        with pytest.raises(DataError, match="one letter each"):
+            reader.encode(wrong)
+
+
+def test_a_substitution_is_compared_with_others_at_its_place(reader):
+    variant = SEQUENCE[:5] + "W" + SEQUENCE[6:]
+    table = reader.compare(SEQUENCE, variant)
+    first, second = reader.codes([SEQUENCE, variant])
+    row = table.iloc[0]
+    feature = int(row["feature"])
+    assert row["change"] == pytest.approx(second[:, feature].sum() - first[:, feature].sum(), abs=1e-5)
+    assert row["position"] == np.abs(second - first)[:, feature].argmax() + 1
+    others = [SEQUENCE[:5] + letter + SEQUENCE[6:] for letter in "ACDEFGHKLMNPQRSTVY"]
+    by_chance = [abs(codes[:, feature].sum() - first[:, feature].sum()) for codes in reader.codes(others)]
+    assert row["background"] == pytest.approx(np.mean(by_chance), rel=1e-4)
+    assert row["p_value"] == pytest.approx((1 + sum(np.array(by_chance) >= abs(row["change"]))) / 19)
+    assert (table["change"].abs().diff().dropna() <= 1e-9).all()
+    two = "W" + SEQUENCE[1:5] + "W" + SEQUENCE[6:]
+    pd.testing.assert_frame_equal(reader.compare(SEQUENCE, two, 5, seed=1), reader.compare(SEQUENCE, two, 5, seed=1))
+    with pytest.raises(DataError, match="one length, got 28 and 27"):
+        reader.compare(SEQUENCE, SEQUENCE[1:])
+    with pytest.raises(DataError, match="the same sequence"):
+        reader.compare(SEQUENCE, SEQUENCE)
+
+
+def test_tables_and_pages_are_written(reader, tmp_path):
+    (page,) = write_sequences(reader, tmp_path / "out", sequence=SEQUENCE, variant="W" + SEQUENCE[1:])
+    assert {path.name for path in page.parent.iterdir()} == {"sequence.csv", "sequence.changes.csv", "sequence.html"}
+    text = page.read_text()
+    assert "What the variant changes" in text
+    assert "<script" not in text
+    pages = write_sequences(reader, tmp_path / "all", path=MODEL / "input.fasta")
+    assert len(pages) == len(read_fasta(MODEL / "input.fasta").ids)
+    with pytest.raises(DataError, match="compared with one sequence"):
+        write_sequences(reader, tmp_path / "no", path=MODEL / "input.fasta", variant=SEQUENCE)
+
+
+def test_names_are_escaped():
+    rows = pd.DataFrame({"position": [1], "residue": ["M"], "feature": [3], "code": [1.0], "name": ["<img src=x>"]})
+    page = sequence_page("<b>x", "MK", rows)
+    assert "<img" not in page
+    assert "&lt;img src=x&gt;" in page
+    assert "<b>x" not in page
+
+
+def test_the_command_takes_a_run_and_one_source(folder, tmp_path, monkeypatch, capsys):
+    from biosae.cli import encode as command
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["biosae encode", f"run={folder}", f"sequence={SEQUENCE}", "out=here"])
+    command.main()
+    assert (tmp_path / "here" / "sequence.html").exists()
+    for words, says in {
+        ("run=a",): "either data.path=one.fasta or sequence=",
+        ("run=a", "sequence=M", "data.path=b"): "either",
+        ("data=fasta",): "data=fasta is no setting of encode: it takes run=, data.path=",
+    }.items():
+        with pytest.raises(SettingError, match=says):
+            settings_in(list(words))
+
+
+def test_runs_on_cells_are_refused(folder, tmp_path):
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("kind: proteins", "kind: vectors"))
+    with pytest.raises(ArtefactError, match="trained on vectors, not on sequences"):
+        open_sequence_reader(tmp_path / "run")
