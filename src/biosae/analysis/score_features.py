@@ -12,7 +12,6 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from biosae.analysis.explain.naming import top_samples
 from biosae.analysis.explain.score_explanations import score_explanations
 from biosae.analysis.genes.expressed_genes import expressed_genes, gene_coverage, gmt_lines, reading
 from biosae.analysis.genes.gene_scores import expression_scores, value_quartiles
@@ -125,10 +124,8 @@ def score_features(
     if run_label_scoring and annotations.exists():
         score_residues(results, tokens.codes, annotations, table, *chance, residue_protocol)
     if run_explanations:
-        blocks = feature_blocks(features_h5ad, ("X",), np.arange(table.n_obs))
-        tops, _ = top_samples(block.X for block in blocks)
-        evidence = (label_keys, group_key, own_sets, families, seed)
-        score_explanations(results, sample, tops, table.obs, expression, *evidence)
+        known = (sample, expression, label_keys, group_key, own_sets, families)
+        score_explanations(results, Path(features_h5ad), tokens.codes, *known, seed)
     settings = {"label_keys": list(label_keys), "group_key": group_key, "seed": seed}
     settings |= {"n_permutations": n_permutations, "max_samples": max_samples}
     settings |= {"gene_sets": [str(path) for path in gene_sets], "gene_families": [str(path) for path in gene_families]}

@@ -131,3 +131,12 @@ def test_a_feature_that_hardly_fires_is_not_judged(planted, evidence):
     few = gather_evidence(silent, None, ["cell_type"], None, planted.sets, {}, seed=0)
     chosen = explain(few, seed=0).chosen
     assert pd.isna(chosen.loc[0, "fidelity"]) and not chosen.loc[0, "is_explained"]
+
+
+def test_cells_that_hardly_express_a_gene_are_explained_by_what_there_is(planted):
+    silent = planted.expression.copy()
+    silent.X = silent.X * 0
+    silent.X.eliminate_zeros()
+    evidence = gather_evidence(planted.features, silent, ["cell_type"], None, planted.sets, {}, seed=0)
+    chosen = explain(evidence, seed=0).chosen
+    assert (chosen.loc[(planted.truth["kind"] == "class").to_numpy(), "kind"] == "class").mean() > 0.8

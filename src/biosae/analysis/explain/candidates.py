@@ -17,12 +17,11 @@ N_GENES = 5  # tried together with a class
 
 COMPLEXITY = {
     "nothing": 0,
-    **dict.fromkeys(("class", "gene", "batch", "depth", "mitochondrial", "number"), 1),
-    **dict.fromkeys(("family", "set", "union"), 2),
+    **dict.fromkeys(("class", "gene", "batch", "depth", "mitochondrial", "number", "amino acid", "position"), 1),
+    **dict.fromkeys(("family", "set", "union", "k-mer"), 2),
     "class and gene": 3,
 }
 """Kinds of explanations, simplest first; among equally simple ones the better fit counts."""
-ONE_SIDED = frozenset({"class", "batch"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,18 +54,18 @@ def candidates(evidence: Evidence, features: slice) -> Iterator[Candidates]:
     unit = standardised(y)
     yield from _of_variables(evidence, unit, train)
     for label in evidence.labels:
-        of_class = _single(label, "class", unit, train)
+        of_class = _single(label, label.kind, unit, train)
         yield of_class
         if len(label.names) > 2:
             yield _union(label, y, train)
-        if evidence.genes is not None:
+        if evidence.gene_kind == "gene" and evidence.genes is not None:
             yield _class_and_gene(evidence, label, of_class, codes, unit)
     if evidence.batch is not None:
         yield _single(evidence.batch, "batch", unit, train)
     if evidence.genes is not None:
         best = most_correlated(codes.tocsc(), evidence.train_genes.tocsc(), 1)[:, 0]
         names = [(str(evidence.gene_names[g]),) if g >= 0 else () for g in best]
-        yield Candidates("gene", "", names, _columns(evidence.genes, best))
+        yield Candidates(evidence.gene_kind, "", names, _columns(evidence.genes, best))
 
 
 def _of_variables(evidence: Evidence, unit: np.ndarray, train: np.ndarray) -> Iterator[Candidates]:
@@ -133,6 +132,8 @@ def _class_and_gene(
 
 def _columns(matrix: sparse.csc_matrix, columns: np.ndarray) -> np.ndarray:
     """Dense columns, zeros for -1."""
+    if not matrix.shape[1]:
+        return np.zeros((matrix.shape[0], len(columns)), np.float32)
     values = matrix[:, np.maximum(columns, 0)].toarray()
     values[:, columns < 0] = 0
     return values

@@ -32,11 +32,14 @@ class Classes:
         Its classes.
     member
         ``(n, n_classes) bool``.
+    kind
+        What one of them is called as an explanation.
     """
 
     key: str
     names: list[str]
     member: np.ndarray
+    kind: str = "class"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,8 @@ class Evidence:
         Depth, mitochondrial share, gene families and sets, numbers of obs.
     genes, gene_names
         ``(n, n_genes)`` CSC log expression of the genes that enough train samples express; None for none.
+    gene_kind
+        ``gene``, or what stands in their place: ``k-mer``.
     """
 
     rows: np.ndarray
@@ -94,6 +99,7 @@ class Evidence:
     batch: Classes | None = None
     genes: sparse.csc_matrix | None = None
     gene_names: np.ndarray = field(default_factory=lambda: np.empty(0, object))
+    gene_kind: str = "gene"
 
     @cached_property
     def train_genes(self) -> sparse.csr_matrix:
@@ -138,7 +144,7 @@ def gather_evidence(
     obs = table.obs.iloc[rows]
     part = obs["biosae_part"].astype(str).to_numpy()
     own = [key for key in label_keys if key != group_key]
-    labels = [_classes(obs, key, part) for key in own if not is_continuous(obs[key])]
+    labels = [classes_of(obs, key, part) for key in own if not is_continuous(obs[key])]
     columns = [("number", key, obs[key].to_numpy(float, na_value=np.nan)) for key in own if is_continuous(obs[key])]
     values = None if expression is None else sparse.csr_matrix(expression.X)[rows]
     columns += _size(obs)
@@ -148,7 +154,7 @@ def gather_evidence(
         is_train = part == "train" if (part == "train").any() else part == "select"
         kept = np.flatnonzero(np.bincount(values[is_train].indices, minlength=values.shape[1]) >= MIN_EXPRESSING)
         genes, names = values[:, kept].tocsc(), expression.var["symbol"].to_numpy(object)[kept]
-    batch = None if group_key is None else _classes(obs, group_key, part)
+    batch = None if group_key is None else classes_of(obs, group_key, part)
     return Evidence(
         rows=rows,
         codes=sparse.csr_matrix(table.X)[rows].tocsc(),
@@ -172,7 +178,7 @@ def _rows(obs: pd.DataFrame, generator: np.random.Generator) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-def _classes(obs: pd.DataFrame, key: str, part: np.ndarray) -> Classes:
+def classes_of(obs: pd.DataFrame, key: str, part: np.ndarray, kind: str = "class") -> Classes:
     """The classes of a column that have enough members to be fitted."""
     text = class_names(obs[key])
     names = sorted({term for value in set(text) - {None} for term in terms(value)})
@@ -180,7 +186,7 @@ def _classes(obs: pd.DataFrame, key: str, part: np.ndarray) -> Classes:
     counted = [part == name for name in ("train", "select") if (part == name).any()]
     enough = [(member[on].sum(0) >= MIN_PER_CLASS) & ((~member[on]).sum(0) >= MIN_PER_CLASS) for on in counted]
     kept = np.flatnonzero(np.all(enough, axis=0)) if names and enough else np.empty(0, int)
-    return Classes(key, [names[i] for i in kept], member[:, kept])
+    return Classes(key, [names[i] for i in kept], member[:, kept], kind)
 
 
 def _size(obs: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:

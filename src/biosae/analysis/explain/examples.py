@@ -16,6 +16,8 @@ from biosae.analysis.residues.residue_codes import ResidueTracks
 from biosae.errors import DataError
 from biosae.features.token_codes import TokenCodes
 
+from .residue_evidence import have_residues
+
 N_GENES = 15  # of a cell
 N_READ = 5  # tokens of a cell on which the feature is strongest
 WINDOW = 10  # residues either side of the strongest
@@ -115,11 +117,9 @@ class Exhibits:
     @cached_property
     def _tracks(self) -> ResidueTracks | None:
         """Sequences of proteins; None where tokens are no residues."""
-        if self.codes is None or self.table.obs["biosae_n_tokens"].max() <= 1:
+        if self.codes is None or not have_residues(self.table, self.codes):
             return None
         letters = self.codes.vocabulary["name"].to_numpy(object)
-        if not all(len(letter) <= 1 for letter in letters):
-            return None
         return ResidueTracks(list(self.codes.shards()), letters, self.table.n_obs, None)
 
 

@@ -15,6 +15,7 @@ UNEXPLAINED = "unexplained"
 N_TOP = 10  # samples that a name must agree with: those that the page shows first
 DOMINANT_SHARE = 0.5  # of the activation: a gene or family above it is what a feature reads
 OF_CLASSES = ("class", "union", "class and gene")
+OF_RESIDUES = {"amino acid": "on {}", "k-mer": "on the residue in brackets of {}"}
 N_SAID = 3  # genes of a sentence
 
 
@@ -39,11 +40,11 @@ def named(
     label_key
         Column with the classes that a sentence names the strongest of.
     """
-    text = {key: class_names(obs[key]) for key in {*chosen["key"], label_key} - {"", None}}
+    text = {key: class_names(obs[key]) for key in {*chosen["key"], label_key} & set(obs.columns)}
     names, sentences = [], []
     for feature, row in enumerate(chosen.itertuples()):
         top = tops[feature][tops[feature] >= 0]
-        subject = _subject(row, None if row.kind not in OF_CLASSES else text[row.key][top])
+        subject = _subject(row, text[row.key][top] if row.key in text else None)
         reads = _reads(analyses, feature)
         is_named = bool(row.is_explained)
         names.append(subject if is_named else reads or UNEXPLAINED)
@@ -92,6 +93,8 @@ def _subject(row: tuple, top: np.ndarray | None) -> str:
         return low + _words_of_set(row.names[0])
     if row.kind == "batch":
         return f"{row.key} {row.names[0]}"
+    if row.kind == "union" and row.key == "residue":
+        return f"residues {joined(row.names)}"
     if row.kind not in OF_CLASSES:
         return low + row.names[0]
     classes = row.names[:-1] if row.kind == "class and gene" else row.names
@@ -99,8 +102,10 @@ def _subject(row: tuple, top: np.ndarray | None) -> str:
     return f"{row.names[-1]} in {of_classes}" if row.kind == "class and gene" else of_classes
 
 
-def _agreeing(classes: list[str], top: np.ndarray) -> str:
+def _agreeing(classes: list[str], top: np.ndarray | None) -> str:
     """Classes joined, with that of most top samples before them where it is another."""
+    if top is None:  # classes of residues, not of samples
+        return joined(classes)
     of_top = [terms(value) if value is not None else [] for value in top]
     n_inside = sum(any(name in classes for name in each) for each in of_top)
     if 2 * n_inside >= len(top) or not len(top):
@@ -143,7 +148,7 @@ def _sentence(row: tuple, subject: str, reads: str, expressed: list[str], strong
     """What a feature does, in one sentence with its held-out number."""
     if np.isnan(row.fidelity):
         return "Fires on too few samples to be explained."
-    start = f"Fires on {reads}" if reads else "Fires"
+    start = f"Fires on {reads}" if reads and row.kind not in OF_RESIDUES and row.key != "residue" else "Fires"
     if not row.is_explained:
         guess = f" (best guess: {subject}, {max(row.fidelity, 0):.0%} of its held-out activity)" if row.names else ""
         return f"{f'{start}; nothing' if reads else 'Nothing'} that was tried explains where it fires{guess}."
@@ -156,6 +161,8 @@ def _sentence(row: tuple, subject: str, reads: str, expressed: list[str], strong
 def _place(row: tuple, subject: str, expressed: list[str]) -> str:
     """Where it fires, as the words after "Fires"."""
     bare, little = subject.removeprefix("low "), "little " if row.is_low else ""
+    if row.kind in OF_RESIDUES or row.key == "residue":
+        return OF_RESIDUES.get(row.kind, "on {}").format(subject)
     if row.kind in OF_CLASSES:
         where = f", where {joined(expressed)} are expressed" if len(expressed) > 1 else ""
         start = "" if subject.startswith("highest") else "with " if row.kind == "class and gene" else "most in "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -11,11 +12,15 @@ import pandas as pd
 
 from biosae.analysis.genes.gene_sets import GeneSets, hallmark_sets
 from biosae.analysis.genes.score_genes import of_small_files
+from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS, read_residue_annotations
 from biosae.analysis.results import Results
+from biosae.features.feature_table import feature_blocks, read_feature_table
+from biosae.features.token_codes import TokenCodes
 
 from .evidence import gather_evidence
 from .explain import MIN_FIDELITY, Explanations, explain
-from .naming import named
+from .naming import named, top_samples
+from .residue_evidence import gather_residues, have_residues
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +30,9 @@ SEPARATOR = ";"
 
 def score_explanations(
     results: Results,
+    features_h5ad: Path,
+    codes: TokenCodes,
     table: anndata.AnnData,
-    tops: np.ndarray,
-    obs: pd.DataFrame,
     expression: anndata.AnnData | None,
     label_keys: Sequence[str],
     group_key: str | None,
@@ -37,22 +42,32 @@ def score_explanations(
 ) -> None:
     """Explain every feature of a run and name it.
 
+    What is explained is the pooled code of a sample, and for proteins whose tokens are residues the code of a residue.
+
     Parameters
     ----------
+    features_h5ad, codes
+        The features of all samples, and the codes of their tokens.
     table, expression
         Codes and expression of the samples that explanations are fitted and judged on.
-    tops, obs
-        Top samples of every feature, from `naming.top_samples`, and annotations, of all samples.
     """
-    used = hallmark_sets() + of_small_files(sets)
-    evidence = gather_evidence(table, expression, label_keys, group_key, used, families, seed)
+    blocks = feature_blocks(features_h5ad, ("X",), np.arange(codes.n_samples))
+    tops, _ = top_samples(block.X for block in blocks)
+    whole = read_feature_table(features_h5ad, ())
+    if have_residues(whole, codes):
+        annotations = features_h5ad.with_name(RESIDUE_ANNOTATIONS)
+        sites = read_residue_annotations(annotations, whole.obs_names) if annotations.exists() else None
+        evidence = gather_residues(whole, codes, sites, label_keys, seed)
+    else:
+        used = hallmark_sets() + of_small_files(sets)
+        evidence = gather_evidence(table, expression, label_keys, group_key, used, families, seed)
     n = {name: int((evidence.part == name).sum()) for name in ("select", "test")}
     if min(n.values()) < 3 or len(evidence.of_part("train")) < 3:
         logger.warning("features are not explained: %d select and %d test samples are too few", *n.values())
         return
     found = explain(evidence, seed)
-    first = evidence.labels[0].key if evidence.labels else None
-    explanations = named(found.chosen, tops, obs, results.analyses, first)
+    first = next((label.key for label in evidence.labels if label.key in whole.obs), None)
+    explanations = named(found.chosen, tops, whole.obs, results.analyses, first)
     as_text = _as_text(explanations)
     results.analyses["explanation"] = as_text[list(COLUMNS)]
     results.samples["explanation"] = {
@@ -61,7 +76,8 @@ def score_explanations(
     }
     results.tables["explanations"] = as_text.reset_index()[["feature", *COLUMNS, "is_explained", "sentence"]]
     results.tables["explanations_tried"] = _tried_as_text(found)
-    results.summary["explanations"] = summary(explanations)
+    unit = "residue" if evidence.gene_kind == "k-mer" else "sample"
+    results.summary["explanations"] = summary(explanations) | {"unit": unit}
     logger.info(said(results.summary["explanations"]))
 
 
@@ -87,7 +103,14 @@ def said(summary: dict) -> str:
 
 
 def _an(kind: str) -> str:
-    words = {"depth": "sequencing depth", "mitochondrial": "mitochondrial share", "union": "several classes"}
+    words = {
+        "k-mer": "a few residues in a row",
+        "amino acid": "an amino acid",
+        "position": "the position",
+        "depth": "sequencing depth",
+        "mitochondrial": "mitochondrial share",
+        "union": "several classes",
+    }
     words |= {"class and gene": "a class and a gene", "set": "a gene set", "family": "a gene family"}
     return words.get(kind, f"a {kind}")
 

@@ -158,10 +158,11 @@ const featurePage = (() => {
       ],
     });
     const names = ["kind", "label", "terms", "fidelity_select", "fidelity"];
+    const unit = core.overview.explanations?.unit === "residue" ? "single residues" : `the pooled code, the largest of a ${core.sample}'s tokens, as the map and the top ${core.sample}s show it`;
     return figure.make({
       title: "Why this name", name: `feature-${feature}-explanations`, body: list.element,
       rows: () => [names, ...ordered.map((row) => names.map((name) => row[name]))],
-      note: `Bold: the simplest that predicts the select samples within one standard error of the best. "Explains": share of the held-out activity of the pooled code, the largest of a ${core.sample}'s tokens, as the map and the top ${core.sample}s show it. Shuffled codes: ${percent(Math.max(0, own("null_fidelity") || 0))}.`,
+      note: `Bold: the simplest that predicts the select samples within one standard error of the best. "Explains": share of the held-out activity of ${unit}. Shuffled codes: ${percent(Math.max(0, own("null_fidelity") || 0))}.`,
     });
   }
 
