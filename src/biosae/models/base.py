@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from itertools import chain
 
 import numpy as np
@@ -16,6 +16,7 @@ from biosae.artefacts import settings_hash
 from biosae.errors import SettingError
 
 from .settings import check_choice
+from .spliced import Spliced
 from .tokens import TokenBatch, TokenSequences, length_buckets, pad_batch
 from .transformer import site_module
 
@@ -208,6 +209,10 @@ class ModelAdapter(ABC):
     def predict_each(self, batch: TokenBatch, layer: int, edits: Iterable[Edit]) -> list[Tensor]:
         """`predict` for several edits of one batch, as `embed_each`."""
         return self._each(self.predict, batch, layer, edits)
+
+    def spliced(self, sae: nn.Module, layer: int) -> AbstractContextManager[Spliced]:
+        """Return a context with the model run through an SAE after ``layer``: gradients reach ``spliced.codes``."""
+        return nullcontext(Spliced(self, sae, self.layer_index(layer)))
 
     def _each(self, read: Callable[..., Tensor], batch: TokenBatch, layer: int, edits: Iterable[Edit]) -> list[Tensor]:
         sites = []

@@ -20,6 +20,7 @@ from .architecture import PLAIN, Architecture
 from .batch import WHOLE_BATCH, Batch
 from .code_edits import NOTHING, code_changes, movement
 from .codes import Codes
+from .exports import export
 from .forward import ForwardOutput, Progress, squared_error
 from .inputs import as_codes, as_rows, check_kind, check_shape, gradients_of, own_scale, token_unit
 from .preactivations import PreActivations
@@ -212,13 +213,7 @@ class SAE(nn.Module, ABC):
             return (rows + movement(self, change, features, rows)).view(*leading, self.d_in)
 
     def training_forward(self, x: Tensor, batch: Batch = WHOLE_BATCH) -> ForwardOutput:
-        """Return codes and reconstruction with gradients.
-
-        Parameters
-        ----------
-        x
-            ``(n, d_in)`` activations, rows of ``batch``.
-        """
+        """Return codes and reconstruction, with gradients, of ``(n, d_in)`` activations, rows of ``batch``."""
         return self._forward(x, self.select_for_training, batch)
 
     @torch.no_grad()
@@ -260,6 +255,10 @@ class SAE(nn.Module, ABC):
         folded.input_scale.fill_(1)
         folded.is_fitted = True
         return folded
+
+    def export(self, library: str, folder: Path | str) -> Path:
+        """Write the SAE as ``saelens`` or ``dictionary_learning`` reads it; see `biosae.saes.exports.export`."""
+        return export(self, library, folder)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, by name."""

@@ -44,7 +44,7 @@ class JumpReLU(SAE):
         target_l0: MeanFeatureCount
         sparsity_coefficient: Coefficient = 1.0
         penalty: Literal["step", "tanh"] = "step"
-        bandwidth: Width = 0.1
+        bandwidth: Width = 0.5
         sparsity_warmup_fraction: Fraction = 0.05
         auxk_coefficient: Coefficient = 1 / 32
 

@@ -37,7 +37,7 @@ class Matryoshka(SAE):
     @dataclass(frozen=True)
     class Settings:
         k: FeatureCount
-        group_fractions: GroupFractions
+        group_fractions: GroupFractions = (0.0625, 0.125, 0.25, 0.5625)
         auxk_coefficient: Coefficient = 1 / 32
         threshold_window_fraction: Fraction = 0.02
         k_anneal_fraction: Fraction = 0.0
