@@ -23,6 +23,7 @@ from biosae.analysis.labels.score_labels import score_labels
 from biosae.analysis.residues.domains import RESIDUE_ANNOTATIONS
 from biosae.analysis.residues.protocols import protocol_of
 from biosae.analysis.residues.score_residues import score_residues
+from biosae.analysis.residues.shapes import is_of_residues, shape_scores
 from biosae.artefacts import atomic_write, content_hash
 from biosae.errors import ArtefactError, DataError, SettingError, require
 from biosae.features.expression import EXPRESSION, expressing_cells, read_expression
@@ -110,6 +111,9 @@ def score_features(
     if run_expression_scoring and tokens.have_names:
         scores = expression_scores(tokens.sums).join(value_quartiles(tokens.codes, rows))
         results.add("expression", scores, rows)
+    if run_density_scoring and is_of_residues(tokens.codes):
+        of = table.obs["biosae_part"].astype(str).to_numpy()
+        results.add("shape", shape_scores(tokens.codes, np.isin(np.arange(len(of)), rows), of == "train"), rows)
     drawn = drawn_samples(table.obs, label_keys, max_samples, seed)
     sample = read_feature_table(features_h5ad, ("X",), drawn)
     path = Path(features_h5ad).with_name(EXPRESSION)

@@ -20,6 +20,7 @@ from .one_feature import (
     residues,
     top_genes,
 )
+from .sequence_logo import sequence_logo
 from .training_runs import comparison, comparison_curves, sweep, training
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "perturbation",
     "precision_recall",
     "residues",
+    "sequence_logo",
     "stability",
     "steering",
     "sweep",
