@@ -36,7 +36,7 @@ def encode_into(folder: Path, acts: Activations, sae: SAE) -> Path:
         files.save(sae, folder)
         record = description(acts.settings, acts.prepared, acts.layer, sae, folder, UNKNOWN)
     else:
-        check_same_model(read_run(sae.run_folder), acts.prepared)
+        check_same_model(read_run(sae.run_folder), acts.prepared.adapter)
         for name in KEPT:
             if (sae.run_folder / name).exists():
                 shutil.copyfile(sae.run_folder / name, folder / name)

@@ -15,7 +15,7 @@ from biosae.datasets import pbmc_cite_path
 from biosae.errors import DataError
 from biosae.features.control_axes import pool_axes
 from biosae.run_record import read_run
-from biosae.runs.config_file import read_settings
+from biosae.runs.config_file import CONFIG, read_settings
 from biosae.runs.data_settings import CellData
 from biosae.runs.settings import Settings
 from biosae.saes import files
@@ -36,10 +36,13 @@ def write_transfer(folder: Path, seed: int) -> pd.DataFrame | None:
     The feature of every class of the first label, as analysis.json names it, is scored for the cells of that class.
     Files without the column of that label, or that cannot be read, are named in the log.
     """
-    settings, path = read_settings(folder), folder / TRANSFER
+    path = folder / TRANSFER
     path.unlink(missing_ok=True)
     labels = read_analysis(folder)["summary"].get("labels", {})
-    if getattr(settings.data, "transfer", None) is None or not labels:
+    if not labels or not (folder / CONFIG).exists():  # features of an SAE that came without its run
+        return None
+    settings = read_settings(folder)
+    if getattr(settings.data, "transfer", None) is None:
         return None
     key, label = next(iter(labels.items()))
     settings = replace(settings, data=_other_cells(settings.data.transfer, key))
