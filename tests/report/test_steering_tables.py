@@ -197,6 +197,9 @@ class TestInBrowser:
         page.go("#/stability")
         assert texts(page, ".lead")[0].startswith("2 of 40 features come back")
         assert any("mean cosine 0.31" in text for text in texts(page, ".note"))
+        for feature, n in ((0, 4), (3, 1)):
+            page.go(f"#/feature/{feature}")
+            assert texts(page, ".lead")[0].endswith(f"Found again in {n} of 4 other runs.")
 
     @pytest.mark.parametrize("width", [1280, 390])
     def test_fits_the_screen(self, page, width):

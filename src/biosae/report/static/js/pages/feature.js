@@ -15,13 +15,19 @@ const featurePage = (() => {
     return column ? featuresPage.value(column, feature) : undefined;
   }
 
+  // How many of the runs that stability compared have the feature too.
+  function foundAgain(core, feature) {
+    const [n, share] = [score(core, "stability", "n_runs", feature), score(core, "stability", "comes_back", feature)];
+    return n > 0 && !Number.isNaN(share) ? ` Found again in ${number(Math.round(n * share))} of ${dom.plural(n, "other run")}.` : "";
+  }
+
   function header(core, feature) {
     const { names, reasons, n } = core.features;
     const name = names[feature];
     const pager = [[feature - 1, "←", "Previous feature"], [feature + 1, "→", "Next feature"]]
       .filter(([to]) => to >= 0 && to < n).map(([to, text, label]) => link(route("feature", to), text, { "aria-label": label, rel: text === "←" ? "prev" : "next" }));
     return el("div", { class: "title-line" },
-      el("div", null, el("p", { class: "eyebrow" }, `Feature ${feature}`), el("h1", { class: featuresPage.isUnnamed(name) ? "unnamed" : null }, name), el("p", { class: "lead" }, reasons[feature])),
+      el("div", null, el("p", { class: "eyebrow" }, `Feature ${feature}`), el("h1", { class: featuresPage.isUnnamed(name) ? "unnamed" : null }, name), el("p", { class: "lead" }, reasons[feature], foundAgain(core, feature))),
       el("div", { class: "pager" }, pager));
   }
 
