@@ -8,6 +8,7 @@ from biosae.cli.encode import settings_in
 from biosae.data.fasta import read_fasta
 from biosae.errors import ArtefactError, DataError, SettingError
 from biosae.features.token_codes import TokenCodes
+from biosae.notebook.run import load_run
 from biosae.pipeline.encode import encode
 from biosae.pipeline.sequences import open_sequence_reader, write_sequences
 from biosae.pipeline.train import train
@@ -85,6 +86,13 @@ def test_a_substitution_is_compared_with_others_at_its_place(reader):
         reader.compare(SEQUENCE, SEQUENCE[1:])
     with pytest.raises(DataError, match="the same sequence"):
         reader.compare(SEQUENCE, SEQUENCE)
+
+
+def test_a_run_of_a_notebook_takes_sequences(reader, folder):
+    run = load_run(folder)
+    pd.testing.assert_frame_equal(run.encode(SEQUENCE), reader.encode(SEQUENCE))
+    variant = "W" + SEQUENCE[1:]
+    pd.testing.assert_frame_equal(run.compare(SEQUENCE, variant), reader.compare(SEQUENCE, variant))
 
 
 def test_tables_and_pages_are_written(reader, tmp_path):

@@ -24,6 +24,7 @@ from biosae.pipeline.models import load_model
 from biosae.pipeline.prepare import prepare
 from biosae.pipeline.report import report
 from biosae.pipeline.score import score
+from biosae.pipeline.sequences import SequenceReader, open_sequence_reader
 from biosae.run_record import RUN, read_evaluation, read_run
 from biosae.runs.config_file import read_settings
 from biosae.runs.settings import AnalysisSettings, ReportSettings, Settings
@@ -118,9 +119,33 @@ class Run:
             self.score()
         return report(self.folder, ReportSettings(folder=None if folder is None else str(folder)))
 
-    def encode(self, adata: anndata.AnnData) -> anndata.AnnData:
-        """Return the features of other samples; see `biosae.tl.encode`."""
-        return encode_cells(adata, self.model, self.sae)
+    def encode(self, samples: anndata.AnnData | str) -> anndata.AnnData | pd.DataFrame:
+        """Return the features of other cells (`biosae.tl.encode`), or of an amino-acid sequence residue by residue.
+
+        Those of a sequence are a table: `biosae.pipeline.sequences.SequenceReader.encode`.
+        """
+        if isinstance(samples, str):
+            return self._reader.encode(samples)
+        return encode_cells(samples, self.model, self.sae)
+
+    def compare(self, reference: str, variant: str, n_background: int = 18, seed: int = 0) -> pd.DataFrame:
+        """Return how the features change from one sequence to another of the same length.
+
+        See `biosae.pipeline.sequences.SequenceReader.compare`.
+
+        Parameters
+        ----------
+        reference, variant
+            Amino acids, one letter each.
+        n_background
+            Random substitutions at the same places.
+
+        Raises
+        ------
+        DataError
+            If the sequences do not differ, or not in substitutions alone.
+        """
+        return self._reader.compare(reference, variant, n_background, seed)
 
     def attach(self, adata: anndata.AnnData) -> None:
         """Add the pooled codes of the run's samples to an AnnData of the same cells, as ``obsm["X_sae"]``."""
@@ -200,6 +225,10 @@ class Run:
     def push_to_hub(self, repo_id: str, licence: str, **options: Any) -> str:
         """Upload the SAE with its card; see `biosae.saes.hub.push_to_hub`."""
         return hub.push_to_hub(self.folder, repo_id, licence, **options)
+
+    @cached_property
+    def _reader(self) -> SequenceReader:
+        return open_sequence_reader(self.folder)
 
     def _prepared(self):
         return prepare(self.settings) if self.activations is None else self.activations.prepared
