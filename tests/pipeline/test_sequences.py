@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from biosae.cli.encode import settings_in
 from biosae.data.fasta import read_fasta
@@ -10,8 +11,10 @@ from biosae.errors import ArtefactError, DataError, SettingError
 from biosae.features.token_codes import TokenCodes
 from biosae.notebook.run import load_run
 from biosae.pipeline.encode import encode
-from biosae.pipeline.sequences import open_sequence_reader, write_sequences
+from biosae.pipeline.sequences import open_sequence_reader
+from biosae.pipeline.steer_sequence import clamped, steer_sequence
 from biosae.pipeline.train import train
+from biosae.pipeline.write_sequences import write_sequences
 from biosae.report.sequence_page import sequence_page
 from biosae.runs.data_settings import ProteinData
 from biosae.runs.settings import ExperimentSettings, SaeSettings, Settings
@@ -98,6 +101,9 @@ def test_a_run_of_a_notebook_takes_sequences(reader, folder):
 def test_tables_and_pages_are_written(reader, tmp_path):
     (page,) = write_sequences(reader, tmp_path / "out", sequence=SEQUENCE, variant="W" + SEQUENCE[1:])
     assert {path.name for path in page.parent.iterdir()} == {"sequence.csv", "sequence.changes.csv", "sequence.html"}
+    (steered,) = write_sequences(reader, tmp_path / "steered", sequence=SEQUENCE, clamp=("f3", 9.0))
+    assert "<svg" in steered.with_suffix(".steered.svg").read_text()
+    assert len(pd.read_csv(steered.with_suffix(".steered.csv"))) == len(SEQUENCE)
     text = page.read_text()
     assert "What the variant changes" in text
     assert "<script" not in text
@@ -125,6 +131,8 @@ def test_the_command_takes_a_run_and_one_source(folder, tmp_path, monkeypatch, c
     for words, says in {
         ("run=a",): "either data.path=one.fasta or sequence=",
         ("run=a", "sequence=M", "data.path=b"): "either",
+        ("run=a", "sequence=M", "feature=f1"): "a clamped feature needs both",
+        ("run=a", "sequence=M", "feature=f1", "value=x"): "a clamped feature needs both",
         ("data=fasta",): "data=fasta is no setting of encode: it takes run=, data.path=",
     }.items():
         with pytest.raises(SettingError, match=says):
@@ -139,3 +147,37 @@ def test_runs_on_cells_are_refused(folder, tmp_path):
     config.write_text(config.read_text().replace("kind: proteins", "kind: vectors"))
     with pytest.raises(ArtefactError, match="trained on vectors, not on sequences"):
         open_sequence_reader(tmp_path / "run")
+
+
+def test_logits_are_those_of_the_reference(reader):
+    expected = np.load(MODEL / "expected.npz")["logits_prot0"]
+    proteins = read_fasta(MODEL / "input.fasta")
+    tokens = reader.model.tokenize(proteins.chosen([0]))
+    (batch,) = reader.model.batches(tokens, np.arange(1), 8192)
+    found = reader.model.logits(batch).numpy()
+    inner = expected[1:-1] if len(expected) == len(found) + 2 else expected
+    np.testing.assert_allclose(found[: len(inner)], inner, atol=2e-4)  # float32 in another order of operations
+
+
+def test_a_clamped_feature_moves_logits_and_an_unmoved_one_does_not(reader):
+    table = reader.encode(SEQUENCE)
+    feature = int(table["feature"].iloc[0])
+    found = steer_sequence(reader, SEQUENCE, f"f{feature}", 20.0)
+    assert "".join(found.table["residue"]) == SEQUENCE
+    assert (found.table["moved"] > 0).all()
+    assert (found.table["raised_by"] >= found.table["lowered_by"]).all()
+    assert found.table["random_direction"].gt(0).all()
+    assert found.table["difference_in_means"].notna().all()
+    np.testing.assert_allclose(found.logo.sum(axis=1), found.table["moved"], rtol=1e-4)
+    silent = next(n for n in range(reader.sae.d_sae) if n not in set(table["feature"]))
+    still = steer_sequence(reader, SEQUENCE, silent, 0.0).table
+    np.testing.assert_allclose(still["moved"], 0, atol=1e-6)
+    assert still["difference_in_means"].isna().all()
+
+
+def test_a_clamp_moves_activations_along_the_feature_alone(reader):
+    x = torch.randn(6, reader.sae.d_in, generator=torch.Generator().manual_seed(0))
+    codes = reader.sae.encode(x).dense()[:, 3]
+    moved = clamped(reader, x, 3, 2.0) - x
+    expected = (2.0 - codes)[:, None] * (moved[0] / (2.0 - codes[0]))
+    torch.testing.assert_close(moved, expected, atol=1e-4, rtol=1e-4)

@@ -1,21 +1,24 @@
 """`biosae encode run=FOLDER data.path=one.fasta`: features of new sequences, residue by residue, in seconds.
 
 Settings: run= (a run folder); data.path= (FASTA) or sequence=; variant= (a second sequence, compared with the first);
+feature= and value= (a feature that is clamped, and its code: which residues the model then expects);
 out= (a folder, by default encoded/).
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 from biosae.errors import SettingError
-from biosae.pipeline.sequences import open_sequence_reader, write_sequences
+from biosae.pipeline.sequences import open_sequence_reader
+from biosae.pipeline.write_sequences import write_sequences
 from biosae.progress import console
 
 from .launch import errors_on_one_line
 
-KEYS = ("run", "data.path", "sequence", "variant", "out")
+KEYS = ("run", "data.path", "sequence", "variant", "feature", "value", "out")
 
 
 def main() -> None:
@@ -26,7 +29,8 @@ def main() -> None:
         given = settings_in(sys.argv[1:])
         reader = open_sequence_reader(given["run"])
         path, sequence, variant = (given.get(key) for key in ("data.path", "sequence", "variant"))
-        pages = write_sequences(reader, Path(given.get("out", "encoded")), path, sequence, variant)
+        clamp = (given["feature"], float(given["value"])) if "feature" in given else None
+        pages = write_sequences(reader, Path(given.get("out", "encoded")), path, sequence, variant, clamp)
         console.print(f"{len(pages):,} sequences encoded; open {pages[0]}", highlight=False)
 
 
@@ -46,4 +50,6 @@ def settings_in(words: list[str]) -> dict[str, str]:
         given[key] = value
     if "run" not in given or ("data.path" in given) == ("sequence" in given):
         raise SettingError("encode needs run=FOLDER and either data.path=one.fasta or sequence=MKT...")
+    if ("feature" in given) != ("value" in given) or not re.fullmatch(r"-?\d*\.?\d+", given.get("value", "0")):
+        raise SettingError("a clamped feature needs both, such as feature=f12 value=20")
     return given

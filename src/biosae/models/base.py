@@ -122,6 +122,13 @@ class ModelAdapter(ABC):
         """Return what the model's own head predicts of every token, ``(n, L)``, where it `predicts` something."""
         raise NotImplementedError(f"{self.name} has no expression head")
 
+    def logits(self, batch: TokenBatch, layer: int = -1, edit: Edit | None = None) -> Tensor:
+        """Return what a head for masked tokens predicts of every content token, ``(n_tokens, n_vocabulary)``.
+
+        The content tokens are edited after ``layer`` as in `embed`.
+        """
+        raise NotImplementedError(f"{self.name} has no head for masked tokens")
+
     # Final from here on.
 
     @property

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from biosae.errors import ModelError, SettingError
 from biosae.json_objects import SIZE
 
-from .base import ModelAdapter
+from .base import Edit, ModelAdapter
 from .checkpoints import Weights, read_checkpoint, read_shards, shard_files, unwrapped
 from .dictionaries import check_settings, read_json
-from .esm2_network import ESM2Network, network_weights
+from .esm2_network import ESM2Network, MaskedHead, masked_head, network_weights
 from .folders import BUILTIN, HUB, model_name, require_files, resolve_folder
 from .settings import check_choice
 from .tokens import SpecialToken, TokenBatch, TokenSequences, with_special
@@ -90,11 +91,21 @@ def load_esm2(
     network = init.network(make, weights, ("embedding.", "inv_freq"), checkpoint.files[0])
     model = ESM2(checkpoint.name, network.to(device), max_residues, site)
     model.fingerprint = init.fingerprint(checkpoint.files, site=site)
+    if random_init in ("false", False):
+        model.head = masked_head(checkpoint.weights, network.embedding)
     return model
 
 
 class ESM2(ModelAdapter):
-    """Proteins as ``<cls>``, residues, ``<eos>``."""
+    """Proteins as ``<cls>``, residues, ``<eos>``.
+
+    Attributes
+    ----------
+    head
+        The head of masked residues, where the checkpoint has one and the network is the trained one.
+    """
+
+    head: MaskedHead | None = None
 
     def __init__(self, name: str, network: ESM2Network, max_residues: int | None, site: str):
         super().__init__(name, network, VOCABULARY, network.embedding.embedding_dim, site=site)
@@ -121,6 +132,19 @@ class ESM2(ModelAdapter):
 
     def run(self, batch: TokenBatch) -> Tensor:
         return self.network(batch.token, batch.mask, key_mask(batch))
+
+    @torch.no_grad()
+    def logits(self, batch: TokenBatch, layer: int = -1, edit: Edit | None = None) -> Tensor:
+        """Return the logits of the vocabulary at every content token, ``(n_tokens, 33)``, edited as in `embed`.
+
+        Raises
+        ------
+        ModelError
+            If the checkpoint has no head.
+        """
+        if self.head is None:
+            raise ModelError(f"{self.name} has no head for masked residues; use a checkpoint with its lm_head")
+        return self.head(self._run_edited(batch, layer, edit).float())[batch.content]
 
 
 @dataclass(frozen=True)

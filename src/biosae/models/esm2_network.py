@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,8 @@ RENAME = {
     r"\.(intermediate\.dense|fc1)\.": ".mlp.0.",
     r"\.(output\.dense|fc2)\.": ".mlp.2.",
 }
+HEAD = re.compile(r"(esm\.)?(encoder\.)?lm_head\.")
+
 # Heads, and positions that a rotary model does not read.
 UNUSED = r"(esm\.)?(encoder\.)?(lm_head|contact_head|pooler|embeddings\.position_(embeddings|ids))"
 
@@ -70,6 +74,33 @@ class ESM2Network(nn.Module):
         for layer in self.layers:
             x = layer(x, mask, rotation)
         return self.norm(x)
+
+
+class MaskedHead(nn.Module):
+    """The head that ESM-2 was trained with, whose decoder is the embedding: hidden states to logits."""
+
+    def __init__(self, embedding: nn.Embedding):
+        super().__init__()
+        n_vocabulary, d_model = embedding.weight.shape
+        self.dense, self.layer_norm = nn.Linear(d_model, d_model), nn.LayerNorm(d_model)
+        self.decoder = nn.Linear(d_model, n_vocabulary)
+        self.decoder.weight = embedding.weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.decoder(self.layer_norm(nn.functional.gelu(self.dense(hidden))))
+
+
+def masked_head(weights: Weights, embedding: nn.Embedding) -> MaskedHead | None:
+    """Return the head of a checkpoint, or None where it has none."""
+    own = {HEAD.sub("", name): weight for name, weight in weights.items() if HEAD.match(name)}
+    if not {"dense.weight", "layer_norm.weight", "bias"} <= set(own):
+        return None
+    head = MaskedHead(embedding)
+    kept = {name: own[name] for name in ("dense.weight", "dense.bias", "layer_norm.weight", "layer_norm.bias")}
+    with torch.no_grad():
+        for name, weight in (kept | {"decoder.bias": own["bias"]}).items():
+            head.get_parameter(name).copy_(weight)
+    return head.eval()
 
 
 def network_weights(weights: Weights) -> Weights:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from biosae.artefacts import atomic_write
-from biosae.data.fasta import Proteins, read_fasta
+from biosae.data.fasta import Proteins
 from biosae.errors import ArtefactError, DataError
 from biosae.models.base import ModelAdapter
 from biosae.report.feature_list import feature_names
 from biosae.report.run_folder import read_run_folder
-from biosae.report.sequence_page import sequence_page
 from biosae.run_record import read_run
 from biosae.runs.config_file import read_settings
 from biosae.saes import files
@@ -80,7 +77,7 @@ class SequenceReader:
         DataError
             If the sequence holds anything but letters.
         """
-        codes = self.codes([_checked(sequence)])[0]
+        codes = self.codes([checked(sequence)])[0]
         place, feature = codes.nonzero()
         table = pd.DataFrame({"position": place + 1, "feature": feature, "code": codes[place, feature]})
         table.insert(1, "residue", np.array(list(sequence.upper()))[place])
@@ -109,7 +106,7 @@ class SequenceReader:
         DataError
             If the sequences do not differ, or not in substitutions alone.
         """
-        places = _substituted(_checked(reference), _checked(variant))
+        places = _substituted(checked(reference), checked(variant))
         others = _random_variants(reference.upper(), variant.upper(), places, n_background, seed)
         first, second, *background = self.codes([reference, variant, *others])
         change = second.sum(0) - first.sum(0)
@@ -148,7 +145,8 @@ def open_sequence_reader(folder: Path | str, device: str = "auto") -> SequenceRe
     return SequenceReader(folder, model, files.load(folder, device=model.device), run["model"]["layer"])
 
 
-def _checked(sequence: str) -> str:
+def checked(sequence: str) -> str:
+    """Return a sequence of letters; raises `DataError` for anything else."""
     if not sequence.isascii() or not sequence.isalpha():
         raise DataError(f"sequence must hold amino acids, one letter each, got {sequence[:20]!r}", "sequence")
     return sequence
@@ -180,39 +178,3 @@ def _random_variants(reference: str, variant: str, places: np.ndarray, n: int, s
             residues[place] = str(letter)
         made.append("".join(residues))
     return made
-
-
-def write_sequences(
-    reader: SequenceReader, out: Path, path: str | None = None, sequence: str | None = None, variant: str | None = None
-) -> list[Path]:
-    """Write a table and a page of every sequence of a FASTA file, or of one that is given.
-
-    Parameters
-    ----------
-    out
-        Folder of ``<name>.csv`` and ``<name>.html``; with a variant also of ``<name>.changes.csv``.
-    variant
-        A sequence that is compared with the only one there is.
-
-    Returns
-    -------
-    The pages.
-    """
-    given = Proteins(["sequence"], [_checked(sequence)]) if path is None else read_fasta(path)
-    if variant is not None and len(given.ids) > 1:
-        message = f"a variant is compared with one sequence, {path} has {len(given.ids)}"
-        raise DataError(message, argument="variant")
-    out.mkdir(parents=True, exist_ok=True)
-    pages = []
-    for name, letters in zip(given.ids, given.sequences, strict=True):
-        features = reader.encode(letters)
-        changes = None if variant is None else reader.compare(letters, variant)
-        stem = out / re.sub(r"[^\w.-]", "_", name)
-        for suffix, table in {"csv": features, "changes.csv": changes}.items():
-            if table is not None:
-                with atomic_write(Path(f"{stem}.{suffix}")) as temporary:
-                    table.to_csv(temporary, index=False, float_format="%.6g")
-        with atomic_write(Path(f"{stem}.html")) as temporary:
-            temporary.write_text(sequence_page(name, letters.upper(), features, changes), encoding="utf-8")
-        pages.append(Path(f"{stem}.html"))
-    return pages
