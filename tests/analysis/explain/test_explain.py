@@ -140,3 +140,14 @@ def test_cells_that_hardly_express_a_gene_are_explained_by_what_there_is(planted
     evidence = gather_evidence(planted.features, silent, ["cell_type"], None, planted.sets, {}, seed=0)
     chosen = explain(evidence, seed=0).chosen
     assert (chosen.loc[(planted.truth["kind"] == "class").to_numpy(), "kind"] == "class").mean() > 0.8
+
+
+def test_a_class_in_which_a_feature_is_silent_does_not_name_it(planted):
+    """The other types are too rare to be fitted, so that one class is left, where the feature does not fire."""
+    few = planted.features.copy()
+    few.obs["cell_type"] = np.where(few.obs["cell_type"] == "type0", "type0", few.obs_names)
+    codes = few.X.tolil()
+    codes[:, 0] = (few.obs["cell_type"] != "type0").to_numpy(np.float32)[:, None]
+    few.X = codes.tocsr()
+    chosen = explain(gather_evidence(few, None, ["cell_type"], None, planted.sets, {}, seed=0), seed=0).chosen
+    assert chosen.loc[0, "kind"] != "class"

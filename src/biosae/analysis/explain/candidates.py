@@ -23,6 +23,9 @@ COMPLEXITY = {
 }
 """Kinds of explanations, simplest first; among equally simple ones the better fit counts."""
 
+ONE_SIDED = frozenset({"class", "union", "batch", "amino acid", "class and gene", "k-mer"})
+"""Kinds whose names say where a feature fires, not where it is silent."""
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:

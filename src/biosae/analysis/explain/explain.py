@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from biosae.analysis.stats.held_out import HeldOutSelection
 from biosae.progress import Advance, progress_bar
 
-from .candidates import COMPLEXITY, Candidates, candidates
+from .candidates import COMPLEXITY, ONE_SIDED, Candidates, candidates
 from .evidence import Evidence
 from .fits import Lines, fit_lines
 
@@ -120,6 +120,8 @@ def _explain_block(evidence: Evidence, features: slice) -> tuple[pd.DataFrame, p
     lines = [fit_lines(each.values[select], y[select]) for each in tried]
     errors = np.stack([line.left_out for line in lines])  # (n_kinds, n_select, m)
     has_name = np.array([[kind == 0 or bool(name) for name in each.names] for kind, each in enumerate(tried)])
+    rows = list(zip(tried, lines, strict=True))
+    has_name &= np.stack([(line.slope >= 0) | (each.kind not in ONE_SIDED) for each, line in rows])
     which = HeldOutSelection(_simplest(errors, [each.kind for each in tried], has_name), evidence.rows[select])
     chosen = which.for_report_on(evidence.rows[test])
     on_test = np.stack([_error(each, line, y, test) for each, line in zip(tried, lines, strict=True)])

@@ -22,7 +22,7 @@ N_NAMED = 10  # of those in scores.csv
 MIN_CELLS = 10  # that express a gene among those it is ranked on
 MOST_RANKED, MOST_REPORTED = 10_000, 5_000  # cells; more sharpen nothing that is shown
 N_LEAST = 3  # genes that are named because they are hardly read
-N_SHUFFLES = 10
+MOST_SHUFFLES, N_NULL = 10, 200_000  # times that codes are shuffled, until there are so many null correlations
 N_POOLS, MIN_POOL = 16, 64  # features of like activity share their null
 
 
@@ -114,7 +114,8 @@ def expressed_genes(
     if label_key is not None:
         of_class = np.unique(_numbers(features.obs, label_key)[reported], return_inverse=True)[1]
         within = correlations_of_pairs(test.codes, test.expression, pairs, of_class)
-    shuffled = [test.shuffled(group, generator) for _ in range(N_SHUFFLES)]
+    n_shuffles = max(1, min(MOST_SHUFFLES, -(-N_NULL // pairs.size)))
+    shuffled = [test.shuffled(group, generator) for _ in range(n_shuffles)]
     null = np.stack([correlations_of_pairs(each.codes, each.expression, pairs) for each in shuffled], axis=2)
     null_effect = correlations_of_pairs(shuffled[0].codes, shuffled[0].expression, by_chance)
     q_value = benjamini_hochberg(_p_values(effect, null, np.diff(test.codes.indptr)))
