@@ -14,7 +14,7 @@ TUTORIAL = ROOT / "docs" / "tutorial-proteins.md"
 def test_every_block_of_the_tutorial_runs(tmp_path):
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     blocks = re.findall(r"^```bash\n(.*?)^```", TUTORIAL.read_text(), flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],

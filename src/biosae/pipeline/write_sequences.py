@@ -58,6 +58,6 @@ def write_sequences(
             temporary.write_text(sequence_page(name, letters.upper(), features, changes), encoding="utf-8")
         if steered is not None:
             with atomic_write(Path(f"{stem}.steered.svg")) as temporary:
-                sequence_logo(steered.logo, show=False, save=temporary)
+                sequence_logo(steered.logo, first=1, show=False, save=temporary)
         pages.append(Path(f"{stem}.html"))
     return pages

@@ -18,26 +18,28 @@ COLORS |= dict.fromkeys("DE", "#c0504d") | dict.fromkeys("GP", "#d98c1f")
 
 
 @drawing()
-def sequence_logo(heights: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Letters at every place of aligned windows, as high as their information in bits; 0 is the middle.
+def sequence_logo(heights: pd.DataFrame, first: int | None = None, ax: Axes | None = None) -> Axes:
+    """Letters at every place of aligned windows or of a sequence, as high as their information in bits.
 
     Parameters
     ----------
     heights
         ``(width, 20)`` bits, one column per amino acid: `biosae.analysis.residues.windows.information`.
+    first
+        Residue at the first place of a sequence; None: aligned windows, whose middle is 0.
     """
     if heights.empty:
         raise SettingError("the logo is empty; expected the heights of at least one place")
-    middle = len(heights) // 2
+    left = -(len(heights) // 2) if first is None else first
     ax = new_axes(ax, width=max(2.5, 0.28 * len(heights)), height=1.6)
     for at, row in enumerate(heights.to_numpy()):
         base = 0.0
         for order in row.argsort():
             if row[order] > 0:
-                _draw(ax, heights.columns[order], at - middle, base, row[order])
+                _draw(ax, heights.columns[order], at + left, base, row[order])
                 base += row[order]
-    ax.set(xlim=(-middle - 0.5, len(heights) - middle - 0.5), ylim=(0, max(1.0, 1.05 * heights.sum(axis=1).max())))
-    ax.set(xlabel="residues from the largest code", ylabel="bits")
+    ax.set(xlim=(left - 0.5, len(heights) + left - 0.5), ylim=(0, 1.05 * heights.sum(axis=1).max() or 1))
+    ax.set(xlabel="residues from the largest code" if first is None else "residue", ylabel="bits")
     return ax
 
 
