@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from biosae.cli.compare_words import with_data
-from biosae.pipeline.compare import final_sentences
+from biosae.pipeline.compare import baseline_sentences, final_sentences, gap_sentences
 from biosae.saes import files
 
 QUICK = ("training.epochs=3", "training.batch_size=64", "compare.hyperparams.k=8", "compare.dictionary_multiplier=2")
@@ -92,6 +92,35 @@ def test_there_is_a_row_for_every_epoch_and_split_and_the_split_is_80_10_10(comp
         assert (compared / f"{name}.png").stat().st_size > 5000
         assert (compared / f"{name}.pdf").exists()
         assert "<svg" in (compared / f"{name}.svg").read_text()
+
+
+def test_the_baselines_are_those_of_the_same_tokens(compared, vectors):
+    found = pd.read_csv(compared / "baselines.csv").set_index(["baseline", "split"])
+    assert set(found.index.get_level_values("baseline")) >= {"mean", "nearest train token", "pca-8"}
+    with h5py.File(vectors) as file:
+        x = np.stack([file[name][:] for name in sorted(file)]).astype(np.float64)
+    part = pd.read_csv(compared / "topk" / "split.csv")["part"].to_numpy()
+    test, mean = x[part == "test"], x[part == "train"].mean(0)
+    expected = (((test - mean) ** 2).sum(1) / (test**2).sum(1)).mean()
+    assert found.loc[("mean", "test"), "nmse"] == pytest.approx(expected, rel=1e-6)
+    assert found.loc[("mean", "test"), "n_tokens"] == len(test)
+
+
+def test_models_that_do_not_beat_a_baseline_or_fit_their_train_samples_are_named():
+    rows = [
+        {"model": model, "step": 9, "split": split, "nmse": nmse, "n_tokens": 358}
+        for model, of in {"topk": (0.003, 0.009), "gated": (0.003, 0.005)}.items()
+        for split, nmse in zip(("train", "test"), of, strict=True)
+    ]
+    table = pd.DataFrame(rows)
+    baselines = pd.DataFrame({"baseline": ["mean", "pca-64"], "split": "test", "nmse": [0.5, 0.0055]})
+    mean, pca = baseline_sentences(table, baselines)
+    assert (mean, pca) == (
+        "baseline mean: NMSE test 0.5000, beaten by all models",
+        "baseline pca-64: NMSE test 0.0055, not beaten by topk",
+    )
+    (said,) = gap_sentences(table, {"topk": 4_200_000, "gated": 10})
+    assert said == "topk fits its train samples 3.0 times better: 4,200,000 weights, 358 train tokens"
 
 
 def test_each_variant_is_a_run_that_the_later_stages_read(compared, biosae):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from biosae.activations.source import ActivationSource
 from biosae.artefacts import atomic_write
 from biosae.errors import SettingError
 from biosae.pl import comparison, comparison_curves
@@ -16,6 +17,7 @@ from biosae.registry import nearest
 from biosae.runs.folders import mark_finished, open_run_folder
 from biosae.runs.settings import CompareSettings, SaeSettings, Settings
 from biosae.saes.architecture import Architecture
+from biosae.training.baselines import baseline_table
 from biosae.training.checkpoint import drop_checkpoints
 from biosae.training.comparison import EveryEpoch, comparison_table
 from biosae.training.trainer import TrainingRun
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 SPLITS = {"train": ("train",), "val": ("validate", "select"), "test": ("test",)}
 OF_VARIANTS = ("dictionary_multiplier", "architecture", "hyperparams")
+OVERFIT = 2  # NMSE on test over NMSE on train above which a warning is given
 FIGURES = {"comparison": comparison, "curves": comparison_curves}
 
 
@@ -61,7 +64,10 @@ def compare(settings: Settings, variants: Mapping[str, SaeSettings]) -> Path:
         runs = [_evaluated_run(plan, index, folder / name) for index, name in enumerate(variants)]
         evaluations = train_runs(runs, plan, found["val"])
         record(plan, runs, evaluations)
-        write_comparison(folder, [run.tracker for run in runs])
+        table = write_comparison(folder, [run.tracker for run in runs], found, settings.seed)
+        weights = {run.folder.name: sum(p.numel() for p in run.sae.parameters()) for run in runs}
+        for sentence in gap_sentences(table, weights):
+            logger.warning(sentence)
         for run in runs:
             run.tracker.forget()
             drop_checkpoints(run.folder)
@@ -101,22 +107,35 @@ def _evaluated_run(plan: TrainingPlan, index: int, folder: Path) -> TrainingRun:
     return TrainingRun(sae, replace(trainer, eval_every=n_steps), folder, watcher)
 
 
-def write_comparison(folder: Path, evaluations: Sequence[EveryEpoch]) -> None:
-    """Write comparison.csv and its figures, as vectors and as pictures."""
+def write_comparison(
+    folder: Path, evaluations: Sequence[EveryEpoch], found: Mapping[str, ActivationSource], seed: int
+) -> pd.DataFrame:
+    """Write comparison.csv, baselines.csv and the figures, as vectors and as pictures; return comparison.csv."""
     table = comparison_table(evaluations)
-    with atomic_write(folder / "comparison.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")
+    baselines = baseline_table(found, sizes_of(table), seed)
+    for name, written in {"comparison": table, "baselines": baselines}.items():
+        with atomic_write(folder / f"{name}.csv") as temporary:
+            written.to_csv(temporary, index=False, float_format="%.9g")
     for name, draw in FIGURES.items():
         for suffix in ("pdf", "svg", "png"):
             with atomic_write(folder / f"{name}.{suffix}") as temporary:
-                draw(table, show=False, save=temporary)
-    for sentence in final_sentences(table):
+                draw(table, baselines, show=False, save=temporary)
+    for sentence in [*final_sentences(table), *baseline_sentences(table, baselines)]:
         logger.info(sentence)
+    return table
+
+
+def sizes_of(table: pd.DataFrame) -> list[int]:
+    """Return the numbers of principal components to compare with: the k of the models, else their last L0 on test."""
+    last = _last(table).xs("test", level="split")
+    return sorted(
+        {max(1, round(k if k > 0 else l0)) for k, l0 in zip(last["k"].astype(float), last["l0"], strict=True)}
+    )
 
 
 def final_sentences(table: pd.DataFrame) -> list[str]:
     """Return one sentence per model: its last NMSE, L0 and dead features, and why L0 may lie below k."""
-    last = table[table["step"] == table.groupby("model")["step"].transform("max")].set_index(["model", "split"])
+    last = _last(table)
     sentences = []
     for model in dict.fromkeys(table["model"]):
         of = last.loc[model]
@@ -127,3 +146,39 @@ def final_sentences(table: pd.DataFrame) -> list[str]:
             said += f" (k = {k:.0f}: some samples have fewer positive pre-activations, and a code is never negative)"
         sentences.append(said)
     return sentences
+
+
+def baseline_sentences(table: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
+    """Return one sentence per baseline: its NMSE on test, and the models that do not beat it."""
+    models = _last(table).xs("test", level="split")["nmse"]
+    of_test = baselines[baselines["split"] == "test"].set_index("baseline")["nmse"]
+    sentences = []
+    for name, nmse in of_test.items():
+        beaten = [model for model, own in models.items() if own >= nmse]
+        verdict = f"not beaten by {', '.join(beaten)}" if beaten else "beaten by all models"
+        sentences.append(f"baseline {name}: NMSE test {nmse:.4f}, {verdict}")
+    return sentences
+
+
+def gap_sentences(table: pd.DataFrame, weights: Mapping[str, int]) -> list[str]:
+    """Return one warning for each model whose NMSE on test is more than twice that on train.
+
+    Parameters
+    ----------
+    weights
+        Number of weights of each model.
+    """
+    last = _last(table)
+    sentences = []
+    for model, n_weights in weights.items():
+        train, test = last.loc[(model, "train")], last.loc[(model, "test")]
+        if test["nmse"] > OVERFIT * train["nmse"]:
+            size = f"{n_weights:,} weights, {int(train['n_tokens']):,} train tokens"
+            sentences.append(f"{model} fits its train samples {test['nmse'] / train['nmse']:.1f} times better: {size}")
+    return sentences
+
+
+def _last(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the last rows of each model, by model and split."""
+    last = table["step"] == table.groupby("model")["step"].transform("max")
+    return table[last].set_index(["model", "split"])

@@ -79,16 +79,18 @@ def sweep(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 @drawing(SMALL)
-def comparison(table: pd.DataFrame) -> Figure:
+def comparison(table: pd.DataFrame, baselines: pd.DataFrame | None = None) -> Figure:
     """Two rows (loss, NMSE) by three columns (train, validation, test): one bar per model, after the last epoch.
 
     The legend gives each model's k and its L0 on test, without which the bars cannot be compared. All numbers of a row
-    have as many decimals.
+    have as many decimals. Dashed lines are the baselines that lie within the axes.
 
     Parameters
     ----------
     table
         comparison.csv.
+    baselines
+        baselines.csv.
     """
     last = _last(table)
     models = _models(table)
@@ -100,6 +102,8 @@ def comparison(table: pd.DataFrame) -> Figure:
             ax.set_title(name if quantity == "loss" else "")
         row[0].set_ylabel(title)
         row[0].set_ylim(0, 1.18 * last[quantity].max())
+    for ax, split in zip(axes[1], SPLITS, strict=True):
+        _baselines(ax, baselines, split)
     handles = [plt.Rectangle((0, 0), 1, 1, color=COLORS[n % len(COLORS)]) for n in range(len(models))]
     names = [_named(model, last.loc[(model, "test")]) for model in models]
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(models), 2), frameon=False)
@@ -107,13 +111,15 @@ def comparison(table: pd.DataFrame) -> Figure:
 
 
 @drawing(SMALL)
-def comparison_curves(table: pd.DataFrame) -> Figure:
-    """NMSE, L0 and dead features over the epochs, one line per model.
+def comparison_curves(table: pd.DataFrame, baselines: pd.DataFrame | None = None) -> Figure:
+    """NMSE, L0 and dead features over the epochs, one line per model; dashed lines are baselines.
 
     Parameters
     ----------
     table
         comparison.csv.
+    baselines
+        baselines.csv.
     """
     models = _models(table)
     figure, axes = plt.subplots(1, 3, figsize=(2 * COLUMN_WIDTH, 1.9), layout="constrained")
@@ -124,6 +130,7 @@ def comparison_curves(table: pd.DataFrame) -> Figure:
             ax.plot(rows["epoch"], rows[quantity], linewidth=1, markevery=0.2, label=NAMES.get(model, model), **style)
         ax.set(xlabel="epoch", ylabel=title, xlim=(0, None), **SCALES[quantity])
         without_frame(ax)
+    _baselines(axes[0], baselines, "test")
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(models), frameon=False)
     return figure
@@ -160,6 +167,19 @@ def _bars(ax: Axes, heights: list[float], decimals: int) -> None:
         ax.annotate(_short(height, decimals), (x, height), (0, 1), textcoords="offset points", ha="center", fontsize=5)
     ax.set_xticks([])
     without_frame(ax)
+
+
+def _baselines(ax: Axes, baselines: pd.DataFrame | None, split: str) -> None:
+    """One dashed line per baseline within the axes; the axes keep their limits."""
+    if baselines is None:
+        return
+    low, high = ax.get_ylim()
+    for _, row in baselines[baselines["split"] == split].iterrows():
+        if low < row["nmse"] < high:
+            ax.axhline(row["nmse"], color="black", linewidth=0.6, linestyle="--")
+            ax.annotate(row["baseline"], (1, row["nmse"]), (-1, 1), xycoords=("axes fraction", "data"),
+                        textcoords="offset points", ha="right", va="bottom", fontsize=4.5)  # fmt: skip
+    ax.set_ylim(low, high)
 
 
 def _short(number: float, decimals: int) -> str:
