@@ -94,6 +94,9 @@ def test_callbacks_schedules_and_kept_steps(x):
     kept = sorted((run.folder / "kept").iterdir(), key=lambda path: int(path.name))
     assert [path.name for path in kept] == ["6", "12"]
     assert torch.equal(bs.load(kept[1]).W_dec, run.sae.W_dec)
+    history = run.feature_history()
+    assert list(history.columns) == ["settled_at", "step_6", "step_12"]
+    np.testing.assert_allclose(history["step_12"], 1)
 
 
 def test_a_variant_of_somebody_else_is_trained_saved_loaded_and_reported(x, tmp_path):
@@ -156,3 +159,23 @@ def test_settings_are_refused_before_numbers_are_read():
 def test_numbers_that_cannot_be_used_are_refused(x, options, says):
     with pytest.raises(DataError, match=says):
         bs.Activations.of(x, **options)
+
+
+def test_the_card_says_how_to_use_the_sae(run, tmp_path):
+    from biosae.saes.hub import save_pretrained
+
+    card = (save_pretrained(run.folder, tmp_path / "card", "mit") / "README.md").read_text()
+    for words in ('bs.load("<this repository>")', "(n_tokens, 16) activations", "SAE: k 4", "The SAE: mit"):
+        assert words in card
+
+
+def test_a_tracker_gets_explained_variance_and_the_final_numbers(x, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = bs.train(x, "topk", k=4, expansion=2, tracker="tensorboard", folder=tmp_path)
+    events = accumulator.EventAccumulator(str(run.folder / "tensorboard"))
+    events.Reload()
+    (final,) = events.Scalars("final/fvu")
+    assert final.value == pytest.approx(run.evaluation.fvu, rel=1e-6)
+    assert events.Scalars("validate/explained_variance")[-1].value == pytest.approx(1 - final.value, rel=1e-5)
+    assert "final/recovery_vs_zero" in events.Tags()["scalars"]
+    assert "config/text_summary" in events.Tags()["tensors"]

@@ -15,6 +15,7 @@ from biosae.saes.variants.gumbeltopk import GumbelTopK
 from biosae.saes.variants.topk import TopK
 from biosae.training.checkpoint import latest_step
 from biosae.training.evaluate import evaluate
+from biosae.training.train_state import TrainState
 from biosae.training.trainer import Trainer, TrainingRun
 
 
@@ -94,6 +95,9 @@ def test_metrics_table_and_tracker_tell_the_same(source, validation, settings, t
         for name, value in metrics.items():
             split, _, column = name.partition("/")
             assert row["split"] == split
+            if column == "explained_variance":  # the word of other libraries, in trackers alone
+                assert value == 1 - metrics[f"{split}/fvu"]
+                continue
             assert float(row[column]) == pytest.approx(value)
     assert rows[1]["reconstruction"] == ""
 
@@ -268,3 +272,21 @@ def test_patience_ends_the_run(source, validation, settings, tmp_path):
     history = validation_fvu(tmp_path)
     assert len(history) < 16
     assert history[-1] > min(history)
+
+
+def test_the_learning_rate_decays_once_patience_has_ended(source, validation, settings, tmp_path):
+    made = settings(patience=1, lr=1e-12, epochs=10, eval_every=20, decay_fraction=0.2, warmup_fraction=0.0)
+    run = TrainingRun(TopK(16, 48, k=3), made, tmp_path)
+    run.rows = [{"split": "validate", "step": step, "fvu": fvu} for step, fvu in ((5, 0.5), (10, 0.6), (15, 0.1))]
+    assert run.stalled_at() == 10  # whatever comes later
+    assert run.last_step(80) == 10 + 16
+    assert run.last_step(11) == 11
+    run.rows = []
+    learner = TrainState(run.sae, made, 80, 80 * 256)
+    assert learner._lr() == 1e-12
+    learner.cooldown, learner.n_steps = (10, 26), 18
+    assert learner._lr() == pytest.approx(1e-12 * (26 - 18.5) / 16)
+    Trainer([run], source, validation).run()
+    assert run.stalled_at() == 40
+    assert run.rows[-1]["step"] == 56
+    assert run.rows[-2]["lr"] == pytest.approx(1e-12 * 0.5 / 16)

@@ -13,6 +13,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
+from biosae.analysis.feature_history import feature_history
 from biosae.analysis.results import SCORES, read_scores
 from biosae.errors import ArtefactError, DataError
 from biosae.feature_names import feature_number
@@ -30,6 +31,7 @@ from biosae.runs.config_file import read_settings
 from biosae.runs.settings import AnalysisSettings, ReportSettings, Settings
 from biosae.saes import files, hub
 from biosae.saes.base import SAE
+from biosae.training.trainer import KEPT
 
 from .activations import Activations
 from .encoding import encode as encode_cells
@@ -71,6 +73,23 @@ class Run:
     def metrics(self) -> pd.DataFrame:
         """Numbers of every evaluation while it trained."""
         return pd.read_csv(self.folder / "metrics.csv")
+
+    def feature_history(self) -> pd.DataFrame:
+        """Return how near each feature was to its last direction at the steps that ``keep_at`` kept.
+
+        `biosae.pl.feature_history` draws it.
+
+        Raises
+        ------
+        ArtefactError
+            If no step was kept.
+        """
+        kept = {
+            int(path.name): files.load(path).W_dec.detach().cpu().numpy() for path in (self.folder / KEPT).glob("*")
+        }
+        if not kept:
+            raise ArtefactError(f"{self.folder} kept no step of training; train with keep_at=[0.1, 0.5, 1.0]")
+        return feature_history(kept, self.sae.W_dec.detach().cpu().numpy())
 
     @property
     def scores(self) -> pd.DataFrame:

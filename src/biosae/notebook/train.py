@@ -12,22 +12,18 @@ import numpy as np
 from torch import Tensor
 
 from biosae.errors import SettingError
-from biosae.pipeline.models import choose_device
 from biosae.pipeline.train import train_in
-from biosae.pipeline.training_plan import TrainingPlan, identity, plan_training
+from biosae.pipeline.training_plan import TrainingPlan, check_settings, identity, plan_training
 from biosae.runs.folders import mark_finished, open_run_folder
 from biosae.runs.settings import SaeSettings
 from biosae.saes.architecture import Architecture
 from biosae.saes.base import SAE
-from biosae.saes.build import VARIANTS
-from biosae.saes.settings import make_settings
 from biosae.training.settings import TrainerSettings
-from biosae.training.trainer import Callback
+from biosae.training.training_run import Callback
 
 from .activations import Activations
 from .run import Run
 
-MOST_FEATURES = 1 << 40
 OF_TRAINING = {field.name for field in fields(TrainerSettings)} - {"lr"}
 OF_ARCHITECTURE = {field.name for field in fields(Architecture)}
 
@@ -107,7 +103,7 @@ def train(
     if init is not None:
         expansion = init.d_sae / init.d_in
     sae = SaeSettings(variant, dictionary_multiplier=expansion, architecture=shape, hyperparams=hyperparams)
-    check_settings(variant, hyperparams, device)
+    check_settings(sae, training, device)
     acts = x if isinstance(x, Activations) else Activations.of(x, seed=seed)
     acts = acts if folder is None else acts.in_folder(folder)
     runs = []
@@ -124,13 +120,6 @@ def train(
         extras = {"callbacks": callbacks, "schedule": lr if is_schedule else None}
         runs.append(Run(_trained(at_layer, layers or [layer], init, extras), activations=at_layer))
     return runs[0] if layers is None else runs
-
-
-def check_settings(variant: str, hyperparams: dict[str, Any], device: str) -> None:
-    """Raise what is wrong with settings whatever the data are, before data are read."""
-    kind, own = VARIANTS.get(variant), {name: value for name, value in hyperparams.items() if name != "lr"}
-    make_settings(kind.Settings, own, MOST_FEATURES, kind.__name__)
-    choose_device(device)
 
 
 def _trained(acts: Activations, layers: Sequence[int], init: SAE | None, extras: dict[str, Any]) -> Path:

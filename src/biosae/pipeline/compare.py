@@ -23,9 +23,8 @@ from biosae.training.comparison import EveryEpoch, comparison_table
 from biosae.training.trainer import TrainingRun
 
 from .prepare import prepare
-from .provenance import record
 from .train import new_tracker, train_runs
-from .training_plan import TrainingPlan, build_sae, identity, sources
+from .training_plan import TrainingPlan, build_sae, check_settings, identity, sources
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +54,8 @@ def compare(settings: Settings, variants: Mapping[str, SaeSettings]) -> Path:
     if settings.training.keep_best:
         message = "compare evaluates final weights and does not support keep_best"
         raise SettingError(message, argument="training.keep_best")
+    for one in together:
+        check_settings(one.sae, one.training, one.device)
     prepared = prepare(settings)
     layer = prepared.layer_index(settings.sae.target_layer)
     built = [build_sae(one, prepared.adapter.d_model) for one in together]
@@ -62,8 +63,7 @@ def compare(settings: Settings, variants: Mapping[str, SaeSettings]) -> Path:
     plan = TrainingPlan(together, built, prepared, layer, found, store)
     with open_run_folder(settings.experiment, identity(settings, prepared)) as folder:
         runs = [_evaluated_run(plan, index, folder / name) for index, name in enumerate(variants)]
-        evaluations = train_runs(runs, plan, found["val"])
-        record(plan, runs, evaluations)
+        train_runs(runs, plan, found["val"])
         table = write_comparison(folder, [run.tracker for run in runs], found, settings.seed)
         weights = {run.folder.name: sum(p.numel() for p in run.sae.parameters()) for run in runs}
         for sentence in gap_sentences(table, weights):

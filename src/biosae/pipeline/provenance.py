@@ -50,6 +50,8 @@ def record(plan: TrainingPlan, runs: Sequence[TrainingRun], evaluations: Sequenc
         measured = evaluation | recovered
         write_json(run.folder / EVALUATION, {"format": FORMAT, **measured})
         write_json(run.folder / RUN, description(settings, plan.prepared, plan.layer, run.sae, run.folder, stored))
+        if run.tracker is not None and run.rows:
+            run.tracker.log({f"final/{name}": number for name, number in measured.items()}, run.rows[-1]["step"])
         numbers = ", ".join(f"{name} {number:.3g}" for name, number in measured.items())
         logger.info("%s in %s, held-out: %s", type(run.sae).__name__, run.folder.name, numbers)
 

@@ -18,7 +18,7 @@ from .report import report
 from .score import score
 from .steer import check_steering, steer
 from .train import train_in
-from .training_plan import identity, plan_training
+from .training_plan import check_settings, identity, plan_training
 
 STAGES = ("train", "features", "analyze", "steer", "benchmark", "report")
 
@@ -37,6 +37,7 @@ def run(settings: Settings) -> Path:
         raise SettingError(message, argument="stages")
     prepared = cache(lambda: prepare(settings))
     if "train" in stages:
+        check_settings(settings.sae, settings.training, settings.device)
         check_ahead(settings, prepared())
         opened = _trained(settings, prepared)
     else:

@@ -23,7 +23,7 @@ from biosae.training.trainer import Trainer, TrainingRun
 from .prepare import PreparedData, prepare
 from .provenance import record, write_split
 from .sweep_plan import each_layer, passes_of, with_same_inputs
-from .training_plan import TrainingPlan, identity, plan_training
+from .training_plan import TrainingPlan, check_settings, identity, plan_training
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ def train_sweep(sweep: Sequence[Settings]) -> list[Path]:
 
     Activations of several layers are computed in one pass of the model, too, and stored.
     """
+    for settings in sweep:
+        check_settings(settings.sae, settings.training, settings.device)
     groups = [passes_of(group) for group in with_same_inputs(each_layer(sweep))]
     n_passes, n_begun, folders = sum(map(len, groups)), 0, []
     for passes in groups:
@@ -93,15 +95,14 @@ def train_in(folders: Sequence[Path], plan: TrainingPlan, **extras: Any) -> None
         TrainingRun(*built, folder, new_tracker(settings.tracker) if is_first else NoTracker(), **extras)
         for settings, built, folder in zip(plan.together, plan.built, folders, strict=True)
     ]
-    evaluations = train_runs(runs, plan, plan.sources["validate"])
-    record(plan, runs, evaluations)
+    train_runs(runs, plan, plan.sources["validate"])
     if is_first:
         for folder in folders:
             drop_checkpoints(folder)
 
 
-def train_runs(runs: Sequence[TrainingRun], plan: TrainingPlan, validation: ActivationSource) -> list[dict[str, float]]:
-    """Train in one pass, from the last checkpoint of all runs if there is one, and return the held-out numbers."""
+def train_runs(runs: Sequence[TrainingRun], plan: TrainingPlan, validation: ActivationSource) -> None:
+    """Train in one pass, from the last checkpoint of all runs if there is one, and record the held-out numbers."""
     group = current_group()
     if group.is_first:
         for run, settings in zip(runs, plan.together, strict=True):
@@ -111,7 +112,7 @@ def train_runs(runs: Sequence[TrainingRun], plan: TrainingPlan, validation: Acti
     seed, seconds = plan.together[0].seed, plan.together[0].experiment.checkpoint_seconds
     trainer = Trainer(runs, plan.sources["train"], validation, seed, seconds, group)
     try:
-        return trainer.run(resume=latest_step([run.folder for run in runs]) is not None)
+        record(plan, runs, trainer.run(resume=latest_step([run.folder for run in runs]) is not None))
     finally:
         for run in runs:
             run.tracker.close()

@@ -16,15 +16,19 @@ from biosae.artefacts import settings_hash
 from biosae.distributed.exchange import row_exchange
 from biosae.errors import SettingError, arguments_of
 from biosae.runs.plain import plain
-from biosae.runs.settings import Settings
+from biosae.runs.settings import SaeSettings, Settings
 from biosae.saes.base import SAE
-from biosae.saes.build import build
+from biosae.saes.build import VARIANTS, build
+from biosae.saes.settings import make_settings
 from biosae.training.settings import TrainerSettings
 
 from .models import choose_device
 from .prepare import PreparedData, stored_activations
 
 SETTINGS_OF_TRAINING = ("data", "scfm", "plm", "sae", "training", "buffer", "seed", "device", "compare")
+MOST_FEATURES = 1 << 40
+"""Limit of settings that are checked before the width of the activations is known."""
+
 TRAINED_ON = {"train": ("train",), "validate": ("validate",)}
 
 
@@ -58,6 +62,16 @@ def identity(settings: Settings, prepared: PreparedData) -> str:
     read = {"model": prepared.adapter.fingerprint, "beside_tokens": prepared.adapter.reads_beside_tokens}
     part = hashlib.sha256(prepared.split.part.codes).hexdigest()
     return settings_hash({"settings": content, "tokens": prepared.sequences.hash, "split": part, **read})
+
+
+def check_settings(sae: SaeSettings, training: TrainerSettings, device: str) -> None:
+    """Raise what is wrong with the settings of an SAE and its training whatever the data are, before data are read."""
+    hyperparams = dict(sae.hyperparams)
+    with arguments_of("sae"):
+        replace(training, lr=hyperparams.pop("lr", None))
+        kind = VARIANTS.get(sae.variant)
+        make_settings(kind.Settings, hyperparams, MOST_FEATURES, kind.__name__)
+    choose_device(device)
 
 
 def build_sae(settings: Settings, d_in: int) -> tuple[SAE, TrainerSettings]:

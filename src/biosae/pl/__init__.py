@@ -21,7 +21,7 @@ from .one_feature import (
     top_genes,
 )
 from .sequence_logo import sequence_logo
-from .training_runs import comparison, comparison_curves, sweep, training
+from .training_runs import comparison, comparison_curves, feature_history, sweep, training
 
 __all__ = [
     "activation",
@@ -34,6 +34,7 @@ __all__ = [
     "enrichment",
     "expression",
     "feature",
+    "feature_history",
     "feature_map",
     "histogram",
     "integration",

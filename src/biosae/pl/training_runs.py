@@ -51,6 +51,29 @@ def training(metrics: pd.DataFrame, quantity: str = "fvu", ax: Axes | None = Non
 
 
 @drawing()
+def feature_history(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """When features settle: the cosine of their directions with the last ones, over the steps that were kept.
+
+    Parameters
+    ----------
+    table
+        Of `biosae.Run.feature_history`.
+    """
+    ax = new_axes(ax)
+    cosines = table.filter(like="step_")
+    steps = [int(name.removeprefix("step_")) for name in cosines]
+    low, median, high = np.quantile(cosines.to_numpy(), (0.25, 0.5, 0.75), axis=0)
+    settled = [(table["settled_at"] <= step).fillna(False).mean() for step in steps]
+    ax.fill_between(steps, low, high, color=ACCENT, alpha=0.2, linewidth=0, label="middle half")
+    ax.plot(steps, median, "o-", color=ACCENT, label="median cosine")
+    ax.plot(steps, settled, "s--", color=GREY, label="settled share")
+    ax.set(xlabel="training step", ylabel="cosine with the last direction\nor share of features")
+    ax.set_ylim(min(0, low.min()), 1.05)
+    ax.legend(frameon=False)
+    return ax
+
+
+@drawing()
 def sweep(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Held-out FVU against L0, one point per run; down and to the left is better.
 

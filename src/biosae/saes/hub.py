@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import yaml
 from huggingface_hub import HfApi, snapshot_download
@@ -131,6 +133,7 @@ def model_card(run: Path | str, licence: str) -> str:
     model, sae, data, split = (described[part] for part in ("model", "sae", "data", "split"))
     header = {"license": licence, "library_name": "biosae", "tags": ["sparse-autoencoder", "biology", "biosae"]}
     numbers = {words: evaluation.get(name) for name, words in MEASURES.items()}
+    settings = ", ".join(f"{name} {value}" for name, value in _settings_of(Path(run)).items())
     measured = [f"| {words} | {number:.4g} |" for words, number in numbers.items() if number is not None]
     parts = ", ".join(f"{n:,} {part}" for part, n in split["n"].items())
     held = f"whole groups of `{split['group_key']}`" if split.get("group_key") else "drawn one by one"
@@ -146,8 +149,32 @@ def model_card(run: Path | str, licence: str) -> str:
         f"- split (seed {split['seed']}, {held}): {parts}; the SAE learned from train alone",
         f"- {described['activations']['n_train_tokens']:,} activations to learn from",
         f"- made {described['created'][:10]} with biosae {described['biosae']}", "",
-        "## Load", "", "```python", "from biosae.saes.hub import from_pretrained", "",
-        'sae = from_pretrained("<this repository>")', f"codes = sae.encode(activations)  # (n_tokens, {sae['d_in']})",
+        "## Use", "", "Install biosae from its repository (`pip install .` in a clone). Then:", "",
+        "```python", "import biosae as bs", "",
+        'sae = bs.load("<this repository>")', *_lines_of_use(described),
         "```", "",
+        f"Settings of the SAE: {settings}.", "",
+        "## Licences", "",
+        f"The SAE: {licence}. The data and the host model have licences of their own.", "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _settings_of(run: Path) -> dict[str, Any]:
+    """Return the settings of the variant, such as k."""
+    return asdict(files.load(run).settings)
+
+
+def _lines_of_use(described: dict[str, Any]) -> list[str]:
+    """Return lines of Python that go from samples to codes, or from numbers where the host is not a model."""
+    model, width = described["model"], described["sae"]["d_in"]
+    from_numbers = f"codes = sae.encode(x)  # x: (n_tokens, {width}) activations of {model['name']}"
+    if described["data"]["kind"] != "cells" or model["n_layers"] == 1:
+        return [from_numbers]
+    host = model["name"]
+    weights = "" if host == "geneformer-mini" else ', model_dir="<folder of its weights>"'
+    return [
+        f'model = bs.load_model("{host}"{weights})',
+        f"features = bs.tl.encode(adata, model, sae, layer={model['layer']})  # adata has raw counts; cells x features",
+        from_numbers,
+    ]

@@ -25,6 +25,14 @@ def lr_factor(settings: TrainerSettings, fraction: float) -> float:
     if fraction < settings.warmup_fraction:
         return fraction / settings.warmup_fraction
     if left < settings.decay_fraction:
-        remaining = left / settings.decay_fraction
-        return remaining if settings.decay == "linear" else (1 - math.cos(math.pi * remaining)) / 2
+        return _fall(settings, left / settings.decay_fraction)
     return 1.0
+
+
+def cooldown_factor(settings: TrainerSettings, step: float, start: int, end: int) -> float:
+    """Return the share, at ``step``, of the learning rate that a run had when its patience ended at ``start``."""
+    return _fall(settings, (end - step) / (end - start))
+
+
+def _fall(settings: TrainerSettings, remaining: float) -> float:
+    return remaining if settings.decay == "linear" else (1 - math.cos(math.pi * remaining)) / 2

@@ -42,7 +42,8 @@ class TrainerSettings:
     keep_best
         Keep the weights of the evaluation with the lowest held-out FVU instead of the last ones.
     patience
-        Number of evaluations without a lower held-out FVU after which the run ends; None for no limit.
+        Number of evaluations without a lower held-out FVU after which the run ends, once the learning rate has
+        fallen to 0 over ``decay_fraction``; None for no limit.
     keep_at
         Shares of the run, such as ``(0.1, 0.5)``, at which the SAE is kept in ``kept/<step>`` of the run folder.
     """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any, Protocol
+
+import yaml
 
 from biosae.errors import SettingError, require
 from biosae.registry import Registry
@@ -48,6 +51,8 @@ class NoTracker:
 class WandbTracker:
     """Weights & Biases; offline runs lie in the run folder until ``wandb sync`` uploads them.
 
+    A run that is resumed goes on in its record, whose name is kept in ``wandb-id.txt`` of the run folder.
+
     Parameters
     ----------
     mode
@@ -67,7 +72,14 @@ class WandbTracker:
         name = "-".join(folder.parts[-2:])
         # SAEs of one pass each have a record; by default a second one would write into the first.
         self._run = self._wandb.init(
-            mode=self._mode, project=self._project, name=name, dir=folder, config=config, reinit="create_new"
+            mode=self._mode,
+            project=self._project,
+            name=name,
+            id=_kept_id(folder),
+            resume="allow" if self._mode == "online" else None,
+            dir=folder,
+            config=config,
+            reinit="create_new",
         )
 
     def log(self, metrics: dict[str, float], step: int) -> None:
@@ -75,6 +87,13 @@ class WandbTracker:
 
     def close(self) -> None:
         self._run.finish()
+
+
+def _kept_id(folder: Path) -> str:
+    path = folder / "wandb-id.txt"
+    if not path.exists():
+        path.write_text(secrets.token_hex(8), encoding="utf-8")
+    return path.read_text(encoding="utf-8")
 
 
 class TensorboardTracker:
@@ -88,6 +107,7 @@ class TensorboardTracker:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(folder / "tensorboard")
+        self._writer.add_text("config", f"```yaml\n{yaml.safe_dump(config, sort_keys=False)}```")
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         for name, number in metrics.items():

@@ -15,7 +15,7 @@ from biosae.saes.base import SAE
 from biosae.saes.forward import ForwardOutput, Progress
 
 from .data_parallel import batch_of
-from .schedule import default_lr, lr_factor
+from .schedule import cooldown_factor, default_lr, lr_factor
 from .settings import TrainerSettings
 from .update import update
 
@@ -57,6 +57,7 @@ class TrainState:
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.tokens_since_fired = torch.zeros(sae.d_sae, dtype=torch.int64, device=device)
+        self.cooldown: tuple[int, int] | None = None  # steps between which a run that has stalled decays its rate
         self.n_steps = 0
         self.n_tokens = 0
         self._sums: defaultdict[str, float] = defaultdict(float)
@@ -140,13 +141,20 @@ class TrainState:
         raise TrainingError(message, argument="lr")
 
     def _update(self, loss: Tensor) -> None:
-        lr = self.schedule((self.n_steps + 0.5) / self.total_steps)
+        lr = self._lr()
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["share"]
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.group.all_reduce_([parameter.grad for parameter in self.sae.parameters()])
         update(self.sae, self.optimizer, self.scaler, self.settings.max_grad_norm)
+
+    def _lr(self) -> float:
+        step = self.n_steps + 0.5
+        if self.cooldown is None:
+            return self.schedule(step / self.total_steps)
+        start, end = self.cooldown
+        return self.schedule(start / self.total_steps) * cooldown_factor(self.settings, step, start, end)
 
     @torch.no_grad()
     def _count(self, forward: ForwardOutput, losses: dict[str, float]) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -24,8 +23,8 @@ from .checkpoint import drop_checkpoints, latest_step, restore_checkpoint, save_
 from .evaluate import evaluate_each
 from .metrics import write_metrics
 from .settings import TrainerSettings
-from .tracker import Tracker
 from .train_state import TrainState
+from .training_run import TrainingRun
 from .transfer import on_device
 
 SHARED = ("batch_size", "epochs", "max_tokens", "eval_every", "normaliser_tokens")
@@ -35,40 +34,6 @@ KEPT = "kept"
 """Folder of the SAEs of earlier steps in a run folder."""
 
 SHOWN = (("held-out fvu", "fvu"), ("l0", "l0"))
-
-
-Callback = Callable[[SAE, int], Mapping[str, float] | None]
-"""Called with the SAE and the step at every evaluation, whose numbers those that it returns are added to."""
-
-
-@dataclass
-class TrainingRun:
-    """An SAE to train, its settings, its run folder and its tracker.
-
-    Attributes
-    ----------
-    schedule
-        Share of the run, from 0 to 1, to the learning rate, in place of that of the settings.
-    callbacks
-        See `Callback`.
-    """
-
-    sae: SAE
-    settings: TrainerSettings
-    folder: Path
-    tracker: Tracker | None = None
-    schedule: Callable[[float], float] | None = None
-    callbacks: Sequence[Callback] = ()
-    rows: list[dict] = field(default_factory=list, init=False)
-
-    def evaluations_since_best(self) -> int:
-        """Return the number of evaluations after the one with the lowest held-out FVU; 0 before the first."""
-        history = [row["fvu"] for row in self.rows if row["split"] == "validate"]
-        return len(history) - 1 - history.index(min(history)) if history else 0
-
-    def has_stalled(self) -> bool:
-        """Return whether the run has exhausted its patience."""
-        return self.settings.patience is not None and self.evaluations_since_best() >= self.settings.patience
 
 
 class Trainer:
@@ -172,13 +137,15 @@ class Trainer:
             saved_at = time.monotonic()
             for x in self._batches():
                 learning = [
-                    (run, learner) for run, learner in zip(self.runs, learners, strict=True) if not run.has_stalled()
+                    (run, learner)
+                    for run, learner in zip(self.runs, learners, strict=True)
+                    if self.n_steps < run.last_step(self.total_steps)
                 ]
                 self._step(learning, x)
                 self.n_steps += 1
                 self._keep_some(learning)
-                if self.n_steps % self.settings.eval_every == 0 or self.n_steps == self.total_steps:
-                    self._report(learning)
+                if due := [(run, learner) for run, learner in learning if self._is_evaluation_due(run)]:
+                    self._report(due)
                 stopping = self.group.any(interrupted())
                 if stopping or self.group.any(self._is_checkpoint_due(saved_at)):
                     self._save(learners)
@@ -200,10 +167,15 @@ class Trainer:
                 yield x
 
     def _is_over(self) -> bool:
-        return self.n_steps == self.total_steps or all(run.has_stalled() for run in self.runs)
+        return all(self.n_steps >= run.last_step(self.total_steps) for run in self.runs)
+
+    def _is_evaluation_due(self, run: TrainingRun) -> bool:
+        return self.n_steps % self.settings.eval_every == 0 or self.n_steps == run.last_step(self.total_steps)
 
     def _step(self, learning: Sequence[tuple[TrainingRun, TrainState]], x: Tensor) -> None:
         for run, learner in learning:
+            stalled = run.stalled_at()
+            learner.cooldown = None if stalled is None else (stalled, run.last_step(self.total_steps))
             try:
                 learner.step(x)
             except TrainingError as error:
@@ -221,7 +193,8 @@ class Trainer:
                 metrics.pop("n_tokens", None)
                 run.rows.append({"step": learner.n_steps, "tokens": learner.n_tokens, "split": split, **metrics})
                 if run.tracker is not None and self.group.is_first:
-                    run.tracker.log({f"{split}/{name}": value for name, value in metrics.items()}, learner.n_steps)
+                    logged = metrics | {"explained_variance": 1 - metrics["fvu"]}
+                    run.tracker.log({f"{split}/{name}": value for name, value in logged.items()}, learner.n_steps)
             if self.group.is_first:
                 write_metrics(Path(run.folder) / "metrics.csv", run.rows)
             if run.settings.keep_best and run.evaluations_since_best() == 0:
