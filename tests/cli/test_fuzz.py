@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +97,8 @@ def run(finished_run, tmp_path_factory):
     """A finished run with its activations in the same folder."""
     source, folder = finished_run[0], tmp_path_factory.mktemp("fuzz") / "run"
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("report"))
-    (store,) = (path.parent for path in source.parents[1].glob("activations/*/manifest.json"))
+    record = json.loads((source / "run.json").read_text())
+    store = source.parents[1] / "activations" / Path(record["activations"]["folder"]).name  # others are of other cells
     shutil.copytree(store, folder / "activations")
     return folder
 
