@@ -27,7 +27,7 @@ def comparison():
     }
     obs = simulation.obs
     part, donor = obs["biosae_part"].astype(str).to_numpy(), obs["donor"].astype(str)
-    table = compare_axes(axes, obs[["cell_type", "donor"]], part, donor, n_permutations=200, seed=0)
+    table, _ = compare_axes(axes, obs[["cell_type", "donor"]], part, donor, n_permutations=200, seed=0)
     return table.set_index(["axes", "label"])
 
 

@@ -84,6 +84,11 @@ def test_controls_stand_beside_the_sae(finished_run, biosae, tmp_path):
     controls = pd.read_csv(run / "controls.csv").set_index("axes")
     trained = ["sae, frozen decoder", "sae, random layers", "sae, random model"]
     assert {"sae", "neurons", "rectified neurons", "pca", "ica", "nmf", "random", *trained} <= set(controls.index)
+    assert {"expression genes", "expression pca", "expression nmf", "cell depth"} <= set(controls.index)
+    claims = pd.read_csv(run / "control_claims.csv")
+    assert {*trained, "cell depth", "pca"} <= set(claims["control"])
+    assert (claims["difference"] - (claims["auroc"] - claims["control_auroc"])).abs().max() < 1e-5
+    assert "claims survive every control" in said
     assert (controls.loc[["sae", *trained], "n_axes"] == 1024).all()
     assert controls.loc[trained, "l0"].to_numpy() == pytest.approx(controls.loc["sae", "l0"], rel=0.02)
     assert (controls["n_recovered"] <= controls["n_concepts"]).all()

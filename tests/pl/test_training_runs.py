@@ -67,3 +67,18 @@ def test_rows_without_the_quantity_are_left_out(metrics):
 def test_unknown_quantity_names_those_there_are(metrics):
     with pytest.raises(SettingError, match="one of fvu, got loss"):
         pl.training(metrics, "loss", show=False)
+
+
+def test_baselines_are_dashed_lines_within_the_axes():
+    rows = [
+        {"model": "topk", "epoch": n, "step": n, "split": split, "loss": 0.1 / n, "nmse": 0.1 / n, "l0": 8.0, "k": 8}
+        for n in (1, 2)
+        for split in ("train", "val", "test")
+    ]
+    table = pd.DataFrame(rows).assign(dead_fraction=0.0, fvu=0.1)
+    baselines = pd.DataFrame({"baseline": ["mean", "pca-8"], "split": "test", "nmse": [0.9, 0.02]})
+    bars, curves = comparison(table, baselines, show=False), comparison_curves(table, baselines, show=False)
+    for figure, ax in ((bars, bars.axes[5]), (curves, curves.axes[0])):
+        dashed = [line.get_ydata()[0] for line in ax.lines if line.get_color() == "black"]
+        assert dashed == [0.02]
+        assert "pca-8" in [text.get_text() for text in figure.legends[0].get_texts()]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from biosae.analysis.control_claims import RECOVERED_P, class_differences, verdict
 from biosae.analysis.labels.classes import LabelColumn, is_constant_within
 from biosae.analysis.labels.continuous import is_continuous
 from biosae.analysis.labels.marking import class_markers
@@ -21,8 +22,6 @@ from biosae.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
-RECOVERED_P = 0.05
-
 
 def compare_axes(
     axes: dict[str, PooledAxes],
@@ -31,7 +30,7 @@ def compare_axes(
     group: pd.Series | None,
     n_permutations: int,
     seed: int,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row for each set of axes and label, with the same splits, nulls and code for all.
 
     A class counts as recovered when the axis with the best AUROC on the select samples reaches, on
@@ -41,25 +40,30 @@ def compare_axes(
 
     Returns
     -------
-    The columns of controls.csv in docs/formats.md.
+    The columns of controls.csv, and those of control_claims.csv, in docs/formats.md.
     """
     generator = np.random.default_rng(seed)
     first, *others = axes
     compared = axes | _size_matched(first, axes[first], [axes[name] for name in others], generator)
-    rows = []
+    rows, claims = [], []
     with progress_bar("Scoring controls", len(labels.columns) * (len(compared) + 1), "sets of axes") as advance:
         for _, values in labels.items():
             within = None if group is None or np.array_equal(group, values.astype(str)) else group
             label = LabelColumn(values, part, within)
             of_label = {name: (chosen, label) for name, chosen in compared.items()}
             of_label[f"{first}, shuffled labels"] = axes[first], _shuffled(label, generator)
+            markers = {}
             for name, (chosen, scored) in of_label.items():
-                rows.append(_row(name, chosen, scored, n_permutations, seed))
+                markers[name] = _markers(chosen, scored, n_permutations, seed)
                 advance()
-    found = [row for row in rows if row is not None]
-    if not found:
+            if markers[first] is None:
+                continue
+            rows += [_row(name, of_label[name][0], label, each) for name, each in markers.items() if each is not None]
+            if others:
+                claims.append(class_differences(axes, markers, label, seed))
+    if not rows:
         raise DataError(f"none of the labels {', '.join(labels)} can be scored; see the messages of the label scores")
-    return pd.DataFrame(found)
+    return pd.DataFrame(rows), pd.concat(claims, ignore_index=True) if claims else pd.DataFrame()
 
 
 def comparable_labels(obs: pd.DataFrame, label_keys: list[str], group_key: str | None) -> pd.DataFrame:
@@ -92,7 +96,7 @@ def analyze_controls(
     n_permutations: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Write controls.csv: the SAE's features beside each control, for every categorical label.
+    """Write controls.csv and control_claims.csv: the SAE's features beside each control, for every categorical label.
 
     Parameters
     ----------
@@ -111,9 +115,12 @@ def analyze_controls(
     group = None if group_key is None else table.obs[group_key].astype(str)
     sae = PooledAxes(sparse.csr_matrix(table.X), table.var["frequency_token"].to_numpy())
     part = table.obs["biosae_part"].astype(str).to_numpy()
-    found = compare_axes({"sae": sae} | controls, labels, part, group, n_permutations, seed)
-    with atomic_write(Path(out) / "controls.csv") as temporary:
-        found.to_csv(temporary, index=False, float_format="%.6g")
+    found, claims = compare_axes({"sae": sae} | controls, labels, part, group, n_permutations, seed)
+    for name, written in {"controls": found, "control_claims": claims}.items():
+        with atomic_write(Path(out) / f"{name}.csv") as temporary:
+            written.to_csv(temporary, index=False, float_format="%.6g")
+    if len(claims):
+        logger.info(verdict(claims))
     return found
 
 
@@ -135,11 +142,14 @@ def _shuffled(label: LabelColumn, generator: np.random.Generator) -> LabelColumn
     return replace(label, values=pd.Series(values, index=label.values.index, name=label.name))
 
 
-def _row(name: str, axes: PooledAxes, label: LabelColumn, n_permutations: int, seed: int) -> dict | None:
+def _markers(axes: PooledAxes, label: LabelColumn, n_permutations: int, seed: int) -> pd.DataFrame | None:
     try:
-        markers = class_markers(axes.codes, label, n_permutations, seed)
+        return class_markers(axes.codes, label, n_permutations, seed)
     except DataError:  # the same for all axes; label scoring itself names the reason
         return None
+
+
+def _row(name: str, axes: PooledAxes, label: LabelColumn, markers: pd.DataFrame) -> dict:
     n_recovered = int((markers["p_value"] < RECOVERED_P).sum())
     expected = RECOVERED_P * int(markers["p_value"].notna().sum())
     return {

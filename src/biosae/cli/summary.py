@@ -8,6 +8,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
+from biosae.analysis.control_claims import verdict
 from biosae.analysis.explain.score_explanations import said
 from biosae.analysis.results import read_analysis
 from biosae.progress import console
@@ -33,6 +34,9 @@ def print_summary(folder: Path) -> None:
         analysis = read_analysis(folder)
         _labels(analysis, optional_csv(folder / "transfer.csv"))
         _controls(optional_csv(folder / "controls.csv"))
+        claims = optional_csv(folder / "control_claims.csv")
+        if claims is not None and len(claims):
+            _say(f"controls: {verdict(claims)}")
         _reading(analysis["summary"].get("expressed", {}))
         if "explanations" in analysis["summary"]:
             _say(said(analysis["summary"]["explanations"]))

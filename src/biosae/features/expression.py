@@ -14,7 +14,7 @@ from anndata.io import read_elem, sparse_dataset, write_elem
 from scipy import sparse
 
 from biosae.artefacts import atomic_write, check_origin, damaged
-from biosae.errors import ArtefactError, reason_of
+from biosae.errors import BiosaeError, reason_of
 
 from .origin import FORMAT, MADE_BY, read_uns_record
 from .stored_rows import sparse_blocks, sparse_rows
@@ -98,6 +98,12 @@ def read_expression(path: Path, features: anndata.AnnData, rows: np.ndarray | No
         return anndata.AnnData(sparse_rows(file["X"], rows), obs=obs, var=var, uns={"biosae": made})
 
 
+def check_expression(path: Path, activations_hash: str) -> None:
+    """Raise an ArtefactError unless expression.h5ad is of the cells of these activations."""
+    made = read_uns_record(path, {"activations_hash": str}, FORMAT, MADE_BY)
+    check_origin(path, made["activations_hash"], "the activations", activations_hash, MADE_BY)
+
+
 def expressing_cells(path: Path) -> np.ndarray:
     """Return the number of cells that express each gene, ``(n_genes,) int64``; memory holds one block of cells."""
     with _opened(path) as file:
@@ -107,11 +113,18 @@ def expressing_cells(path: Path) -> np.ndarray:
 
 
 @contextmanager
+def opened_expression(path: Path) -> Iterator[tuple[h5py.Group, pd.DataFrame, int]]:
+    """Open the matrix of expression.h5ad for reading in blocks, with its genes and its number of cells."""
+    with _opened(path) as file:
+        yield file["X"], read_elem(file["var"]), int(file["X"].attrs["shape"][0])
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except ArtefactError:
+    except BiosaeError:
         raise
     except Exception as error:  # HDF5 and its readers raise whatever damaged attributes cause
         raise damaged(path, reason_of(error), MADE_BY) from error

@@ -15,6 +15,8 @@ from biosae.analysis.concept_recovery import analyze_controls, comparable_labels
 from biosae.artefacts import check_origin, read_json, write_json
 from biosae.errors import ArtefactError, SettingError
 from biosae.features.control_axes import AtL0, fit_controls, pool_axes, some_tokens
+from biosae.features.expression import EXPRESSION, check_expression
+from biosae.features.expression_axes import expression_axes
 from biosae.features.feature_table import read_feature_table
 from biosae.features.pool import PooledAxes
 from biosae.features.token_codes import TokenCodes
@@ -47,7 +49,11 @@ def write_controls(folder: Path, labels: dict, n_permutations: int, seed: int) -
     train = (obs["biosae_part"] == "train").to_numpy().nonzero()[0]
     l0 = codes.nnz / codes.n_tokens
     simpler = fit_controls(some_tokens(store, train, seed), codes.d_sae, max(1, round(l0)), seed)
-    axes = pool_axes(store, simpler) | trained_controls(folder, train, l0)
+    axes = pool_axes(store, simpler)
+    if (folder / EXPRESSION).exists():  # samples are cells
+        check_expression(folder / EXPRESSION, store.hash)
+        axes |= expression_axes(folder / EXPRESSION, train, seed)
+    axes |= trained_controls(folder, train, l0)
     table = analyze_controls(folder / "features.h5ad", axes, folder, n_permutations=n_permutations, seed=seed, **labels)
     draw(table, show=False, save=folder / "controls.svg")
     logger.info("controls in %s and controls.svg: %d rows", folder / "controls.csv", len(table))

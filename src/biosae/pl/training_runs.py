@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from biosae.errors import SettingError
 
@@ -21,6 +24,7 @@ NAMES = {
     "jumprelu": "JumpReLU", "gated": "Gated", "gatedanneal": "Gated, annealed", "panneal": "P-annealed",
     "matryoshka": "Matryoshka",
 }  # fmt: skip
+DASHES = ("--", ":", "-.", (0, (6, 2)), (0, (1, 3)))  # one for each baseline
 BARS = {"loss": "Loss", "nmse": "NMSE"}
 CURVES = {"nmse": "NMSE (test)", "l0": "L0 (test)", "dead_fraction": "dead features (train)"}
 SCALES = {"nmse": {"yscale": "log"}, "l0": {"yscale": "log"}, "dead_fraction": {"ylim": (0, 1)}}
@@ -125,11 +129,13 @@ def comparison(table: pd.DataFrame, baselines: pd.DataFrame | None = None) -> Fi
             ax.set_title(name if quantity == "loss" else "")
         row[0].set_ylabel(title)
         row[0].set_ylim(0, 1.18 * last[quantity].max())
+    lines: dict[str, Line2D] = {}
     for ax, split in zip(axes[1], SPLITS, strict=True):
-        _baselines(ax, baselines, split)
+        lines |= _baselines(ax, baselines, split)
     handles = [plt.Rectangle((0, 0), 1, 1, color=COLORS[n % len(COLORS)]) for n in range(len(models))]
     names = [_named(model, last.loc[(model, "test")]) for model in models]
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(models), 2), frameon=False)
+    handles, names = [*handles, *lines.values()], [*names, *lines]
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 2), frameon=False)
     return figure
 
 
@@ -153,9 +159,10 @@ def comparison_curves(table: pd.DataFrame, baselines: pd.DataFrame | None = None
             ax.plot(rows["epoch"], rows[quantity], linewidth=1, markevery=0.2, label=NAMES.get(model, model), **style)
         ax.set(xlabel="epoch", ylabel=title, xlim=(0, None), **SCALES[quantity])
         without_frame(ax)
-    _baselines(axes[0], baselines, "test")
+    lines = _baselines(axes[0], baselines, "test")
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(models), frameon=False)
+    handles, names = [*handles, *lines.values()], [*names, *lines]
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False)
     return figure
 
 
@@ -192,17 +199,21 @@ def _bars(ax: Axes, heights: list[float], decimals: int) -> None:
     without_frame(ax)
 
 
-def _baselines(ax: Axes, baselines: pd.DataFrame | None, split: str) -> None:
-    """One dashed line per baseline within the axes; the axes keep their limits."""
+def _baselines(ax: Axes, baselines: pd.DataFrame | None, split: str) -> dict[str, Line2D]:
+    """One line per baseline within the axes, which keep their upper limit; the lines by the name of the baseline."""
     if baselines is None:
-        return
+        return {}
     low, high = ax.get_ylim()
-    for _, row in baselines[baselines["split"] == split].iterrows():
-        if low < row["nmse"] < high:
-            ax.axhline(row["nmse"], color="black", linewidth=0.6, linestyle="--")
-            ax.annotate(row["baseline"], (1, row["nmse"]), (-1, 1), xycoords=("axes fraction", "data"),
-                        textcoords="offset points", ha="right", va="bottom", fontsize=4.5)  # fmt: skip
+    nmse = baselines.loc[baselines["split"] == split, "nmse"]
+    low = min([low, *(0.8 * nmse[nmse > low / 10])])  # a better baseline must not lie just below a log axis
+    dashes = dict(zip(dict.fromkeys(baselines["baseline"]), cycle(DASHES), strict=False))
+    of_split = baselines[(baselines["split"] == split) & baselines["nmse"].between(low, high)]
+    lines = {
+        name: ax.axhline(nmse, color="black", linewidth=0.8, linestyle=dashes[name])
+        for name, nmse in zip(of_split["baseline"], of_split["nmse"], strict=True)
+    }
     ax.set_ylim(low, high)
+    return lines
 
 
 def _short(number: float, decimals: int) -> str:
