@@ -124,12 +124,16 @@ def _residues(concepts: list[dict]) -> None:
         return
     title = "best feature for each site or domain, chosen and scored on different proteins"
     table = Table(box=None, pad_edge=False, title_justify="left", title_style="none", title=title)
-    for heading in ("concept", "feature", "F1", "precision", "recall", "null*", "best amino acid"):
+    for heading in ("concept", "feature", "F1", "precision", "recall", "null*", "best amino acid", "best window"):
         table.add_column(heading, justify="left", header_style="dim", no_wrap=True)
     for row in concepts[:MOST_CLASSES]:
         numbers = (f"{row[name]:.2f}" for name in ("f1", "precision", "recall", "null_f1"))
         table.add_row(
-            escape(row["concept"]), f"f{row['feature']}", *numbers, f"{row['residue']} {row['residue_f1']:.2f}"
+            escape(row["concept"]),
+            f"f{row['feature']}",
+            *numbers,
+            f"{row['residue']} {row['residue_f1']:.2f}",
+            f"{row['position']} {row['position_f1']:.2f}" if "position" in row else "-",
         )
     console.print(table)
     _say("* 95th percentile of the best feature when annotations are turned around their proteins")

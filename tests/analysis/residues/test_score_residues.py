@@ -100,7 +100,18 @@ def test_a_planted_domain_is_found_and_nothing_else_passes_the_null(planted):
     assert found.best.loc[2, "q_value"] < 0.05
     assert (found.best.drop(index=2)["q_value"] > 0.05).all()
     assert marker["residue_f1"] < 0.6
+    assert marker["position_f1"] < 0.6  # the domains lie anywhere
     assert set(found.table["feature"]) <= set(range(6))
+
+
+def test_a_concept_at_a_fixed_position_is_told_by_its_position(planted, caplog):
+    codes, spans, part = planted
+    fixed = spans.assign(start=11, end=13)
+    marker = residue_scores(codes, fixed, part, n_permutations=9, seed=0).concepts.iloc[0]
+    assert marker["position_f1"] == pytest.approx(1)
+    assert marker["f1"] < 1
+    assert marker["position"] == "residue 11 from the start"  # recall is by domain: one residue touches it
+    assert "residue 11 from the start does as well as any feature (F1 1.00)" in caplog.text
 
 
 def test_what_is_chosen_on_select_does_not_see_test(planted):

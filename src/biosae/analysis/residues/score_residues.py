@@ -28,6 +28,7 @@ from .domains import (
     with_objects,
     within,
 )
+from .positions import position_windows, window_name
 from .protocols import PROTOCOLS, Protocol, protocol_of
 from .residue_codes import Residues, largest_on, n_residues_read, one_hot, residues_of
 
@@ -253,7 +254,7 @@ def _concepts(
     codes: TokenCodes,
     by_residue: np.ndarray,
 ) -> pd.DataFrame:
-    """The best feature of each concept, beside the null and beside the best single amino acid."""
+    """The best feature of each concept, beside the null, the best amino acid and the best window of positions."""
     concept = np.arange(len(pairs.names))
     rows = pairs.rows(pairs.f1_select.argmax(axis=0), concept)
     rows["null_f1"] = np.percentile(highest, 95, axis=0)
@@ -268,4 +269,13 @@ def _concepts(
     letter = letters[0].f1.argmax(axis=0)
     rows["residue"] = codes.vocabulary["name"].to_numpy(dtype=object)[letter]
     rows["residue_f1"] = letters[1].f1[letter, concept]
+    windows = [
+        agreement(position_windows(each.sample), on, by_residue).f1
+        for each, on in zip(residues, annotated, strict=True)
+    ]
+    window = windows[0].argmax(axis=0)
+    rows["position"] = [window_name(number) for number in window]
+    rows["position_f1"] = windows[1][window, concept]
+    for row in rows[rows["position_f1"] >= rows["f1"]].itertuples():
+        logger.warning("%s: %s does as well as any feature (F1 %.2f)", row.concept, row.position, row.position_f1)
     return rows
