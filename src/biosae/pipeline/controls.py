@@ -53,6 +53,8 @@ def write_controls(folder: Path, labels: dict, n_permutations: int, seed: int) -
     if (folder / EXPRESSION).exists():  # samples are cells
         check_expression(folder / EXPRESSION, store.hash)
         axes |= expression_axes(folder / EXPRESSION, train, seed)
+    elif read_run(folder)["data"]["kind"] == "cells":
+        logger.warning("no %s, so expression is no control; run the features stage again", folder / EXPRESSION)
     axes |= trained_controls(folder, train, l0)
     table = analyze_controls(folder / "features.h5ad", axes, folder, n_permutations=n_permutations, seed=seed, **labels)
     draw(table, show=False, save=folder / "controls.svg")
