@@ -94,6 +94,7 @@ def test_a_run_is_asked(run, adata, model, tmp_path):
     top = saved.top_cells("f3", 5)
     assert (top["code"].diff().dropna() <= 0).all() and "cell_type" in top
     assert saved.describe("f3")["density/frequency_token"] > 0
+    assert 0 < saved.write_gmt(tmp_path / "features.gmt", n=20) <= 256
     saved.attach(adata)
     assert adata.obsm["X_sae"].shape == (500, 256)
     other = bs.datasets.pbmc3k()[1000:1010].copy()

@@ -36,6 +36,7 @@ from biosae.training.trainer import KEPT
 from .activations import Activations
 from .encoding import encode as encode_cells
 from .feature_scores import read_features, typed, with_scores
+from .gene_programmes import write_gmt
 from .steering import steer
 
 RUN_FILES = ("activations", "controls")  # of which a copy is no use
@@ -216,6 +217,10 @@ class Run:
         number = feature_number(feature, len(scores))
         row = scores.loc[number].dropna()
         return row.set_axis([f"{analysis}/{metric}" for analysis, metric in row.index]).rename(f"f{number}")
+
+    def write_gmt(self, path: Path | str, n: int = 50) -> int:
+        """Write the ``n`` genes that each feature reads most as gene sets (GMT), and return the number of sets."""
+        return write_gmt(Path(path), self.table("genes"), n)
 
     def table(self, name: str) -> pd.DataFrame | None:
         """Return ``tables/<name>.csv``; None where that was not made."""
