@@ -10,7 +10,11 @@ from biosae.runs.settings import SaeSettings, Settings
 @pytest.mark.parametrize("stage", [run, train])
 @pytest.mark.parametrize(
     ("variant", "hyperparams", "says"),
-    [("topk", {"k": -3}, "k must be"), ("topkk", {"k": 3}, "mean topk"), ("topk", {"k": 3, "lr": -1.0}, "lr must be")],
+    [
+        ("topk", {"k": -3}, "between 1 and d_sae, got -3"),
+        ("topkk", {"k": 3}, "mean topk"),
+        ("topk", {"k": 3, "lr": -1.0}, "lr must be"),
+    ],
 )
 def test_settings_of_the_sae_are_refused_before_data_are_read(stage, variant, hyperparams, says):
     settings = Settings(data=CellData(path="no-such.h5ad"), sae=SaeSettings(variant, hyperparams=hyperparams))

@@ -19,16 +19,13 @@ from biosae.runs.plain import plain
 from biosae.runs.settings import SaeSettings, Settings
 from biosae.saes.base import SAE
 from biosae.saes.build import VARIANTS, build
-from biosae.saes.settings import make_settings
+from biosae.saes.settings import UNKNOWN_SIZE, make_settings
 from biosae.training.settings import TrainerSettings
 
 from .models import choose_device
 from .prepare import PreparedData, stored_activations
 
 SETTINGS_OF_TRAINING = ("data", "scfm", "plm", "sae", "training", "buffer", "seed", "device", "compare")
-MOST_FEATURES = 1 << 40
-"""Limit of settings that are checked before the width of the activations is known."""
-
 TRAINED_ON = {"train": ("train",), "validate": ("validate",)}
 
 
@@ -70,7 +67,7 @@ def check_settings(sae: SaeSettings, training: TrainerSettings, device: str) -> 
     with arguments_of("sae"):
         replace(training, lr=hyperparams.pop("lr", None))
         kind = VARIANTS.get(sae.variant)
-        make_settings(kind.Settings, hyperparams, MOST_FEATURES, kind.__name__)
+        make_settings(kind.Settings, hyperparams, UNKNOWN_SIZE, kind.__name__)
     choose_device(device)
 
 

@@ -30,9 +30,14 @@ def check_at_least(name: str, value: float, lowest: float) -> None:
         raise SettingError(f"{name} must be at least {lowest}{finite}, got {value}", argument=name)
 
 
+UNKNOWN_SIZE = 1 << 40
+"""Number of features of an SAE whose width is not known yet, when its settings are checked before data are read."""
+
+
 def _features(name: str, value: float, d_sae: int) -> int:
     if not 1 <= value <= d_sae or value % 1:
-        raise SettingError(f"{name} must be a whole number between 1 and d_sae={d_sae}, got {value}", argument=name)
+        limit = "d_sae" if d_sae == UNKNOWN_SIZE else f"d_sae={d_sae}"
+        raise SettingError(f"{name} must be a whole number between 1 and {limit}, got {value}", argument=name)
     return int(value)
 
 
