@@ -46,7 +46,7 @@ def with_block(text: str, content: str) -> str:
 
 def printed(folder: Path) -> str:
     """Return what the summary of a run prints, with the path of the report as a newcomer sees it."""
-    console = summary.console
+    console = summary.results
     console.width = WIDTH
     with console.capture() as captured:
         summary.print_summary(folder)

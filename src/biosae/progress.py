@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -18,6 +19,10 @@ from rich.progress import (
 from rich.text import Text
 
 console = Console(stderr=True)
+"""Logs, progress and errors."""
+
+results = Console(width=None if sys.stdout.isatty() else 200)
+"""What a command has to say in the end: standard output, wide where it is a file or a pipe."""
 
 
 class Advance(Protocol):

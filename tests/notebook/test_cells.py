@@ -1,10 +1,14 @@
 """The notebook of a scanpy user, cell by cell."""
 
+import anndata as ad
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.metrics import f1_score, roc_auc_score
 
 import biosae as bs
+from biosae.cli import encode as encode_command
 from biosae.errors import ArtefactError, DataError, SettingError
 from biosae.notebook.page import report
 
@@ -100,6 +104,23 @@ def test_a_run_is_asked(run, adata, model, tmp_path):
     other = bs.datasets.pbmc3k()[1000:1010].copy()
     with pytest.raises(DataError, match="not among those of the run"):
         saved.attach(other)
+
+
+def test_the_command_line_encodes_new_cells_with_frozen_thresholds(run, tmp_path, monkeypatch, capfd):
+    run.score(label_keys=["cell_type"], n_permutations=10)
+    bs.datasets.pbmc3k()[1000:1300].write_h5ad(tmp_path / "new.h5ad")
+    out = tmp_path / "encoded"
+    words = [f"run={run.folder}", f"data.path={tmp_path / 'new.h5ad'}", f"out={out}"]
+    monkeypatch.setattr("sys.argv", ["biosae encode", *words])
+    encode_command.main()
+    table, features = pd.read_csv(out / "transfer.csv").set_index("class"), ad.read_h5ad(out / "features.h5ad")
+    assert features.n_obs == 300 and set(features.obs["biosae_part"]) == {"select", "test"}
+    row = table.loc["CD14+ Mono"]
+    member = (features.obs["cell_type"] == "CD14+ Mono").to_numpy()
+    code = features.X[:, [int(row["feature"])]].toarray().ravel()
+    assert row["auroc"] == pytest.approx(roc_auc_score(member, code), abs=1e-5)
+    assert row["f1"] == pytest.approx(f1_score(member, code >= row["threshold"]), abs=1e-5)
+    assert "CD14+ Mono" in "".join(capfd.readouterr())
 
 
 def test_the_page_is_written_from_the_table(feats, tmp_path):

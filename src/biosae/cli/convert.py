@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from biosae.models.convert import convert_checkpoint
-from biosae.progress import console
+from biosae.progress import results
 
 from .launch import errors_on_one_line
 
@@ -18,4 +18,4 @@ def main() -> None:
     arguments = parser.parse_args()
     with errors_on_one_line():
         for path in convert_checkpoint(arguments.model_dir, arguments.out):
-            console.print(path, highlight=False)
+            results.print(path, highlight=False)

@@ -13,7 +13,6 @@ from typing import Any
 
 import psutil
 from omegaconf import OmegaConf
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -25,6 +24,7 @@ from biosae.errors import DataError
 from biosae.ops.linear import onednn_is_faster
 from biosae.pipeline.inspect_proteins import ProteinFiles, inspect_proteins, is_of_proteins
 from biosae.pipeline.models import load_model
+from biosae.progress import results
 from biosae.runs.data_settings import ProteinSplit
 
 from .launch import errors_on_one_line
@@ -149,6 +149,5 @@ def _show(title: str, rows: dict[str, str]) -> None:
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(escape(name), escape(value))
-    console = Console()  # a report, not progress: standard output
-    console.print(table)
-    console.print()
+    results.print(table)
+    results.print()

@@ -1,8 +1,8 @@
-"""`biosae encode run=FOLDER data.path=one.fasta`: features of new sequences, residue by residue, in seconds.
+"""`biosae encode run=FOLDER data.path=FILE`: an SAE that is trained, and cells or sequences that it never saw.
 
-Settings: run= (a run folder); data.path= (FASTA) or sequence=; variant= (a second sequence, compared with the first);
-feature= and value= (a feature that is clamped, and its code: which residues the model then expects);
-out= (a folder, by default encoded/).
+Settings: run= (a run folder); data.path= (cells, or FASTA for an SAE of proteins); out= (a new folder).
+For proteins also: sequence= in place of data.path=; variant= (a second sequence, compared with the first);
+feature= and value= (a feature that is clamped, and its code: which residues the model then expects).
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pathlib import Path
 from biosae.errors import SettingError
 from biosae.pipeline.sequences import open_sequence_reader
 from biosae.pipeline.write_sequences import write_sequences
-from biosae.progress import console
+from biosae.progress import results
+from biosae.run_record import read_run
 
+from .encoded_cells import encode_cells
 from .launch import errors_on_one_line
 
 KEYS = ("run", "data.path", "sequence", "variant", "feature", "value", "out")
@@ -27,11 +29,14 @@ def main() -> None:
         return
     with errors_on_one_line():
         given = settings_in(sys.argv[1:])
+        if read_run(Path(given["run"]))["data"]["kind"] == "cells":
+            encode_cells(given)
+            return
         reader = open_sequence_reader(given["run"])
         path, sequence, variant = (given.get(key) for key in ("data.path", "sequence", "variant"))
         clamp = (given["feature"], float(given["value"])) if "feature" in given else None
         pages = write_sequences(reader, Path(given.get("out", "encoded")), path, sequence, variant, clamp)
-        console.print(f"{len(pages):,} sequences encoded; open {pages[0]}", highlight=False)
+        results.print(f"{len(pages):,} sequences encoded; open {pages[0]}", highlight=False)
 
 
 def settings_in(words: list[str]) -> dict[str, str]:

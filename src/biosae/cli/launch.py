@@ -50,7 +50,7 @@ def launch(name: str, command: Command, sweep: Sweep | None = None) -> None:
     """
     collected: list[DictConfig] = []
     register()
-    _log_to_console()
+    log_to_console()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors in the overrides reach our handler instead of Hydra's
 
     def job(cfg: DictConfig) -> None:
@@ -188,7 +188,7 @@ def _as_list(said: str) -> str:
     return f"; write {found[1]}=[{found[2]}]" if found else ""
 
 
-def _log_to_console() -> None:
+def log_to_console() -> None:
     handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
     root = logging.getLogger("biosae")
     root.handlers = [handler]

@@ -11,7 +11,7 @@ from rich.table import Table
 from biosae.analysis.control_claims import verdict
 from biosae.analysis.explain.score_explanations import said
 from biosae.analysis.results import read_analysis
-from biosae.progress import console
+from biosae.progress import results
 from biosae.run_record import read_evaluation, read_run
 
 MOST_CLASSES = 10
@@ -22,7 +22,7 @@ def print_summary(folder: Path) -> None:
     run = read_run(folder)
     evaluation = read_evaluation(folder, "l0", "fvu")
     data, model, sae = run["data"], run["model"], run["sae"]
-    console.print()
+    results.print()
     _say(
         f"{data['description'] or data['name']}: {data['n_samples']:,} samples, {model['name']} layer {model['layer']}"
     )
@@ -66,7 +66,7 @@ def _labels(analysis: dict, transfer: pd.DataFrame | None = None) -> None:
             *numbers, names = _cells(row)
             elsewhere = [other.get(row["class"], "-")] if other else []
             table.add_row(*map(escape, (*numbers, *elsewhere, names)))
-        console.print(table)
+        results.print(table)
         _say(_tests(key, label))
         if other:
             _say(_transferred(transfer))
@@ -135,7 +135,7 @@ def _residues(concepts: list[dict]) -> None:
             f"{row['residue']} {row['residue_f1']:.2f}",
             f"{row['position']} {row['position_f1']:.2f}" if "position" in row else "-",
         )
-    console.print(table)
+    results.print(table)
     _say("* 95th percentile of the best feature when annotations are turned around their proteins")
 
 
@@ -150,4 +150,4 @@ def _cells(row: dict) -> tuple[str, ...]:
 
 
 def _say(text: str) -> None:
-    console.print(escape(text), highlight=False, soft_wrap=True)
+    results.print(escape(text), highlight=False, soft_wrap=True)

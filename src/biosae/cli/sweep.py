@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from biosae.pipeline.sweep_table import MEASURES, write_sweep
-from biosae.progress import console
+from biosae.progress import results
 
 from .launch import launch
 
@@ -39,7 +39,7 @@ def _show(table: pd.DataFrame, title: str) -> None:
         shown.add_column(escape(name.rpartition(".")[2]), overflow="fold")
     for run, row in table.iterrows():
         shown.add_row(run, *(_text(value) for value in row))
-    console.print(shown)
+    results.print(shown)
 
 
 def _text(value: Any) -> str:

@@ -9,6 +9,7 @@ import anndata
 from biosae.data.obs import check_column
 from biosae.errors import DataError, SettingError
 from biosae.models.base import ModelAdapter
+from biosae.pipeline.encode_others import encode_others
 from biosae.pipeline.prepare import prepare_cells
 from biosae.run_record import read_run
 from biosae.runs.data_settings import CellData, GroupSplit, Preprocess
@@ -16,7 +17,6 @@ from biosae.runs.settings import BufferSettings, ExperimentSettings, Settings
 from biosae.saes.base import SAE
 
 from .activations import Activations
-from .encoded_folder import encode_into
 from .feature_scores import read_features
 from .scratch import scratch_folder
 
@@ -137,7 +137,7 @@ def encode(
     256
     """
     acts = activations(adata, model, layer_of(sae, layer), seed=seed)
-    return read_features(encode_into(scratch_folder(), acts, sae))
+    return read_features(encode_others(scratch_folder(), sae, acts.settings, acts.prepared, acts.layer))
 
 
 def layer_of(sae: SAE, layer: int | None) -> int:
