@@ -26,8 +26,8 @@ from safetensors.numpy import save_file
 from scipy import sparse
 
 from biosae.artefacts import content_hash
+from biosae.atlas.page import write_report
 from biosae.features.token_codes import TokenCodesShard
-from biosae.report.page import write_report
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "report"))
 import chromium  # the browser that the tests drive

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["biosae.analysis.score_features", "biosae.report.page"])
+@pytest.mark.parametrize("module", ["biosae.analysis.score_features", "biosae.atlas.page"])
 def test_analysis_and_report_do_not_load_torch(module):
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

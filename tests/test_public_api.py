@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import pkgutil
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ SURFACE = {
 TOOLS = {"activations", "encode", "explain", "score", "score_genes", "score_labels", "steer"}
 FUNCTIONS = [
     *(getattr(bs.tl, name) for name in sorted(TOOLS)),
-    *(bs.train, bs.load, bs.load_model, bs.load_run, bs.Activations.of),
+    *(bs.train, bs.load, bs.load_model, bs.load_run, bs.report, bs.Activations.of),
     *(bs.datasets.pbmc3k, bs.datasets.kang, bs.datasets.three_finger_toxins),
 ]
 
@@ -47,6 +48,12 @@ def test_examples_run():
     results = [doctest.testmod(module, optionflags=doctest.ELLIPSIS) for module in modules]
     assert sum(result.failed for result in results) == 0
     assert sum(result.attempted for result in results) >= 15
+
+
+def test_no_module_hides_a_public_name():
+    """Importing ``biosae.x`` sets the attribute ``x`` of the package: a public function may not be called that."""
+    modules = {module.name for module in pkgutil.iter_modules(bs.__path__)}
+    assert modules & SURFACE == {"datasets", "pl", "tl"}
 
 
 def test_the_import_loads_nothing():

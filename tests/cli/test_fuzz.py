@@ -11,11 +11,11 @@ import pytest
 
 from biosae.activations.store import ActivationStore
 from biosae.analysis.results import read_analysis, read_scores
+from biosae.atlas.run_folder import optional_csv
 from biosae.cli.summary import print_summary
 from biosae.errors import BiosaeError
 from biosae.features.feature_table import read_feature_table
 from biosae.features.token_codes import TokenCodes
-from biosae.report.run_folder import optional_csv
 from biosae.run_record import read_evaluation, read_run
 from biosae.runs.config_file import read_settings
 from biosae.saes import files

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from biosae.artefacts import content_hash
-from biosae.report.steering_tables import read_steering
+from biosae.atlas.steering_tables import read_steering
 from biosae.steering.steered_files import read_steered
 
 SHORT = ("steer.seeds=[0]", "steer.off_target_samples=20")

@@ -10,7 +10,6 @@ from sklearn.metrics import f1_score, roc_auc_score
 import biosae as bs
 from biosae.cli import encode as encode_command
 from biosae.errors import ArtefactError, DataError, SettingError
-from biosae.notebook.page import report
 
 matplotlib.use("agg")
 
@@ -124,7 +123,7 @@ def test_the_command_line_encodes_new_cells_with_frozen_thresholds(run, tmp_path
 
 
 def test_the_page_is_written_from_the_table(feats, tmp_path):
-    page = report(feats, tmp_path / "report")
+    page = bs.report(feats, tmp_path / "report")
     assert page.name == "index.html" and page.exists()
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from biosae.atlas.sequence_page import sequence_page
 from biosae.cli.encode import settings_in
 from biosae.data.fasta import read_fasta
 from biosae.errors import ArtefactError, DataError, SettingError
@@ -15,7 +16,6 @@ from biosae.pipeline.sequences import open_sequence_reader
 from biosae.pipeline.steer_sequence import clamped, steer_sequence
 from biosae.pipeline.train import train
 from biosae.pipeline.write_sequences import write_sequences
-from biosae.report.sequence_page import sequence_page
 from biosae.runs.data_settings import ProteinData
 from biosae.runs.settings import ExperimentSettings, SaeSettings, Settings
 from biosae.training.settings import TrainerSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 import anndata
 
 from biosae.analysis.results import SCORES
-from biosae.report.page import write_report
+from biosae.atlas.page import write_report
 
 from .scoring import folder_of, score
 

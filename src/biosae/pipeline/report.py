@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from biosae.report.page import write_report, write_single_page
+from biosae.atlas.page import write_report, write_single_page
 from biosae.runs.settings import ReportSettings
 
 

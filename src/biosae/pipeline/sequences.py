@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from biosae.atlas.feature_list import feature_names
+from biosae.atlas.run_folder import read_run_folder
 from biosae.data.fasta import Proteins
 from biosae.errors import ArtefactError, DataError
 from biosae.models.base import ModelAdapter
-from biosae.report.feature_list import feature_names
-from biosae.report.run_folder import read_run_folder
 from biosae.run_record import read_run
 from biosae.runs.config_file import read_settings
 from biosae.saes import files

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 from biosae.artefacts import atomic_write
+from biosae.atlas.sequence_page import sequence_page
 from biosae.data.fasta import Proteins, read_fasta
 from biosae.errors import DataError
 from biosae.pl import sequence_logo
-from biosae.report.sequence_page import sequence_page
 
 from .sequences import SequenceReader, checked
 from .steer_sequence import steer_sequence

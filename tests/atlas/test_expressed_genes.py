@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosae.report.expressed_genes import ExpressionTables
-from biosae.report.feature_list import feature_names
-from biosae.report.gene_index import GeneIndex
-from biosae.report.page import write_report
-from biosae.report.run_folder import read_run_folder
+from biosae.atlas.expressed_genes import ExpressionTables
+from biosae.atlas.feature_list import feature_names
+from biosae.atlas.gene_index import GeneIndex
+from biosae.atlas.page import write_report
+from biosae.atlas.run_folder import read_run_folder
 
 from . import chromium
 from .synthetic import D_SAE

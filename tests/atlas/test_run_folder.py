@@ -3,8 +3,8 @@ import shutil
 import pandas as pd
 import pytest
 
+from biosae.atlas.run_folder import read_run_folder
 from biosae.errors import ArtefactError
-from biosae.report.run_folder import read_run_folder
 
 from .synthetic import D_SAE, N_CELLS
 

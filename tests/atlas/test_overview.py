@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosae.report.overview import firing_histogram, label_overview, overview, training_curves
+from biosae.atlas.overview import firing_histogram, label_overview, overview, training_curves
 
 from .synthetic import CLASSES, D_SAE
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from biosae.report.feature_list import UNNAMED, feature_names, supported
+from biosae.atlas.feature_list import UNNAMED, feature_names, supported
 
 from .synthetic import CLASSES, DEAD, GENE_FEATURE
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biosae.report.page_data import DTYPES, number, packed, script
+from biosae.atlas.page_data import DTYPES, number, packed, script
 
 
 def content_of(line):

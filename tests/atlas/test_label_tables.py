@@ -1,7 +1,7 @@
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from biosae.report.label_tables import LabelTables
+from biosae.atlas.label_tables import LabelTables
 
 from .synthetic import CLASSES, D_SAE
 

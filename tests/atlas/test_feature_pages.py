@@ -4,11 +4,11 @@ import pytest
 from scipy import sparse
 
 from biosae.analysis.residues.residue_codes import ResidueTracks
+from biosae.atlas.cell_map import cell_map
+from biosae.atlas.feature_pages import N_TOP_CELLS, feature_pages, tracks_of_features
+from biosae.atlas.gene_index import GeneIndex
+from biosae.atlas.label_tables import LabelTables
 from biosae.features.token_codes import TokenCodesShard
-from biosae.report.cell_map import cell_map
-from biosae.report.feature_pages import N_TOP_CELLS, feature_pages, tracks_of_features
-from biosae.report.gene_index import GeneIndex
-from biosae.report.label_tables import LabelTables
 
 from .synthetic import D_SAE, DEAD
 

@@ -1,7 +1,7 @@
 import copy
 from dataclasses import replace
 
-from biosae.report.caveats import caveats
+from biosae.atlas.caveats import caveats
 
 
 def titles(run, **settings):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from biosae.report.gene_index import GENES_PER_SHARD, GeneIndex
+from biosae.atlas.gene_index import GENES_PER_SHARD, GeneIndex
 
 from .synthetic import D_SAE, GENE_FEATURE, N_GENES
 

@@ -5,11 +5,11 @@ import shutil
 import anndata
 import pytest
 
+from biosae.atlas.compared_runs import compared_runs, frontier
+from biosae.atlas.page import write_report
+from biosae.atlas.run_folder import read_run_folder
+from biosae.atlas.steering_tables import read_steering
 from biosae.errors import ArtefactError
-from biosae.report.compared_runs import compared_runs, frontier
-from biosae.report.page import write_report
-from biosae.report.run_folder import read_run_folder
-from biosae.report.steering_tables import read_steering
 
 from . import chromium
 from .synthetic_steering import (

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from biosae.report.page import write_report, write_single_page
+from biosae.atlas.page import write_report, write_single_page
 
 from . import chromium
 

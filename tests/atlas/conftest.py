@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from biosae.report.cell_map import CACHE
-from biosae.report.page import write_report
-from biosae.report.run_folder import RunFolder, read_run_folder
+from biosae.atlas.cell_map import CACHE
+from biosae.atlas.page import write_report
+from biosae.atlas.run_folder import RunFolder, read_run_folder
 
 from .synthetic import write_run
 

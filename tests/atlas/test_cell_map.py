@@ -2,9 +2,9 @@ import anndata
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from biosae.atlas import cell_map as cell_map_module
+from biosae.atlas.cell_map import cell_map
 from biosae.errors import ArtefactError
-from biosae.report import cell_map as cell_map_module
-from biosae.report.cell_map import cell_map
 
 from .synthetic import CLASSES
 

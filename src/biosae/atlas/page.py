@@ -127,7 +127,7 @@ def expressed_summary(run: RunFolder) -> dict[str, Any] | None:
 
 
 def _static(name: str) -> str:
-    return (files("biosae.report") / "static" / name).read_text(encoding="utf-8")
+    return (files("biosae.atlas") / "static" / name).read_text(encoding="utf-8")
 
 
 def _index() -> str:
