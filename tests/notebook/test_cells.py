@@ -1,5 +1,7 @@
 """The notebook of a scanpy user, cell by cell."""
 
+import json
+
 import anndata as ad
 import matplotlib
 import numpy as np
@@ -79,6 +81,35 @@ def test_new_cells_get_the_old_features(model, run):
     found = bs.tl.encode(other, model, run.sae)
     assert set(found.obs["biosae_part"]) == {"select", "test"}
     assert (found.var["frequency_token"] > 0).sum() > 100
+
+
+def test_a_single_cell_is_enough(model, run):
+    one = bs.datasets.pbmc3k()[2000:2001].copy()
+    assert bs.tl.encode(one, model, run.sae).shape == (1, 256)
+    steered = bs.tl.steer(one, model, run.sae, {"f3": 0.0}, "scale")
+    assert np.isfinite(steered.obsm["f3_scale_0"]).all()
+
+
+def test_columns_of_mixed_kinds_are_read_as_text(adata, model):
+    mixed = adata[:60].copy()
+    mixed.obs["mixed"] = [1, "a", None] * 20
+    mixed.uns["anything"] = {1: object()}
+    obs = bs.tl.activations(mixed, model, layer=2).obs
+    assert obs["mixed"].tolist()[:2] == ["1", "a"] and obs["mixed"].isna().sum() == 20
+
+
+def test_a_scored_table_is_written_and_read(feats, tmp_path):
+    feats.write_h5ad(tmp_path / "features.h5ad")
+    again = ad.read_h5ad(tmp_path / "features.h5ad")
+    assert set(again.var["cell_type_class"].cat.categories) <= set(feats.obs["cell_type"])  # "" is missing
+    assert again.var["cell_type_auroc"].equals(feats.var["cell_type_auroc"])
+
+
+def test_the_seed_of_training_is_not_that_of_the_split(adata, model):
+    acts = bs.tl.activations(adata, model, layer=2, seed=3)
+    run = bs.train(acts, "topk", k=8, expansion=1, max_tokens=4096, seed=5)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert (record["seed"], record["split"]["seed"]) == (5, 3)
 
 
 def test_edited_cells_are_embedded_beside_the_original(adata, model, run):

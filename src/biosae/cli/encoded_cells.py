@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from biosae.errors import SettingError
-from biosae.pipeline.encode_others import TRANSFER, encode_file
+from biosae.pipeline.encode_others import encode_file
+from biosae.pipeline.transfer import TRANSFER
 from biosae.progress import results
 
 from .launch import log_to_console

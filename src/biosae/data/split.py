@@ -32,11 +32,14 @@ class Split:
         samples were drawn.
     group_key
         Column of obs that holds ``group``.
+    seed
+        Of the draw.
     """
 
     part: pd.Categorical
     group: pd.Categorical | None = None
     group_key: str | None = None
+    seed: int | None = None
 
     def samples(self, *parts: str) -> np.ndarray:
         """Rows of the samples in the given parts, ascending."""
@@ -80,7 +83,7 @@ def split_samples(
         rows = order[first : first + _BLOCK]
         position = (np.arange(first, first + len(rows)) * _GOLDEN + start) % 1.0
         part[rows] = np.searchsorted(borders, position, side="right")
-    return _checked(Split(_parts(_every_part_has_one(part, shuffled))))
+    return _checked(Split(_parts(_every_part_has_one(part, shuffled)), seed=seed))
 
 
 def split_groups(
@@ -118,7 +121,12 @@ def split_groups(
         unfilled = [part for part in unfilled if part != chosen]
         part_of_group[name] = chosen
         lacking[chosen] -= size[name]
-    return _checked(Split(_parts(part_of_group[member]), pd.Categorical.from_codes(member, names), group_key))
+    return _checked(Split(_parts(part_of_group[member]), pd.Categorical.from_codes(member, names), group_key, seed))
+
+
+def all_held_out(n_samples: int) -> Split:
+    """Return the split of samples that nothing is trained on."""
+    return Split(_parts(np.full(n_samples, PARTS.index("test"), dtype=np.int8)))
 
 
 def split_near_copies(
@@ -157,7 +165,7 @@ def split_near_copies(
         chosen = int(np.argmax((lacking[:, kinds] / wanted[:, kinds]).sum(axis=1)))
         part[rows_of[number]] = chosen
         np.subtract.at(lacking[chosen], kinds, 1)
-    return _checked(Split(_parts(part)))
+    return _checked(Split(_parts(part), seed=seed))
 
 
 def with_copies_together(split: Split, hashes: np.ndarray) -> tuple[Split, int]:

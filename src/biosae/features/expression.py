@@ -14,10 +14,9 @@ from anndata.io import read_elem, sparse_dataset, write_elem
 from scipy import sparse
 
 from biosae.artefacts import atomic_write, check_origin, damaged
-from biosae.errors import BiosaeError, reason_of
 
 from .origin import FORMAT, MADE_BY, read_uns_record
-from .stored_rows import sparse_blocks, sparse_rows
+from .stored_rows import opened, sparse_blocks, sparse_rows
 
 EXPRESSION = "expression.h5ad"
 COUNTS_PER_CELL = 1e4
@@ -88,7 +87,7 @@ def read_expression(path: Path, features: anndata.AnnData, rows: np.ndarray | No
     made = read_uns_record(path, {"activations_hash": str}, FORMAT, MADE_BY)
     expected = features.uns["biosae"].get("activations_hash", made["activations_hash"])
     check_origin(path, made["activations_hash"], "features.h5ad", expected, MADE_BY)
-    with _opened(path) as file:
+    with opened(path) as file:
         obs, var, n = read_elem(file["obs"]), read_elem(file["var"]), features.n_obs
         if len(obs) != n or tuple(file["X"].attrs["shape"]) != (n, len(var)):
             raise damaged(path, f"it has {len(obs):,} cells, features.h5ad {n:,}", MADE_BY)
@@ -106,7 +105,7 @@ def check_expression(path: Path, activations_hash: str) -> None:
 
 def expressing_cells(path: Path) -> np.ndarray:
     """Return the number of cells that express each gene, ``(n_genes,) int64``; memory holds one block of cells."""
-    with _opened(path) as file:
+    with opened(path) as file:
         n_cells, n_genes = file["X"].attrs["shape"]
         blocks = sparse_blocks(file["X"], np.arange(n_cells))
         return sum((np.bincount(block.indices, minlength=n_genes) for block in blocks), np.zeros(n_genes, np.int64))
@@ -115,16 +114,5 @@ def expressing_cells(path: Path) -> np.ndarray:
 @contextmanager
 def opened_expression(path: Path) -> Iterator[tuple[h5py.Group, pd.DataFrame, int]]:
     """Open the matrix of expression.h5ad for reading in blocks, with its genes and its number of cells."""
-    with _opened(path) as file:
+    with opened(path) as file:
         yield file["X"], read_elem(file["var"]), int(file["X"].attrs["shape"][0])
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except BiosaeError:
-        raise
-    except Exception as error:  # HDF5 and its readers raise whatever damaged attributes cause
-        raise damaged(path, reason_of(error), MADE_BY) from error

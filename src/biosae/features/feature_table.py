@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import anndata
@@ -15,11 +14,11 @@ from anndata.io import read_elem, sparse_dataset, write_elem
 from scipy import sparse
 
 from biosae.artefacts import atomic_write, damaged
-from biosae.errors import ArtefactError, reason_of
+from biosae.errors import ArtefactError
 
 from .origin import FORMAT, MADE_BY, read_origin
 from .pool import PooledCodes
-from .stored_rows import ROWS_PER_BLOCK, dense_rows, in_blocks, sparse_blocks, sparse_rows
+from .stored_rows import ROWS_PER_BLOCK, dense_rows, in_blocks, opened, sparse_blocks, sparse_rows
 
 LAYERS = ("mean", "sum", "fraction_active")
 MATRICES = ("X", *LAYERS)
@@ -89,8 +88,9 @@ def read_feature_table(
     ArtefactError
         If it is missing, damaged, of a newer format, not a feature table, or of another SAE.
     """
-    with _opened(path) as file:
-        table = _annotated(file)
+    made = read_origin(path)
+    with opened(path) as file:
+        table = _annotated(file, made)
         table = table if rows is None else table[rows].copy()
         for name in content:
             if name == "obsm":
@@ -108,8 +108,9 @@ def feature_blocks(path: Path, matrices: Sequence[str], rows: np.ndarray) -> Ite
     matrices, rows
         As for `read_feature_table`, whose errors are raised here, too.
     """
-    with _opened(path) as file:
-        obs, var = _annotated(file).obs, read_elem(file["var"])
+    made = read_origin(path)
+    with opened(path) as file:
+        obs, var = _annotated(file, made).obs, read_elem(file["var"])
         streams = [sparse_blocks(file[_place(name)], rows) for name in matrices]
         for chosen, *found in zip(in_blocks(rows), *streams, strict=True):
             block = anndata.AnnData(obs=obs.iloc[chosen], var=var)
@@ -118,21 +119,9 @@ def feature_blocks(path: Path, matrices: Sequence[str], rows: np.ndarray) -> Ite
             yield block
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    read_origin(path)
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except ArtefactError:
-        raise
-    except Exception as error:  # HDF5 and its readers raise whatever damaged attributes cause
-        raise damaged(path, reason_of(error), MADE_BY) from error
-
-
-def _annotated(file: h5py.File) -> anndata.AnnData:
-    """Return the table without its matrices."""
-    path, made = Path(file.filename), read_origin(file.filename)
+def _annotated(file: h5py.File, made: dict) -> anndata.AnnData:
+    """Return the table without its matrices; ``made`` is its origin."""
+    path = Path(file.filename)
     table = anndata.AnnData(**{name: read_elem(file[name]) for name in ANNOTATIONS if name in file})
     _check_content(path, table, file, made.get("content_hash"))
     table.uns["biosae"] = made

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import h5py
 import numpy as np
 from anndata.io import read_elem, sparse_dataset
 from scipy import sparse
 
+from biosae.artefacts import damaged
+from biosae.errors import BiosaeError, reason_of
+
+from .origin import MADE_BY
+
 ROWS_PER_BLOCK = 4096
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open a file of the features stage to read; whatever damage makes HDF5 raise becomes an `ArtefactError`."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except BiosaeError:
+        raise
+    except Exception as error:  # HDF5 and its readers raise whatever damaged attributes cause
+        raise damaged(path, reason_of(error), MADE_BY) from error
 
 
 def in_blocks(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from itertools import chain
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,6 +66,8 @@ class ModelAdapter(ABC):
         ``fp32``, or ``bf16`` for products in bfloat16; see `in_precision`.
     predicts
         Unit of the expression that the network's head predicts for each gene (`expression`); None without a head.
+    settings
+        Settings that it was loaded with, of which `biosae.pipeline.models.load_model` loads it again.
     """
 
     name: str
@@ -78,6 +82,7 @@ class ModelAdapter(ABC):
     reads_beside_tokens: str = ""
     precision: str = "fp32"
     predicts: str | None = None
+    settings: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from biosae.artefacts import settings_hash
 from biosae.data.copies import hashes_of_vectors
-from biosae.data.obs import check_column, find_label_keys
+from biosae.data.obs import find_label_keys
 from biosae.data.samples import Samples
-from biosae.data.split import Split, split_groups, split_samples, with_copies_together
+from biosae.data.split import Split, with_copies_together
 from biosae.errors import DataError
 from biosae.models.vectors import NamedTokens, StoredVectors
-from biosae.pipeline.prepare import PreparedData
+from biosae.pipeline.prepare import PreparedData, split_cells
 from biosae.runs.data_settings import VectorData
 from biosae.runs.settings import BufferSettings, ExperimentSettings, Settings
 
@@ -96,8 +96,9 @@ class Activations:
         rows, place = rows_of(x, sample_ids, mask)
         tokens = None if token_ids is None else _named(token_ids, place)
         samples = _samples(rows, obs)
-        split = _split(samples, group_key, held_out, seed, rows)
-        content = settings_hash({"numbers": hashes_of_vectors(rows).tolist(), "ids": rows.ids.tolist()})
+        hashes = hashes_of_vectors(rows)
+        split = with_copies_together(split_cells(samples, held_out, group_key, seed), hashes)[0]
+        content = settings_hash({"numbers": hashes.tolist(), "ids": rows.ids.tolist()})
         adapter = StoredVectors(rows, name, content, tokens)
         prepared = PreparedData([], samples, split, adapter, adapter.tokenize(rows), content=content)
         scratch = scratch_folder()
@@ -158,13 +159,3 @@ def _samples(rows: Rows, obs: pd.DataFrame | None) -> Samples:
         obs = obs.set_axis(obs.index.astype(str), axis=0).loc[rows.ids]
     numbered = obs.reset_index(drop=True)
     return Samples(numbered, partial(list, [rows.ids]), find_label_keys(numbered, None))
-
-
-def _split(samples: Samples, group_key: str | None, held_out: float, seed: int, rows: Rows) -> Split:
-    if group_key is not None:
-        check_column(samples.obs, group_key, "group_key")
-        split = split_groups(samples.obs[group_key].to_numpy(), held_out, seed, group_key)
-    else:
-        strata = samples.obs[samples.label_keys[0]].array if samples.label_keys else None
-        split = split_samples(len(samples.obs), held_out, seed, strata)
-    return with_copies_together(split, hashes_of_vectors(rows))[0]

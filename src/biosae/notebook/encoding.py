@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anndata
+import pandas as pd
 
 from biosae.data.obs import check_column
 from biosae.errors import DataError, SettingError
@@ -29,7 +30,7 @@ def activations(
     label_keys: list[str] | None = None,
     batch_key: str | None = None,
     group_key: str | None = None,
-    held_out: float = 0.4,
+    held_out: float | None = 0.4,
     stream: bool = False,
     folder: Path | str | None = None,
     seed: int = 0,
@@ -51,7 +52,7 @@ def activations(
     group_key
         Column of ``obs`` whose values are kept whole in the split.
     held_out
-        Share of the cells that training never sees.
+        Share of the cells that training never sees; None: nothing is trained on them.
     stream
         Compute activations in each epoch instead of storing them.
     folder
@@ -90,7 +91,7 @@ def activations(
             split=GroupSplit(group_key),
             preprocess=Preprocess(split=held_out),
         ),
-        scfm=_settings_of(model),
+        scfm=dict(model.settings),
         buffer=BufferSettings(kind="stream" if stream else "store", cache=f"{place}/activations"),
         experiment=ExperimentSettings(root=str(place)),
         seed=seed,
@@ -136,7 +137,7 @@ def encode(
     >>> bs.tl.encode(adata, model, sae).n_vars
     256
     """
-    acts = activations(adata, model, layer_of(sae, layer), seed=seed)
+    acts = activations(adata, model, layer_of(sae, layer), held_out=None, seed=seed)
     return read_features(encode_others(scratch_folder(), sae, acts.settings, acts.prepared, acts.layer))
 
 
@@ -149,16 +150,19 @@ def layer_of(sae: SAE, layer: int | None) -> int:
     return read_run(sae.run_folder)["model"]["layer"]
 
 
-def _settings_of(model: ModelAdapter) -> dict:
-    return dict(getattr(model, "settings", {}))
-
-
 def _written(adata: anndata.AnnData, folder: Path) -> Path:
     """Write the parts of an AnnData that are read, so that they are read as those of any file are."""
     obsm = {"X_umap": adata.obsm["X_umap"]} if "X_umap" in adata.obsm else {}
-    copied = anndata.AnnData(X=adata.X, obs=adata.obs, var=adata.var, layers=dict(adata.layers), obsm=obsm)
+    obs, var = (table.apply(_storable) for table in (adata.obs, adata.var))
+    copied = anndata.AnnData(X=adata.X, obs=obs, var=var, layers=dict(adata.layers), obsm=obsm)
     if adata.raw is not None:
         copied.raw = adata.raw.to_adata()
     path = folder / "adata.h5ad"
     copied.write_h5ad(path)
     return path
+
+
+def _storable(column: pd.Series) -> pd.Series:
+    """Return a column as it is, or as text where it mixes kinds that a file cannot hold together."""
+    mixes = column.dtype == object and not column.dropna().map(lambda value: isinstance(value, str)).all()
+    return column.map(str, na_action="ignore") if mixes else column

@@ -53,9 +53,10 @@ def above(codes: sparse.csr_matrix, threshold: np.ndarray) -> sparse.csr_matrix:
 
 
 def typed(column: pd.Series) -> pd.Series:
-    """Return a column of text as numbers where all of it are numbers."""
-    numbers = pd.to_numeric(column.where(column != "", None), errors="coerce").astype(float)
-    return numbers if numbers.notna().sum() == (column != "").sum() else column
+    """Return a column of text as numbers where all of it are, else as categories; "" is missing."""
+    known = column.where(column != "")
+    numbers = pd.to_numeric(known, errors="coerce").astype(float)
+    return numbers if numbers.notna().sum() == known.notna().sum() else known.astype("category")
 
 
 def _number(text: str) -> float:

@@ -58,6 +58,4 @@ def load_model(
     chosen = HOSTS.get(name, {"loader": name}) | ({} if model_dir is None else {"model_dir": str(model_dir)}) | settings
     if name in HOSTS and "model_dir" not in chosen:
         raise SettingError(f"{name} needs model_dir, the folder of its checkpoint", argument="model_dir")
-    model = load(chosen, device)
-    model.settings = chosen
-    return model
+    return load(chosen, device)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import anndata
 import numpy as np
 import torch
+from torch import Tensor
 
 from biosae.feature_names import feature_number
 from biosae.models.base import ModelAdapter
+from biosae.models.tokens import TokenBatch
 from biosae.progress import progress_bar
 from biosae.saes.base import SAE
 from biosae.steering.edits import EditableTokens, FeatureEdit
@@ -58,7 +60,7 @@ def steer(
     SettingError
         If a feature or the operation does not exist.
     """
-    acts = activations(adata, model, layer_of(sae, layer))
+    acts = activations(adata, model, layer_of(sae, layer), held_out=None)
     edits = {"original": None}
     for feature, amount in features.items():
         number = feature_number(feature, sae.d_sae)
@@ -78,7 +80,7 @@ def steer(
     return out
 
 
-def _bound(sae: SAE, batch, edit: FeatureEdit | None):
+def _bound(sae: SAE, batch: TokenBatch, edit: FeatureEdit | None) -> Callable[[Tensor], Tensor]:
     if edit is None:
         return lambda x: x
     n_tokens = batch.content.sum(1)

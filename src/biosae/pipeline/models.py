@@ -23,10 +23,12 @@ def load_model(settings: Mapping[str, Any], device: str = "auto") -> ModelAdapte
     device
         ``auto``, or a device of torch.
     """
-    settings = dict(settings)
+    given, settings = dict(settings), dict(settings)
     precision, loader = settings.pop("precision", "fp32"), settings.pop("loader", None)
     with arguments_of("model"):
-        return call(LOADERS.get(loader), settings, "model", device=choose_device(device)).in_precision(precision)
+        model = call(LOADERS.get(loader), settings, "model", device=choose_device(device)).in_precision(precision)
+    model.settings = given
+    return model
 
 
 def choose_device(name: str) -> str:

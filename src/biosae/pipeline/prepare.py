@@ -23,7 +23,7 @@ from biosae.data.files import data_hash, data_paths
 from biosae.data.obs import check_column, find_label_keys
 from biosae.data.residues import read_spans
 from biosae.data.samples import Samples
-from biosae.data.split import Split, split_groups, split_samples
+from biosae.data.split import Split, all_held_out, split_groups, split_samples
 from biosae.data.vectors import Vectors, find_vectors
 from biosae.datasets import three_finger_toxins
 from biosae.distributed.processes import current_group
@@ -237,9 +237,11 @@ def sequences_of(vectors: Vectors, path: str, gaps: str = "refuse") -> list[str]
     return [known[name] for name in vectors.ids]
 
 
-def split_cells(samples: Samples, held_out: float, group_key: str | None, seed: int) -> Split:
-    """Hold out cells by donor or batch when a column is given, else one by one within each label."""
+def split_cells(samples: Samples, held_out: float | None, group_key: str | None, seed: int) -> Split:
+    """Hold out cells by donor or batch when a column is given, else one by one within each label; all for None."""
     obs = samples.obs
+    if held_out is None:
+        return all_held_out(len(obs))
     if group_key is not None:
         check_column(obs, group_key, "group_key")
         return split_groups(obs[group_key].to_numpy(), held_out, seed, group_key)

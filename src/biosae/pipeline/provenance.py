@@ -77,6 +77,7 @@ def description(
     """
     data, seed = settings.data, settings.seed
     adapter, samples = inputs.adapter, inputs.samples
+    split_seed = seed if inputs.split.seed is None else inputs.split.seed
     return {
         "format": FORMAT,
         "biosae": importlib.metadata.version("biosae"),
@@ -95,7 +96,7 @@ def description(
             "label_keys": samples.label_keys,
             "batch_key": samples.batch_key,
         },
-        "split": {"n": inputs.split.sizes(), "group_key": inputs.split.group_key, "seed": seed},
+        "split": {"n": inputs.split.sizes(), "group_key": inputs.split.group_key, "seed": split_seed},
         "model": {
             "name": adapter.name,
             "fingerprint": adapter.fingerprint,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+from scipy import sparse
 
 from biosae.analysis.labels.transfer import transferred_markers
 from biosae.analysis.results import read_analysis
@@ -44,7 +46,7 @@ def write_transfer(folder: Path, seed: int) -> pd.DataFrame | None:
     settings = read_settings(folder)
     if getattr(settings.data, "transfer", None) is None:
         return None
-    key, label = next(iter(labels.items()))
+    key = next(iter(labels))
     settings = replace(settings, data=_other_cells(settings.data.transfer, key))
     try:
         prepared = prepare(settings)
@@ -52,17 +54,47 @@ def write_transfer(folder: Path, seed: int) -> pd.DataFrame | None:
         logger.warning("the features were not scored on other cells: %s", error)
         return None
     check_same_model(read_run(folder), prepared.adapter)
-    store = stored_activations(_beside(settings, folder), prepared, read_run(folder)["model"]["layer"])
+    store = stored_activations(beside(settings, folder), prepared, read_run(folder)["model"]["layer"])
     codes = pool_axes(store, {"sae": files.load(folder, device=prepared.adapter.device)})["sae"].codes
-    obs = prepared.samples.obs
-    batch = None if prepared.samples.batch_key is None else obs[prepared.samples.batch_key]
-    markers = pd.DataFrame(label["classes"])[["class", "feature"]]
-    table = transferred_markers(codes, obs[key], batch, markers, seed)
-    table = table.assign(data=Path(settings.data.path).name, n_samples=len(obs), label=key)
-    with atomic_write(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    table = transfer_table(folder, codes, prepared.samples.obs, prepared.samples.batch_key, [key], seed)
+    table = table.assign(data=Path(settings.data.path).name, n_samples=len(prepared.samples.obs))
+    write_table(path, table)
     logger.info("the features of %d classes were scored on the cells of %s", len(table), settings.data.path)
     return table
+
+
+def transfer_table(
+    run: Path, codes: sparse.csr_matrix, obs: pd.DataFrame, batch_key: str | None, keys: Sequence[str], seed: int
+) -> pd.DataFrame:
+    """Score the features that mark the classes of labels in a run on other samples.
+
+    Feature, class and threshold are those of the run.
+
+    Parameters
+    ----------
+    codes, obs
+        ``(n, d_sae)`` pooled codes of the other samples, and their annotations.
+    batch_key
+        Column of ``obs`` within which classes are shuffled; None shuffles freely.
+    keys
+        Labels of the run that ``obs`` has.
+    """
+    labels = read_analysis(run)["summary"]["labels"]
+    rules = pd.read_csv(run / "tables" / "labels.csv", dtype={"class": str}, keep_default_na=False, na_values=[""])
+    found = []
+    for key in keys:
+        markers = pd.DataFrame(labels[key]["classes"])[["class", "feature"]]
+        own = rules.loc[rules["label"] == key, ["feature", "class", "threshold"]]
+        group = None if batch_key in (None, key) else obs[batch_key]
+        markers = markers.merge(own, on=["feature", "class"], how="left")
+        found.append(transferred_markers(codes, obs[key], group, markers, seed).assign(label=key))
+    return pd.concat(found, ignore_index=True)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write transfer.csv."""
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
 
 
 def _other_cells(named: str, key: str) -> CellData:
@@ -70,8 +102,8 @@ def _other_cells(named: str, key: str) -> CellData:
     return CellData(name=Path(path).stem, path=str(path), label_keys=[key])
 
 
-def _beside(settings: Settings, folder: Path) -> Settings:
-    """Settings with activations where those of the run are."""
+def beside(settings: Settings, folder: Path) -> Settings:
+    """Return settings that store activations where those of a run are."""
     stored = read_run(folder)["activations"]["folder"]
     cache = settings.cache if stored is None else str(Path(stored).parent)
-    return replace(settings, buffer=replace(settings.buffer, cache=cache))
+    return replace(settings, buffer=replace(settings.buffer, kind="store", cache=cache))

@@ -15,9 +15,10 @@ class GroupSplit:
 
 @dataclass
 class Preprocess:
-    """``split``: held-out share of the cells; ``subset_hvg``: highly variable genes to keep, None for all."""
+    """``subset_hvg``: highly variable genes to keep, None for all; ``split``: held-out share of the cells, None where
+    nothing is trained on them."""
 
-    split: float = 0.4
+    split: float | None = 0.4
     subset_hvg: int | None = None
 
 

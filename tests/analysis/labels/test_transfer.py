@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from biosae.analysis.labels.transfer import transferred_markers
 
-MARKERS = pd.DataFrame({"class": ["B", "T", "rare", "elsewhere"], "feature": [0, 1, 0, 1]})
+MARKERS = pd.DataFrame({"class": ["B", "T", "rare", "elsewhere"], "feature": [0, 1, 0, 1], "threshold": 2.0})
 
 
 @pytest.fixture
@@ -28,6 +28,8 @@ def test_features_are_scored_for_the_class_they_were_chosen_for(other):
     for name, feature in (("B", 0), ("T", 1)):
         expected = roc_auc_score(label[known] == name, codes.toarray()[known, feature])
         assert found.loc[name, "auroc"] == pytest.approx(expected)
+        called = codes.toarray()[known, feature] >= 2.0
+        assert found.loc[name, "f1"] == pytest.approx(f1_score(label[known] == name, called))
     assert found.loc["B", "p_value"] == pytest.approx(1 / 1001) and found.loc["T", "p_value"] > 0.05
     assert 0.5 < found.loc["B", "null_auroc"] < 0.65
 
@@ -42,4 +44,4 @@ def test_classes_are_shuffled_within_donors(other):
 def test_no_class_in_common_gives_an_empty_table(other):
     codes, label = other
     assert transferred_markers(codes, label, None, MARKERS.iloc[3:], seed=0).empty
-    assert np.shape(transferred_markers(codes, label, None, MARKERS.iloc[3:], seed=0))[1] == 6
+    assert np.shape(transferred_markers(codes, label, None, MARKERS.iloc[3:], seed=0))[1] == 8

@@ -8,10 +8,12 @@ from scipy import sparse
 
 from biosae.analysis.stats.auroc import SortedCodes, auroc, midranks
 from biosae.analysis.stats.permutation_tests import shuffled_rows
+from biosae.analysis.stats.thresholds import f1
 
 from .classes import MIN_PER_CLASS, class_names, memberships
 
 N_PERMUTATIONS = 1000
+COLUMNS = ("class", "feature", "n_positive", "auroc", "null_auroc", "p_value", "threshold", "f1")
 
 
 def transferred_markers(
@@ -30,12 +32,13 @@ def transferred_markers(
     group
         Donor or batch within which classes are shuffled; None shuffles freely.
     markers
-        Columns ``class`` and ``feature``; classes with fewer than `MIN_PER_CLASS` samples are left out.
+        Columns ``class``, ``feature`` and ``threshold``; classes with fewer than `MIN_PER_CLASS` samples are left out.
 
     Returns
     -------
-    ``class``, ``feature``, ``n_positive``, ``auroc``, ``null_auroc`` (95th percentile with shuffled classes) and
-    ``p_value``.
+    DataFrame
+        `COLUMNS`: ``null_auroc`` is the 95th percentile with shuffled classes, and ``f1`` that of calling the samples
+        at or above the threshold members.
     """
     text = class_names(label)
     known = np.flatnonzero(text != None)  # noqa: E711, elementwise
@@ -48,10 +51,13 @@ def transferred_markers(
     found = []
     for c in kept:
         feature = int(markers["feature"].iloc[c])
-        ranked = midranks(SortedCodes.of(sparse.csr_matrix(codes[known][:, [feature]])))
+        own, threshold = sparse.csr_matrix(codes[known][:, [feature]]), float(markers["threshold"].iloc[c])
+        ranked = midranks(SortedCodes.of(own))
         reached = float(auroc(ranked, member[:, [c]])[0, 0])
+        called = own.toarray().ravel() >= threshold
         null = auroc(ranked, member[rows, c].T)[0]
         p_value = (1 + int((null >= reached - 1e-9).sum())) / (1 + N_PERMUTATIONS)
         row = {"class": names[c], "feature": feature, "n_positive": int(n_positive[c]), "auroc": reached}
-        found.append(row | {"null_auroc": float(np.quantile(null, 0.95)), "p_value": p_value})
-    return pd.DataFrame(found, columns=["class", "feature", "n_positive", "auroc", "null_auroc", "p_value"])
+        row |= {"null_auroc": float(np.quantile(null, 0.95)), "p_value": p_value, "threshold": threshold}
+        found.append(row | {"f1": float(f1(called.sum(), (called & member[:, c]).sum(), n_positive[c]))})
+    return pd.DataFrame(found, columns=list(COLUMNS))
