@@ -22,7 +22,7 @@ console = Console(stderr=True)
 """Logs, progress and errors."""
 
 results = Console(width=None if sys.stdout.isatty() else 200)
-"""What a command has to say in the end: standard output, wide where it is a file or a pipe."""
+"""Results of a command, on standard output; 200 columns wide in a file or a pipe, so that tables do not wrap."""
 
 
 class Advance(Protocol):

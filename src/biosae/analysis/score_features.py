@@ -117,7 +117,8 @@ def score_features(
     drawn = drawn_samples(table.obs, label_keys, max_samples, seed)
     sample = read_feature_table(features_h5ad, ("X",), drawn)
     path = Path(features_h5ad).with_name(EXPRESSION)
-    expression = read_expression(path, table, drawn) if path.exists() else None
+    is_read = path.exists() and (run_expression_scoring or run_explanations)
+    expression = read_expression(path, table, drawn) if is_read else None
     if run_expression_scoring and expression is not None:
         _score_expressed(results, sample, expression, first_label(table.obs, label_keys), group_key, seed)
         results.tables["gene_coverage"] = gene_coverage(expression.var, expressing_cells(path), tokens.codes)

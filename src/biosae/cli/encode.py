@@ -45,7 +45,7 @@ def settings_in(words: list[str]) -> dict[str, str]:
     Raises
     ------
     SettingError
-        If a word is no setting of this command, or one that it needs is missing.
+        If a word is not a setting of this command, or a required setting is missing.
     """
     given = {}
     for word in words:

@@ -29,7 +29,7 @@ class Embeddings(Protocol):
 
 
 class NamedTokens(NamedTuple):
-    """What rows stand for: ``(n_rows,) int32`` the number of a name, and the names."""
+    """Names of rows: ``(n_rows,) int32`` the number of each row's name, and the names."""
 
     number: np.ndarray
     names: list[str]

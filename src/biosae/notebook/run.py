@@ -192,6 +192,8 @@ class Run:
             ``feature``, ``why`` (``reads`` or ``expressed``) and ``strength``: share of the feature's activation on
             the gene, or correlation with its expression on test cells.
         """
+        if not (self.folder / SCORES).exists():
+            self.score()
         found = []
         for name, why, strength in (("genes", "reads", "share"), ("expressed_genes", "expressed", "effect")):
             table = self.table(name)

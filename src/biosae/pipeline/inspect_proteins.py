@@ -1,4 +1,4 @@
-"""What biosae would do with files of proteins: read by the readers of the stages, with what they say and refuse."""
+"""Inspection of protein files by the readers of the stages: what they find, and what they would refuse."""
 
 from __future__ import annotations
 

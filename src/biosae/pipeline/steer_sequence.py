@@ -20,7 +20,7 @@ N_RANDOM = 5
 
 @dataclass(frozen=True)
 class SteeredSequence:
-    """What a clamped feature does to the residues that the model expects.
+    """Effect of a clamped feature on the residues that the model expects.
 
     Attributes
     ----------

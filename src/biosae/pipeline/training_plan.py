@@ -1,4 +1,4 @@
-"""What a training run needs before it has a folder: checked settings, an untrained SAE, and its activations."""
+"""Preparation of a training run, before it has a folder: checked settings, an untrained SAE, its activations."""
 
 from __future__ import annotations
 

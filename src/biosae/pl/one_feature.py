@@ -61,7 +61,6 @@ def feature(adata: anndata.AnnData, feature: int | str, groupby: str | None = No
     figure, axes = plt.subplots(1, len(panels), figsize=(COLUMN_WIDTH * len(panels), 3), layout="constrained")
     for draw, ax in zip(panels, np.atleast_1d(axes), strict=True):
         draw(adata, feature, ax=ax, show=False)
-    figure.suptitle(f"{name_of(feature)}, {pooled_code(adata)}")
     return figure
 
 

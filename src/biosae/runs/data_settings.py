@@ -15,8 +15,15 @@ class GroupSplit:
 
 @dataclass
 class Preprocess:
-    """``subset_hvg``: highly variable genes to keep, None for all; ``split``: held-out share of the cells, None where
-    nothing is trained on them."""
+    """Preparation of cells.
+
+    Attributes
+    ----------
+    split
+        Held-out share of the cells; None if nothing is trained on them.
+    subset_hvg
+        Highly variable genes to keep; None for all.
+    """
 
     split: float | None = 0.4
     subset_hvg: int | None = None

@@ -1,4 +1,4 @@
-"""What a comparison has to beat: the mean, the nearest train token, and as many principal components as features."""
+"""Baselines of a comparison: the mean, the nearest train token, and as many principal components as features."""
 
 from __future__ import annotations
 

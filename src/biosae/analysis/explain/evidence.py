@@ -1,4 +1,4 @@
-"""What explanations are made from: pooled codes, and what is known of the same samples."""
+"""Evidence for explanations: pooled codes, and the annotations and expression of the same samples."""
 
 from __future__ import annotations
 

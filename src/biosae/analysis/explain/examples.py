@@ -53,7 +53,7 @@ class Exhibits:
             raise DataError(f"{message}; features of embeddings are explained by their annotations")
 
     def of(self, sample: int, feature: int | None = None) -> dict[str, Any]:
-        """What is shown of a sample, and with a feature what it reads there."""
+        """Return the fields that describe a sample, and with a feature the tokens that it reads there."""
         if self.expression is not None:
             shown: dict[str, Any] = {"genes": self._genes(sample)}
             return shown if feature is None else shown | {"reads": self._read(sample, feature)}

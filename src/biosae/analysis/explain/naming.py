@@ -145,7 +145,7 @@ def _expressed(analyses: dict[str, pd.DataFrame], feature: int) -> list[str]:
 
 
 def _sentence(row: tuple, subject: str, reads: str, expressed: list[str], strongest: str) -> str:
-    """What a feature does, in one sentence with its held-out number."""
+    """Return one sentence about a feature, with its held-out fidelity."""
     if np.isnan(row.fidelity):
         return "Fires on too few samples to be explained."
     start = f"Fires on {reads}" if reads and row.kind not in OF_RESIDUES and row.key != "residue" else "Fires"
@@ -159,7 +159,7 @@ def _sentence(row: tuple, subject: str, reads: str, expressed: list[str], strong
 
 
 def _place(row: tuple, subject: str, expressed: list[str]) -> str:
-    """Where it fires, as the words after "Fires"."""
+    """Return the words that follow "Fires"."""
     bare, little = subject.removeprefix("low "), "little " if row.is_low else ""
     if row.kind in OF_RESIDUES or row.key == "residue":
         return OF_RESIDUES.get(row.kind, "on {}").format(subject)

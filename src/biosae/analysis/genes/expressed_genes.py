@@ -146,7 +146,7 @@ def gene_coverage(genes: pd.DataFrame, n_expressing: np.ndarray, codes: TokenCod
 
 
 def reading(coverage: pd.DataFrame, genes: list[str]) -> dict:
-    """How much of what cells express the model reads, and which of some genes it reads least.
+    """Return the share of expressed genes that the model reads, and the markers that it reads least.
 
     Parameters
     ----------

@@ -165,7 +165,7 @@ def _without_class(label: LabelColumn) -> dict[str, str]:
 def best_of_classes(scores: pd.DataFrame, key: str) -> pd.DataFrame:
     """One row per class of a label column: the feature that marks it best on the select samples, and its scores."""
     label = scores[f"label:{key}"].dropna(subset=["auroc", "auroc_select"])
-    chosen = label.loc[label.groupby("class")["auroc_select"].idxmax()]
+    chosen = label.loc[label.groupby("class", observed=True)["auroc_select"].idxmax()]
     return chosen.rename_axis("feature").reset_index()
 
 

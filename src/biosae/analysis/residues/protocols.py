@@ -18,7 +18,7 @@ NOT_EVALUATED = ("Region", "Modified residue", "Domain", "Compositional bias", "
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a concept needs on the select and on the test proteins, and how its recall counts.
+    """Requirements for scoring a concept on select and test proteins, and the unit of its recall.
 
     Attributes
     ----------
