@@ -10,6 +10,7 @@ from scipy import sparse
 from biosae.progress import Advance, unseen
 
 FEATURES_PER_BLOCK, VARIABLES_PER_BLOCK = 1024, 1024  # columns that are dense for a moment
+PAIRS_PER_BLOCK = 2048
 
 
 def standardised(values: np.ndarray, group: np.ndarray | None = None) -> np.ndarray:
@@ -45,10 +46,8 @@ def correlation_blocks(
     group
         As in `standardised`.
     """
-    for features in _blocks(codes.shape[1], FEATURES_PER_BLOCK):
-        own = np.ascontiguousarray(standardised(_dense(codes, features), group).T)
-        for columns in _blocks(variables.shape[1], VARIABLES_PER_BLOCK):
-            yield features, columns, own @ standardised(_dense(variables, columns), group)
+    for features, columns, own, others in _standardised_blocks(codes, variables, group):
+        yield features, columns, own @ others.T
 
 
 def most_correlated(
@@ -86,14 +85,26 @@ def correlations_of_pairs(
         ``(n_features, n)`` from `most_correlated`.
     """
     used = np.unique(pairs[pairs >= 0])
-    place = np.searchsorted(used, pairs)
-    found = np.full(pairs.shape, np.nan)
-    for features, columns, r in correlation_blocks(codes, variables[:, used], group):
-        own = place[features]
-        is_here = (pairs[features] >= 0) & (own >= columns.start) & (own < columns.stop)
-        row, slot = np.nonzero(is_here)
-        found[features.start + row, slot] = r[row, own[row, slot] - columns.start]
+    place, found = np.searchsorted(used, pairs), np.full(pairs.shape, np.nan)
+    for features, columns, own, others in _standardised_blocks(codes, variables[:, used], group):
+        here = place[features]
+        row, slot = np.nonzero((pairs[features] >= 0) & (here >= columns.start) & (here < columns.stop))
+        for few in _blocks(len(row), PAIRS_PER_BLOCK):
+            beside = here[row[few], slot[few]] - columns.start
+            # Not entries of a product, whose last digits depend on how many threads made it.
+            r = np.einsum("pn,pn->p", own[row[few]], others[beside], dtype=np.float64)
+            found[features.start + row[few], slot[few]] = r
     return found
+
+
+def _standardised_blocks(
+    codes: sparse.csc_matrix, variables: sparse.csc_matrix, group: np.ndarray | None
+) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray]]:
+    """Features, variables, and `standardised` rows of both."""
+    for features in _blocks(codes.shape[1], FEATURES_PER_BLOCK):
+        own = np.ascontiguousarray(standardised(_dense(codes, features), group).T)
+        for columns in _blocks(variables.shape[1], VARIABLES_PER_BLOCK):
+            yield features, columns, own, np.ascontiguousarray(standardised(_dense(variables, columns), group).T)
 
 
 def _blocks(n: int, size: int) -> Iterator[slice]:
